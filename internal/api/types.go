@@ -1,0 +1,78 @@
+// Package api is CKE's HTTP API: its types, its server and its client.
+package api
+
+import (
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/plan"
+)
+
+// Problem is the body of every answer that is not a success (RFC 9457 fields
+// plus CKE's own). Code decides the CLI's exit code.
+type Problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+	// Code is "refused" (blocked by a rule), "invalid" (bad input) or "failed".
+	Code string `json:"code"`
+}
+
+// Certificate is an issued client certificate, PEM in strings.
+type Certificate struct {
+	CACertificate string `json:"ca_certificate"`
+	Certificate   string `json:"certificate"`
+	PrivateKey    string `json:"private_key"`
+}
+
+// ClusterSummary is one line of `ckecli cluster list`.
+type ClusterSummary struct {
+	Name    string        `json:"name"`
+	Phase   cluster.Phase `json:"phase"`
+	Healthy bool          `json:"healthy"`
+	Voters  int           `json:"voters"`
+	Nodes   int           `json:"nodes"`
+}
+
+// Status is everything known about one cluster now.
+type Status struct {
+	Cluster string `json:"cluster"`
+	// Healthy: bootstrapped, every wanted member is a healthy voter and auth is on.
+	Healthy bool `json:"healthy"`
+	// Settled: healthy and nothing to do, waited for or blocked, for the spec as it is now.
+	Settled    bool              `json:"settled"`
+	Phase      cluster.Phase     `json:"phase"`
+	ClusterID  cluster.ClusterID `json:"cluster_id,omitzero"`
+	Paused     *cluster.Pause    `json:"paused,omitempty"`
+	Quorum     bool              `json:"quorum"`
+	Tolerance  int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
+	AuthOn     bool              `json:"auth_on"`
+	Nodes      []NodeStatus      `json:"nodes"`
+	Plan       plan.Plan         `json:"plan"`
+	ObservedAt time.Time         `json:"observed_at"`
+	// SpecRevision is the spec that was last planned for; Settled speaks of it.
+	SpecRevision int64 `json:"spec_revision"`
+}
+
+// NodeStatus is one node and the member on it, if any.
+type NodeStatus struct {
+	Hostname     cluster.NodeName `json:"hostname"`
+	Address      string           `json:"address"`
+	ControlPlane bool             `json:"control_plane"`
+	Leaving      bool             `json:"leaving"`
+	Reachable    bool             `json:"reachable"`
+	Error        string           `json:"error,omitempty"`
+	Transport    string           `json:"transport"` // "local" or "ssh"
+	Member       *cluster.Member  `json:"member,omitempty"`
+}
+
+// Leader says which daemon acts.
+type Leader struct {
+	StoreID  string    `json:"store_id"`
+	Epoch    int64     `json:"epoch"`
+	Hostname string    `json:"hostname"`
+	PID      int       `json:"pid"`
+	Since    time.Time `json:"since"`
+	Version  string    `json:"version"`
+}

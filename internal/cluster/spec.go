@@ -1,0 +1,73 @@
+// Package cluster holds the nouns everything else speaks in: the Spec an
+// operator wants, the State that was observed, and the identities in between.
+// It does no I/O; its only knowledge of the outside is the field's vocabulary.
+package cluster
+
+import (
+	"net/netip"
+
+	"cke/internal/units"
+)
+
+// NodeName is a node's hostname, a DNS-1123 label, unique within a cluster.
+type NodeName string
+
+// Spec is what an operator wants of one cluster, as written in cluster.yml.
+type Spec struct {
+	Name          string     `json:"name" yaml:"name"`
+	ClusterDomain string     `json:"cluster_domain" yaml:"cluster_domain"`
+	Nodes         []Node     `json:"nodes" yaml:"nodes"`
+	Etcd          Etcd       `json:"etcd" yaml:"etcd"`
+	Kubernetes    Kubernetes `json:"kubernetes,omitzero" yaml:"kubernetes,omitempty"`
+	Backup        Backup     `json:"backup,omitzero" yaml:"backup,omitempty"`
+}
+
+// Node is one machine of the cluster.
+type Node struct {
+	Address      netip.Addr `json:"address" yaml:"address"`
+	Hostname     NodeName   `json:"hostname" yaml:"hostname"`
+	ControlPlane bool       `json:"control_plane,omitempty" yaml:"control_plane,omitempty"`
+	// User is the SSH user; empty means this machine.
+	User string `json:"user,omitempty" yaml:"user,omitempty"`
+	Zone string `json:"zone,omitempty" yaml:"zone,omitempty"`
+}
+
+// Etcd says how the members run.
+type Etcd struct {
+	Version string `json:"version" yaml:"version"`
+	// Members is how many voters are wanted; 0 means every control-plane node.
+	Members      int               `json:"members,omitempty" yaml:"members,omitempty"`
+	ReplaceAfter units.Duration    `json:"replace_after" yaml:"replace_after"`
+	Quota        units.Size        `json:"quota" yaml:"quota"`
+	ExtraArgs    map[string]string `json:"extra_args,omitempty" yaml:"extra_args,omitempty"`
+	ExtraEnv     map[string]string `json:"extra_env,omitempty" yaml:"extra_env,omitempty"`
+}
+
+// Kubernetes says where the endpoints are published.
+type Kubernetes struct {
+	Kubeconfig string `json:"kubeconfig,omitempty" yaml:"kubeconfig,omitempty"`
+}
+
+// Backup is reserved for scheduled backups; it has no settings yet.
+type Backup struct{}
+
+// The ports of a member. They are fixed: one cluster per address.
+const (
+	ClientPort     = 2379
+	PeerPort       = 2380
+	MetricsPort    = 2381 // plain HTTP, loopback only
+	ClientHTTPPort = 2382 // the HTTP half of the client API, loopback only
+)
+
+// Names etcd and CKE give a meaning of their own; no tenant may take them.
+const (
+	RootUser      = "root"
+	APIServerUser = "kube-apiserver"
+	APIServerPath = "/registry/"
+)
+
+// User is an etcd user with the one prefix it may read and write.
+type User struct {
+	Name   string `json:"name"`
+	Prefix string `json:"prefix"`
+}

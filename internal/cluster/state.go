@@ -1,0 +1,215 @@
+package cluster
+
+import "time"
+
+// State is what was observed of one cluster at one instant.
+type State struct {
+	At        time.Time `json:"at"`
+	Bootstrap Bootstrap `json:"bootstrap"`
+	// Users are the tenants wanted, from CKE's store, without root and
+	// kube-apiserver, which are always wanted.
+	Users []User `json:"users"`
+	// Leaving are nodes gone from the spec whose member or data is not yet out.
+	Leaving []Node                 `json:"leaving,omitempty"`
+	Paused  *Pause                 `json:"paused,omitempty"`
+	Nodes   map[NodeName]NodeState `json:"nodes"`
+	Etcd    EtcdState              `json:"etcd"`
+}
+
+// Pause holds all steps of one cluster back until a person resumes it.
+type Pause struct {
+	By  string    `json:"by"`
+	Why string    `json:"why"`
+	At  time.Time `json:"at"`
+}
+
+// Phase is how far a cluster's one and only bootstrap has come. It never goes
+// back.
+type Phase string
+
+// The phases, in order.
+const (
+	PhaseNew           Phase = ""
+	PhaseBootstrapping Phase = "bootstrapping"
+	PhaseBootstrapped  Phase = "bootstrapped"
+)
+
+// Bootstrap is the record that makes a second bootstrap impossible. The token
+// and founders are written before the first member starts, the cluster id
+// after authentication is on.
+type Bootstrap struct {
+	Phase     Phase     `json:"phase"`
+	Token     string    `json:"token,omitempty"`
+	Founders  []Founder `json:"founders,omitempty"`
+	ClusterID ClusterID `json:"cluster_id,omitzero"`
+}
+
+// Founder is one member of the initial cluster.
+type Founder struct {
+	Node   Node     `json:"node"`
+	Member MemberID `json:"member"`
+}
+
+// NodeState is what a host's helper told about this cluster, or why it could not.
+type NodeState struct {
+	// Err is empty when the host answered. The other fields are only
+	// meaningful then.
+	Err string `json:"err,omitempty"`
+	// Fenced is set when the host belongs to another CKE store or a newer leader.
+	Fenced string `json:"fenced,omitempty"`
+	// UnreachableSince is zero while the host answers.
+	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
+	// Versions are the etcd versions installed, such as "3.7.3".
+	Versions []string `json:"versions,omitempty"`
+	// BusyPorts are member ports in use by something that is not this unit.
+	BusyPorts []int `json:"busy_ports,omitempty"`
+	// Unit is nil when no unit of this cluster is installed.
+	Unit *UnitState `json:"unit,omitempty"`
+	// Data are the data directories present, set-aside ones not included.
+	Data []DataDir `json:"data,omitempty"`
+	// Certificates lists what is wrong with the files of design; empty is good.
+	Certificates []string `json:"certificates,omitempty"`
+}
+
+// Reachable says whether the host's helper answered.
+func (n NodeState) Reachable() bool { return n.Err == "" }
+
+// Dir returns the data directory of a member on this node.
+func (n NodeState) Dir(id MemberID) (DataDir, bool) {
+	for _, d := range n.Data {
+		if d.Member == id {
+			return d, true
+		}
+	}
+	return DataDir{}, false
+}
+
+// UnitState is an installed unit and its process.
+type UnitState struct {
+	Unit    Unit `json:"unit"`
+	Running bool `json:"running"`
+	// Started is what the running process was started with; a difference to
+	// Unit takes effect at the next start. Nil when not running.
+	Started *Unit `json:"started,omitempty"`
+	// Sealed: the member has been started once; from now on the host refuses
+	// to start it without its own data.
+	Sealed bool `json:"sealed"`
+	// DataLost: sealed, and the directory no longer holds this member's WAL
+	// and mark.
+	DataLost bool `json:"data_lost,omitempty"`
+	// NotMounted: the data root was a file system of its own when the member
+	// was sealed and is not one now. Its disk is absent, not empty.
+	NotMounted string `json:"not_mounted,omitempty"`
+	// Exit describes how the last process ended, with the end of its log.
+	Exit string `json:"exit,omitempty"`
+	Log  string `json:"log,omitempty"`
+}
+
+// DataDir is one member's data directory on a host.
+type DataDir struct {
+	Member MemberID `json:"member"`
+	WAL    bool     `json:"wal"`  // member/wal exists
+	Mark   bool     `json:"mark"` // CKE's identity mark names this cluster and member
+	Bytes  int64    `json:"bytes"`
+}
+
+// EtcdState is what the members themselves say.
+type EtcdState struct {
+	// Asked is false when no member could be asked, as before a bootstrap.
+	Asked bool `json:"asked"`
+	// Quorum: a linearizable read succeeded in this observation.
+	Quorum    bool      `json:"quorum"`
+	ClusterID ClusterID `json:"cluster_id,omitzero"`
+	// Members is the membership. Linearizable only when Quorum is set.
+	Members []Member `json:"members"`
+	Auth    Auth     `json:"auth"`
+	// Err is the last error met while asking.
+	Err string `json:"err,omitempty"`
+}
+
+// Member is one entry of the membership with its own status.
+type Member struct {
+	ID      MemberID `json:"id"`
+	Name    string   `json:"name"` // empty until it has started once
+	PeerURL string   `json:"peer_url"`
+	Learner bool     `json:"learner"`
+	// Healthy: it answered its status, knows a leader, and served a
+	// linearizable read (a learner: answered its status).
+	Healthy        bool      `json:"healthy"`
+	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
+	Leader         bool      `json:"leader"`
+	Version        string    `json:"version,omitempty"`
+	RaftIndex      uint64    `json:"raft_index"`
+	RaftApplied    uint64    `json:"raft_applied"`
+	RaftTerm       uint64    `json:"raft_term"`
+	DBSize         int64     `json:"db_size"`
+	DBSizeInUse    int64     `json:"db_size_in_use"`
+	Alarms         []string  `json:"alarms,omitempty"`
+	Err            string    `json:"err,omitempty"`
+}
+
+// Started says whether the member ever joined with a process of its own.
+func (m Member) Started() bool { return m.Name != "" }
+
+// Auth is etcd's own users and roles.
+type Auth struct {
+	Known   bool                    `json:"known"`
+	Enabled bool                    `json:"enabled"`
+	Users   map[string][]string     `json:"users,omitempty"` // user → roles
+	Roles   map[string][]Permission `json:"roles,omitempty"`
+}
+
+// Permission is one grant of a role over [Key, RangeEnd).
+type Permission struct {
+	Key      string `json:"key"`
+	RangeEnd string `json:"range_end"`
+	Type     string `json:"type"` // READ, WRITE, READWRITE
+}
+
+// Voters returns the voting members.
+func (e EtcdState) Voters() []Member { return e.filter(func(m Member) bool { return !m.Learner }) }
+
+// Learners returns the members that do not vote.
+func (e EtcdState) Learners() []Member { return e.filter(func(m Member) bool { return m.Learner }) }
+
+// HealthyVoters returns the voters that serve.
+func (e EtcdState) HealthyVoters() []Member {
+	return e.filter(func(m Member) bool { return !m.Learner && m.Healthy })
+}
+
+func (e EtcdState) filter(keep func(Member) bool) []Member {
+	var out []Member
+	for _, m := range e.Members {
+		if keep(m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Member returns the member with this id.
+func (e EtcdState) Member(id MemberID) (Member, bool) {
+	for _, m := range e.Members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// MemberAt returns the member that advertises this node's peer URL.
+func (e EtcdState) MemberAt(n Node) (Member, bool) {
+	for _, m := range e.Members {
+		if m.PeerURL == n.PeerURL() {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Quorum is how many of n voters must agree: floor(n/2)+1 (raft, section 5.2).
+func Quorum(n int) int { return n/2 + 1 }
+
+// Tolerance is how many more voters may fail before quorum is lost; negative
+// once it is.
+func Tolerance(voters, healthy int) int { return healthy - Quorum(voters) }

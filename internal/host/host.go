@@ -1,0 +1,114 @@
+// Package host is CKE's side of one managed machine. The verbs are those of
+// the domain, not of a shell; a request carries names and values, never a path
+// or a command. One handler (host/agent) serves them; it is reached in-process
+// (local.go) or over any byte stream (stdio.go), with the same HTTP both ways.
+package host
+
+import (
+	"context"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// Host is one managed machine as seen from CKE. Every method ends when its
+// context does. A mutating method returns a *FencedError when the machine
+// belongs to another store or has seen a newer leader.
+type Host interface {
+	// Facts reports everything the machine knows about one cluster. It changes nothing.
+	Facts(ctx context.Context, cluster string) (Facts, error)
+	// PutFiles installs PKI files, each atomically, keys 0600.
+	PutFiles(ctx context.Context, req PutFiles) error
+	// InstallUnit writes or replaces the unit without touching the process.
+	InstallUnit(ctx context.Context, u cluster.Unit) error
+	// StartUnit starts the installed unit unless it runs, and returns when the
+	// process runs and the member is sealed: its WAL exists and carries the mark.
+	// It refuses a sealed member without its own data, and a first start on
+	// anything but an empty directory or this very member's.
+	StartUnit(ctx context.Context, cluster string, member cluster.MemberID) error
+	// StopUnit stops the process: SIGTERM, SIGKILL after the grace. Done when it is gone.
+	StopUnit(ctx context.Context, req StopUnit) error
+	// RetireUnit removes the stopped unit and moves the member's data directory
+	// aside, never deleting it. Set-aside directories beyond the newest are
+	// pruned by age and count.
+	RetireUnit(ctx context.Context, cluster string, member cluster.MemberID) error
+	// Clean removes certificates and the cluster's configuration from a machine
+	// that carries no unit any more. Set-aside data stays.
+	Clean(ctx context.Context, cluster string) error
+	// WaitUnit returns when the unit's running state is no longer `running`, or
+	// ctx ends. It is how a member's exit wakes the loop.
+	WaitUnit(ctx context.Context, cluster string, running bool) error
+	// Claim makes this machine belong to the caller's store and epoch.
+	Claim(ctx context.Context) error
+	// Close releases the transport.
+	Close() error
+}
+
+// FileKind names a PKI file; the helper alone knows where it lies.
+type FileKind string
+
+// The files under a cluster's pki directory.
+const (
+	ServerCert FileKind = "server.crt"
+	ServerKey  FileKind = "server.key"
+	PeerCert   FileKind = "peer.crt"
+	PeerKey    FileKind = "peer.key"
+	ClientCA   FileKind = "client-ca.crt"
+	PeerCA     FileKind = "peer-ca.crt"
+	ClientCRL  FileKind = "client.crl" // DER
+)
+
+// PutFiles carries files by kind. Keys must come with their certificates.
+type PutFiles struct {
+	Cluster string              `json:"cluster"`
+	Files   map[FileKind][]byte `json:"files"`
+}
+
+// StopUnit asks for a stop.
+type StopUnit struct {
+	Cluster string           `json:"cluster"`
+	Member  cluster.MemberID `json:"member"` // refused when another member's unit is installed
+	Grace   time.Duration    `json:"grace"`  // between SIGTERM and SIGKILL
+}
+
+// Facts is what a machine knows about one cluster.
+type Facts struct {
+	Versions  []string           `json:"versions"` // etcd versions installed and verified
+	BusyPorts []int              `json:"busy_ports,omitempty"`
+	Unit      *cluster.UnitState `json:"unit,omitempty"`
+	Data      []cluster.DataDir  `json:"data,omitempty"`
+	Aside     []AsideDir         `json:"aside,omitempty"`
+	// Public holds the content of public files; for a key, PublicKeyOf says
+	// whether it belongs to its certificate.
+	Public   map[FileKind][]byte `json:"public,omitempty"`
+	KeyFits  map[FileKind]bool   `json:"key_fits,omitempty"`
+	StoreID  string              `json:"store_id,omitempty"` // whom the machine belongs to
+	Epoch    int64               `json:"epoch,omitempty"`
+	Free     int64               `json:"free_bytes"` // on the data file system
+	Helper   string              `json:"helper"`     // the helper's version
+	Hostname string              `json:"hostname"`
+}
+
+// AsideDir is a data directory that was moved aside.
+type AsideDir struct {
+	Name  string    `json:"name"`
+	At    time.Time `json:"at"`
+	Bytes int64     `json:"bytes"`
+}
+
+// Identity is who calls: every request carries it, every mutation is fenced by it.
+type Identity struct {
+	StoreID string `json:"store_id"`
+	Epoch   int64  `json:"epoch"`
+}
+
+// FencedError says that a machine does not obey this caller.
+type FencedError struct {
+	// Reason is one sentence for people.
+	Reason string
+	// OtherStore: it belongs to another CKE store; `ckecli node claim` changes
+	// that. Otherwise a newer leader exists and this one must stop acting.
+	OtherStore bool
+}
+
+func (e *FencedError) Error() string { return e.Reason }

@@ -1,0 +1,165 @@
+// Package plan decides. Decide is a pure function from what is wanted and what
+// is to what should be done next: no I/O, no clock, no log. A Plan is data; the
+// CLI, the log, the API and the golden tests print the same Plan.String.
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"cke/internal/cluster"
+)
+
+// Kind names what a step does, verb first.
+type Kind string
+
+// Every kind of step there is.
+const (
+	RecordBootstrap     Kind = "record-bootstrap"
+	InstallCertificates Kind = "install-certificates"
+	InstallUnits        Kind = "install-units"
+	StartMembers        Kind = "start-members"
+	ConfigureAuth       Kind = "configure-auth"
+	FinishBootstrap     Kind = "finish-bootstrap"
+	AddLearner          Kind = "add-learner"
+	PromoteLearner      Kind = "promote-learner"
+	MoveLeader          Kind = "move-leader"
+	RemoveMember        Kind = "remove-member"
+	RetireMember        Kind = "retire-member"
+	RecordLeaving       Kind = "record-leaving"
+	ForgetNode          Kind = "forget-node"
+)
+
+// Step is one thing to do, as data. Every step of a plan may be carried out
+// now, whatever becomes of the others.
+type Step struct {
+	Kind Kind `json:"kind"`
+	// Nodes are worked on in parallel.
+	Nodes []cluster.NodeName `json:"nodes,omitempty"`
+	// Member is the subject of a membership change.
+	Member cluster.MemberID `json:"member,omitzero"`
+	// To is where leadership goes.
+	To     cluster.MemberID `json:"to,omitzero"`
+	Reason string           `json:"reason"`
+	// Tolerance is set on steps that change who votes or serves.
+	Tolerance *Tolerance `json:"tolerance,omitempty"`
+	// The data a step carries; at most one is set.
+	Units     []cluster.Unit     `json:"units,omitempty"`
+	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
+	Auth      []AuthChange       `json:"auth,omitempty"`
+}
+
+// Tolerance is how many voters may fail without losing quorum, before, during
+// and after a step.
+type Tolerance struct {
+	Before int `json:"before"`
+	During int `json:"during"`
+	After  int `json:"after"`
+}
+
+// Level says how much a reason matters.
+type Level string
+
+const (
+	// Note is shown and blocks nothing.
+	Note Level = "note"
+	// Waiting resolves by itself.
+	Waiting Level = "waiting"
+	// Blocked needs a person, or something outside CKE to come back.
+	Blocked Level = "blocked"
+)
+
+// Reason is why something is not done.
+type Reason struct {
+	Level Level            `json:"level"`
+	Rule  string           `json:"rule"` // a sentence in camel case, such as quorumIsLost
+	Node  cluster.NodeName `json:"node,omitempty"`
+	Text  string           `json:"text"`
+	Hint  string           `json:"hint,omitempty"`
+}
+
+// Plan is what to do now and what is held back.
+type Plan struct {
+	Cluster string   `json:"cluster"`
+	Steps   []Step   `json:"steps,omitempty"`
+	Reasons []Reason `json:"reasons,omitempty"`
+}
+
+// Settled: nothing to do, nothing waited for, nothing blocked.
+func (p Plan) Settled() bool {
+	return len(p.Steps) == 0 && !p.Has(Waiting) && !p.Has(Blocked)
+}
+
+// Has says whether any reason is of this level.
+func (p Plan) Has(l Level) bool {
+	for _, r := range p.Reasons {
+		if r.Level == l {
+			return true
+		}
+	}
+	return false
+}
+
+// Key identifies the same step across plans: what is done to whom.
+func (s Step) Key() string {
+	k := string(s.Kind)
+	for _, n := range s.Nodes {
+		k += " " + string(n)
+	}
+	if s.Member != 0 {
+		k += " " + s.Member.String()
+	}
+	return k
+}
+
+// String is one line: the kind, its targets, the tolerance, the reason.
+func (s Step) String() string {
+	var b strings.Builder
+	fmt.Fprint(&b, s.Kind)
+	for _, n := range s.Nodes {
+		fmt.Fprintf(&b, " %s", n)
+	}
+	if s.Member != 0 {
+		fmt.Fprintf(&b, " member=%s", s.Member)
+	}
+	if s.To != 0 {
+		fmt.Fprintf(&b, " to=%s", s.To)
+	}
+	if t := s.Tolerance; t != nil {
+		fmt.Fprintf(&b, " [tolerates %d, during %d, after %d]", t.Before, t.During, t.After)
+	}
+	fmt.Fprintf(&b, ": %s", s.Reason)
+	for _, c := range s.Auth {
+		fmt.Fprintf(&b, "\n    %s", c)
+	}
+	return b.String()
+}
+
+// String is one line, and a second with the hint.
+func (r Reason) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", r.Level, r.Rule)
+	if r.Node != "" {
+		fmt.Fprintf(&b, " %s", r.Node)
+	}
+	fmt.Fprintf(&b, ": %s", r.Text)
+	if r.Hint != "" {
+		fmt.Fprintf(&b, "\n    hint: %s", r.Hint)
+	}
+	return b.String()
+}
+
+// String prints the whole plan, a line each.
+func (p Plan) String() string {
+	var b strings.Builder
+	for i, s := range p.Steps {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, s)
+	}
+	for _, r := range p.Reasons {
+		fmt.Fprintf(&b, "- %s\n", r)
+	}
+	if b.Len() == 0 {
+		return "nothing to do\n"
+	}
+	return b.String()
+}

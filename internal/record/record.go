@@ -1,0 +1,54 @@
+// Package record holds the one noun of history: what was done, why, by whom,
+// and how it ended.
+package record
+
+import (
+	"fmt"
+	"time"
+
+	"cke/internal/plan"
+)
+
+// Record is one mutation. Seq is assigned by the store and only grows.
+type Record struct {
+	Seq     int64     `json:"seq"`
+	At      time.Time `json:"at"`
+	Cluster string    `json:"cluster"`
+	// By is "rule" for the loop's own steps, else who asked through the API.
+	By    string `json:"by"`
+	Epoch int64  `json:"epoch"`
+	// Step is set for the loop's steps; Action for everything a person asked for.
+	Step   *plan.Step `json:"step,omitempty"`
+	Action string     `json:"action,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	// Error is empty when it was done.
+	Error string `json:"error,omitempty"`
+	// Repeats counts further failures with the same error, folded into this one.
+	Repeats int   `json:"repeats,omitempty"`
+	TookMS  int64 `json:"took_ms"`
+}
+
+// What names the deed: the step's key or the action.
+func (r Record) What() string {
+	if r.Step != nil {
+		return r.Step.Key()
+	}
+	return r.Action
+}
+
+// String is one line of history.
+func (r Record) String() string {
+	outcome := "done"
+	if r.Error != "" {
+		outcome = "failed: " + r.Error
+		if r.Repeats > 0 {
+			outcome += fmt.Sprintf(" (and %d times more)", r.Repeats)
+		}
+	}
+	reason := r.Reason
+	if r.Step != nil {
+		reason = r.Step.Reason
+	}
+	return fmt.Sprintf("%s %s %s (%s) by %s: %s in %d ms",
+		r.At.UTC().Format(time.RFC3339), r.Cluster, r.What(), reason, r.By, outcome, r.TookMS)
+}
