@@ -26,7 +26,6 @@ const (
 	MoveLeader          Kind = "move-leader"
 	RemoveMember        Kind = "remove-member"
 	RetireMember        Kind = "retire-member"
-	RecordLeaving       Kind = "record-leaving"
 	ForgetNode          Kind = "forget-node"
 )
 

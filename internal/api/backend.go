@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/record"
+)
+
+// Backend is what the API serves. Errors that are *Error keep their code and
+// hint on the way to the client; all others become "failed".
+type Backend interface {
+	Clusters(ctx context.Context) ([]ClusterSummary, error)
+	// Spec returns the wanted spec, and its revision in the store.
+	Spec(ctx context.Context, cluster string) (cluster.Spec, int64, error)
+	// SpecYAML returns the same as a cluster.yml.
+	SpecYAML(ctx context.Context, cluster string) ([]byte, error)
+	// PutSpec takes a cluster.yml; name is only for messages.
+	PutSpec(ctx context.Context, name string, yaml []byte) (SpecChange, error)
+	Status(ctx context.Context, cluster string) (Status, error)
+	// WatchStatus calls fn now and after every change until ctx ends or fn fails.
+	WatchStatus(ctx context.Context, cluster string, fn func(Status) error) error
+	// Plan decides afresh on a fresh observation.
+	Plan(ctx context.Context, cluster string) (plan.Plan, error)
+	// History returns the newest n records, oldest first.
+	History(ctx context.Context, cluster string, n int) ([]record.Record, error)
+	// FollowHistory calls fn for the newest n records and then for each new one.
+	FollowHistory(ctx context.Context, cluster string, n int, fn func(record.Record) error) error
+
+	IssueRoot(ctx context.Context, cluster string) (Certificate, error)
+	Issue(ctx context.Context, cluster, user string, ttl time.Duration) (Certificate, error)
+	// AddUser returns when etcd knows the user; false: it was there already.
+	AddUser(ctx context.Context, cluster string, u cluster.User) (bool, error)
+	Users(ctx context.Context, cluster string) ([]cluster.User, error)
+	Members(ctx context.Context, cluster string) ([]cluster.Member, error)
+	// Snapshot streams etcd's own snapshot with its trailing SHA-256. The second
+	// value estimates its length in bytes.
+	Snapshot(ctx context.Context, cluster string) (io.ReadCloser, int64, error)
+
+	Pause(ctx context.Context, cluster, why string) error
+	Resume(ctx context.Context, cluster string) error
+	Trust(ctx context.Context, cluster, address, fingerprint string) error
+	Claim(ctx context.Context, cluster, node string) error
+
+	// StateBackup writes CKE's own state as one file.
+	StateBackup(ctx context.Context, w io.Writer) error
+	Leader(ctx context.Context) (Leader, error)
+}
+
+// SpecChange is what a cluster.yml did.
+type SpecChange struct {
+	Cluster  string   `json:"cluster"`
+	Revision int64    `json:"revision"`
+	Created  bool     `json:"created"`
+	Changed  bool     `json:"changed"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// The codes of an Error.
+const (
+	CodeRefused = "refused" // held back by a rule: exit 3
+	CodeInvalid = "invalid" // bad input: exit 1
+	CodeFailed  = "failed"  // tried and did not work: exit 1
+)
+
+// Error is an error meant for the caller.
+type Error struct {
+	Code    string
+	Message string
+	Hint    string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Refused says that a rule holds this back.
+func Refused(message, hint string) *Error { return &Error{CodeRefused, message, hint} }
+
+// Invalid says that the input is wrong.
+func Invalid(message, hint string) *Error { return &Error{CodeInvalid, message, hint} }
+
+type callerKey struct{}
+
+// WithCaller notes who makes a request: "uid 0" on the socket, the client
+// certificate's common name over HTTPS.
+func WithCaller(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+// Caller is who makes this request, for the record.
+func Caller(ctx context.Context) string {
+	who, _ := ctx.Value(callerKey{}).(string)
+	return who
+}
