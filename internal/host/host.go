@@ -6,6 +6,7 @@ package host
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"cke/internal/cluster"
@@ -15,8 +16,10 @@ import (
 // context does. A mutating method returns a *FencedError when the machine
 // belongs to another store or has seen a newer leader.
 type Host interface {
-	// Facts reports everything the machine knows about one cluster. It changes nothing.
-	Facts(ctx context.Context, cluster string) (Facts, error)
+	// Facts reports everything the machine knows about one cluster. It changes
+	// nothing. The address is where a member would listen: its ports are looked
+	// at even before a unit is installed.
+	Facts(ctx context.Context, cluster string, address netip.Addr) (Facts, error)
 	// PutFiles installs PKI files, each atomically, keys 0600.
 	PutFiles(ctx context.Context, req PutFiles) error
 	// InstallUnit writes or replaces the unit without touching the process.
