@@ -21,12 +21,24 @@ type Record struct {
 	Step   *plan.Step `json:"step,omitempty"`
 	Action string     `json:"action,omitempty"`
 	Reason string     `json:"reason,omitempty"`
-	// Error is empty when it was done.
-	Error string `json:"error,omitempty"`
+	// Outcome is written as Started before the first effect and amended after
+	// the last, so that what a crash interrupted stays visible.
+	Outcome Outcome `json:"outcome"`
+	Error   string  `json:"error,omitempty"`
 	// Repeats counts further failures with the same error, folded into this one.
 	Repeats int   `json:"repeats,omitempty"`
 	TookMS  int64 `json:"took_ms"`
 }
+
+// Outcome is how far a deed has come.
+type Outcome string
+
+// The outcomes. A record that stays Started was interrupted.
+const (
+	Started Outcome = "started"
+	Done    Outcome = "done"
+	Failed  Outcome = "failed"
+)
 
 // What names the deed: the step's key or the action.
 func (r Record) What() string {
@@ -38,9 +50,9 @@ func (r Record) What() string {
 
 // String is one line of history.
 func (r Record) String() string {
-	outcome := "done"
+	outcome := string(r.Outcome)
 	if r.Error != "" {
-		outcome = "failed: " + r.Error
+		outcome += ": " + r.Error
 		if r.Repeats > 0 {
 			outcome += fmt.Sprintf(" (and %d times more)", r.Repeats)
 		}

@@ -1,0 +1,137 @@
+// Package etcd is the client of a managed cluster. It keeps one connection per
+// member, asks each for itself, and carries out the few mutations CKE needs.
+// Every call is bounded by its context, none is retried: an unknown outcome is
+// for the caller to observe.
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"cke/internal/cluster"
+)
+
+// ErrNoMember says that no known member could be asked.
+var ErrNoMember = errors.New("no member of the cluster can be asked")
+
+// Options for New.
+type Options struct {
+	// TLS is asked anew for each connection; it carries root's certificate.
+	TLS *tls.Config
+	Log *slog.Logger
+}
+
+// Client speaks to one cluster as root. It is safe for concurrent use.
+type Client struct {
+	opts Options
+
+	mu    sync.Mutex
+	conns map[string]*clientv3.Client // by client URL
+	auth  authCache
+}
+
+// New returns a client that knows no member yet.
+func New(o Options) *Client {
+	return &Client{opts: o, conns: map[string]*clientv3.Client{}}
+}
+
+// Close ends all connections.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for url, conn := range c.conns {
+		errs = append(errs, conn.Close())
+		delete(c.conns, url)
+	}
+	return errors.Join(errs...)
+}
+
+// Keep closes the connections to all but these members.
+func (c *Client) Keep(urls []string) {
+	keep := map[string]bool{}
+	for _, u := range urls {
+		keep[u] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for url, conn := range c.conns {
+		if keep[url] {
+			continue
+		}
+		if err := conn.Close(); err != nil {
+			c.opts.Log.Debug("close connection", "url", url, "err", err)
+		}
+		delete(c.conns, url)
+	}
+}
+
+func (c *Client) conn(url string) (*clientv3.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn, ok := c.conns[url]; ok {
+		return conn, nil
+	}
+	conn, err := clientv3.New(clientv3.Config{
+		Endpoints:            []string{url},
+		TLS:                  c.opts.TLS,
+		DialKeepAliveTime:    10 * time.Second,
+		DialKeepAliveTimeout: 5 * time.Second,
+		MaxUnaryRetries:      1,
+		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			// A member that restarts is back within a second; gRPC's default
+			// would look again only minutes later.
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		})},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", url, err)
+	}
+	c.conns[url] = conn
+	return conn, nil
+}
+
+// Endpoint is a member's client URL, and the connection mutations go through.
+type Endpoint string
+
+// Of returns the client URL of the member that advertises this peer URL, among nodes.
+func Of(nodes []cluster.Node, peerURL string) (Endpoint, bool) {
+	for _, n := range nodes {
+		if n.PeerURL() == peerURL {
+			return Endpoint(n.ClientURL()), true
+		}
+	}
+	return "", false
+}
+
+// Snapshot streams the member's database followed by its SHA-256. The second
+// value is the database's size in bytes when the stream began.
+func (c *Client) Snapshot(ctx context.Context, ep Endpoint) (io.ReadCloser, int64, error) {
+	conn, err := c.conn(string(ep))
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := conn.Status(ctx, string(ep))
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask %s for its status: %w", ep, err)
+	}
+	snap, err := conn.SnapshotWithVersion(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("take a snapshot from %s: %w", ep, err)
+	}
+	return snap.Snapshot, st.DbSize, nil
+}

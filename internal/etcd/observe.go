@@ -1,0 +1,233 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"cke/internal/cluster"
+)
+
+// askTimeout bounds each question to one member. A member that needs longer is
+// not serving in the sense of anyone's request timeout.
+const askTimeout = 2 * time.Second
+
+// answer is what one member said of itself.
+type answer struct {
+	endpoint  Endpoint
+	status    *clientv3.StatusResponse
+	readErr   error // of a linearizable read; nil for a learner that answered
+	statusErr error
+}
+
+func (a answer) healthy() bool {
+	return a.statusErr == nil && a.readErr == nil && a.status.Leader != 0
+}
+
+// Observe asks every endpoint for its status and a linearizable read, all in
+// parallel, and one healthy member for the membership, the alarms and the users.
+// nodes maps peer URLs to client URLs. It never fails: what could not be learnt
+// is said in the state.
+func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []cluster.Node) cluster.EtcdState {
+	var e cluster.EtcdState
+	if len(endpoints) == 0 {
+		return e
+	}
+	answers := c.askAll(ctx, endpoints)
+	byID := map[cluster.MemberID]answer{}
+	var via Endpoint
+	var lastErr error
+	for _, a := range answers {
+		if a.statusErr != nil {
+			lastErr = a.statusErr
+			continue
+		}
+		e.Asked = true
+		id := cluster.MemberID(a.status.Header.MemberId)
+		byID[id] = a
+		e.ClusterID = cluster.ClusterID(a.status.Header.ClusterId)
+		if a.healthy() && !a.status.IsLearner {
+			// The leader itself is asked where possible: one hop fewer.
+			if via == "" || a.status.Leader == a.status.Header.MemberId {
+				via = a.endpoint
+			}
+		} else if a.readErr != nil {
+			lastErr = a.readErr
+		}
+	}
+	if lastErr != nil {
+		e.Err = lastErr.Error()
+	}
+	c.members(ctx, &e, via, answers)
+	for i := range e.Members {
+		fill(&e.Members[i], byID, nodes, answers)
+	}
+	if e.Quorum {
+		auth, err := c.Auth(ctx, via)
+		if err != nil {
+			e.Err = err.Error()
+		}
+		e.Auth = auth
+	}
+	return e
+}
+
+func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
+	answers := make([]answer, len(endpoints))
+	var wg sync.WaitGroup
+	for i, ep := range endpoints {
+		wg.Go(func() { answers[i] = c.ask(ctx, ep) })
+	}
+	wg.Wait()
+	return answers
+}
+
+func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	a := answer{endpoint: ep}
+	conn, err := c.conn(string(ep))
+	if err != nil {
+		a.statusErr = err
+		return a
+	}
+	if a.status, a.statusErr = conn.Status(ctx, string(ep)); a.statusErr != nil {
+		a.statusErr = fmt.Errorf("ask %s for its status: %w", ep, a.statusErr)
+		return a
+	}
+	if a.status.IsLearner || a.status.Leader == 0 {
+		return a // a learner refuses reads, and without a leader a read only waits
+	}
+	if _, err := conn.Get(ctx, "\x00cke", clientv3.WithCountOnly()); err != nil {
+		a.readErr = fmt.Errorf("read through %s: %w", ep, err)
+	}
+	return a
+}
+
+// members reads the membership, linearizable if a healthy voter was found, else
+// as any member remembers it.
+func (c *Client) members(ctx context.Context, e *cluster.EtcdState, via Endpoint, answers []answer) {
+	if via != "" {
+		if list, err := c.memberList(ctx, via); err == nil {
+			e.Members, e.Quorum = list, true
+			return
+		} else {
+			e.Err = err.Error()
+		}
+	}
+	for _, a := range answers {
+		if a.statusErr != nil {
+			continue
+		}
+		list, err := c.memberList(ctx, a.endpoint, clientv3.WithSerializable())
+		if err == nil {
+			e.Members = list
+			return
+		}
+		e.Err = err.Error()
+	}
+}
+
+func (c *Client) memberList(ctx context.Context, ep Endpoint, opts ...clientv3.OpOption) ([]cluster.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := c.conn(string(ep))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := conn.MemberList(ctx, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("list members through %s: %w", ep, err)
+	}
+	var list []cluster.Member
+	for _, m := range resp.Members {
+		cm := cluster.Member{ID: cluster.MemberID(m.ID), Name: m.Name, Learner: m.IsLearner}
+		if len(m.PeerURLs) > 0 {
+			cm.PeerURL = m.PeerURLs[0]
+		}
+		list = append(list, cm)
+	}
+	return list, nil
+}
+
+// fill joins a member of the list with what it said of itself.
+func fill(m *cluster.Member, byID map[cluster.MemberID]answer, nodes []cluster.Node, answers []answer) {
+	a, ok := byID[m.ID]
+	if !ok {
+		m.Err = "not asked: its node is not known"
+		if ep, known := Of(nodes, m.PeerURL); known {
+			m.Err = unanswered(ep, answers)
+		}
+		return
+	}
+	st := a.status
+	m.Healthy = a.healthy()
+	m.Leader = st.Leader == st.Header.MemberId
+	m.Version, m.RaftIndex, m.RaftApplied, m.RaftTerm = st.Version, st.RaftIndex, st.RaftAppliedIndex, st.RaftTerm
+	m.DBSize, m.DBSizeInUse = st.DbSize, st.DbSizeInUse
+	m.Alarms = st.Errors
+	switch {
+	case a.readErr != nil:
+		m.Err = a.readErr.Error()
+	case st.Leader == 0:
+		m.Err = "no leader known"
+	}
+}
+
+func unanswered(ep Endpoint, answers []answer) string {
+	for _, a := range answers {
+		if a.endpoint != ep {
+			continue
+		}
+		if a.statusErr != nil {
+			return a.statusErr.Error()
+		}
+		return fmt.Sprintf("another member (%s) answers at %s", cluster.MemberID(a.status.Header.MemberId), ep)
+	}
+	return "its process does not run"
+}
+
+// Ping asks each endpoint for its status only and says which answered with a
+// leader known. It is the cheap watch between observations.
+func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	up := make([]bool, len(endpoints))
+	var wg sync.WaitGroup
+	for i, ep := range endpoints {
+		wg.Go(func() {
+			conn, err := c.conn(string(ep))
+			if err != nil {
+				return
+			}
+			st, err := conn.Status(ctx, string(ep))
+			up[i] = err == nil && st.Leader != 0
+		})
+	}
+	wg.Wait()
+	m := make(map[Endpoint]bool, len(endpoints))
+	for i, ep := range endpoints {
+		m[ep] = up[i]
+	}
+	return m
+}
+
+// IsTransient says that etcd refused for now and asks to come back: it changes
+// nothing about what is wanted.
+func IsTransient(err error) bool {
+	for _, t := range []error{
+		rpctypes.ErrUnhealthy, rpctypes.ErrMemberLearnerNotReady, rpctypes.ErrNoLeader,
+		rpctypes.ErrLeaderChanged, rpctypes.ErrTooManyRequests,
+		rpctypes.ErrNotLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost,
+	} {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return errors.Is(err, context.DeadlineExceeded)
+}

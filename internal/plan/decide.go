@@ -1,0 +1,158 @@
+package plan
+
+import (
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// Decide says what should be done now for one cluster. It is pure: the same
+// spec, state and instant give the same plan. The rules run in order; each may
+// name steps, reasons, or both, and the first that finds the ground unsafe ends
+// the list. At most one step of a plan changes who votes or leads.
+func Decide(spec cluster.Spec, st cluster.State, now time.Time) Plan {
+	p := Plan{Cluster: spec.Name}
+	in := newInput(spec, st, now)
+	changing := false
+	for _, r := range rules() {
+		v := r(in)
+		for _, s := range v.steps {
+			if s.ChangesMembership() {
+				if changing {
+					continue
+				}
+				changing = true
+			}
+			p.Steps = append(p.Steps, s)
+		}
+		p.Reasons = append(p.Reasons, v.reasons...)
+		if v.stop {
+			break
+		}
+	}
+	return p
+}
+
+// verdict is what one rule has to say.
+type verdict struct {
+	steps   []Step
+	reasons []Reason
+	stop    bool // what follows would act on unsafe ground
+}
+
+type rule func(input) verdict
+
+// rules is the order of care: first what makes acting unsafe, then what keeps
+// members running, then who may use them, last who they are.
+func rules() []rule {
+	return []rule{
+		rulePaused,
+		ruleBootstrap,
+		ruleIdentity,
+		ruleHosts,
+		ruleCertificates,
+		ruleUnits,
+		ruleStart,
+		ruleQuorum,
+		ruleAuth,
+		ruleRetire,
+		ruleLearners,
+		ruleLostData,
+		ruleMembership,
+		ruleLeaving,
+	}
+}
+
+// ChangesMembership says whether the step changes who votes, learns or leads;
+// such steps are taken one at a time.
+func (s Step) ChangesMembership() bool {
+	switch s.Kind {
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember:
+		return true
+	default:
+		return false
+	}
+}
+
+// input is what the rules read, with the lookups they share.
+type input struct {
+	spec   cluster.Spec
+	st     cluster.State
+	now    time.Time
+	wanted []cluster.Node // nodes that should carry a voter
+	nodes  []cluster.Node // spec's nodes, then the leaving ones
+}
+
+func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {
+	in := input{spec: spec, st: st, now: now}
+	in.nodes = append(append([]cluster.Node(nil), spec.Nodes...), st.Leaving...)
+	in.wanted = wantedNodes(spec, st.Etcd)
+	return in
+}
+
+// wantedNodes chooses the voters' nodes: those that carry a member already,
+// then the others in the order of the spec.
+func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
+	var have, fresh []cluster.Node
+	for _, n := range spec.Nodes {
+		if !n.ControlPlane {
+			continue
+		}
+		if _, ok := e.MemberAt(n); ok {
+			have = append(have, n)
+		} else {
+			fresh = append(fresh, n)
+		}
+	}
+	all := append(have, fresh...)
+	if want := spec.WantedVoters(); want < len(all) {
+		all = all[:want]
+	}
+	return all
+}
+
+func (in input) node(name cluster.NodeName) cluster.NodeState { return in.st.Nodes[name] }
+
+// nodeOf finds the node a member lives on by its peer URL.
+func (in input) nodeOf(m cluster.Member) (cluster.Node, bool) {
+	for _, n := range in.nodes {
+		if n.PeerURL() == m.PeerURL {
+			return n, true
+		}
+	}
+	return cluster.Node{}, false
+}
+
+func (in input) isWanted(n cluster.Node) bool {
+	for _, w := range in.wanted {
+		if w.Hostname == n.Hostname {
+			return true
+		}
+	}
+	return false
+}
+
+// name is how a member is called towards people.
+func (in input) name(m cluster.Member) cluster.NodeName {
+	if n, ok := in.nodeOf(m); ok {
+		return n.Hostname
+	}
+	return cluster.NodeName(m.PeerURL)
+}
+
+// dataLost says that a reachable host proves its member's data gone.
+func (in input) dataLost(m cluster.Member) bool {
+	n, ok := in.nodeOf(m)
+	if !ok || !m.Started() {
+		return false
+	}
+	ns := in.node(n.Hostname)
+	if !ns.Reachable() || ns.Fenced != "" {
+		return false
+	}
+	if ns.Unit != nil && ns.Unit.Unit.Member == m.ID {
+		return ns.Unit.DataLost && ns.Unit.NotMounted == ""
+	}
+	d, ok := ns.Dir(m.ID)
+	return !ok || !d.WAL || !d.Mark
+}

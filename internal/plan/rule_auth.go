@@ -1,0 +1,99 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+
+	"cke/internal/cluster"
+)
+
+// ruleAuth keeps authentication, users and roles right for ever.
+func ruleAuth(in input) verdict {
+	a := in.st.Etcd.Auth
+	if !a.Known {
+		return verdict{reasons: []Reason{{Level: Waiting, Rule: "authIsUnknown", Text: "users and roles could not be read: " + orElse(in.st.Etcd.Err, "no member answered")}}}
+	}
+	var v verdict
+	if changes := authChanges(in); len(changes) > 0 {
+		v.steps = []Step{{Kind: ConfigureAuth, Auth: changes, Reason: "users, roles or permissions differ from the wanted ones"}}
+	}
+	known := map[string]bool{}
+	for _, u := range wantedUsers(in.st.Users) {
+		known[u.Name] = true
+	}
+	for _, name := range sortedKeys(a.Users) {
+		if !known[name] {
+			v.reasons = append(v.reasons, Reason{
+				Level: Note, Rule: "userIsForeign",
+				Text: fmt.Sprintf("etcd user %q with roles %v was not made by CKE and is left alone", name, a.Users[name]),
+			})
+		}
+	}
+	return v
+}
+
+// wantedUsers are the tenants, the API server and root. A tenant's role has the
+// user's name; root's is etcd's own.
+func wantedUsers(tenants []cluster.User) []cluster.User {
+	users := []cluster.User{{Name: cluster.RootUser}, {Name: cluster.APIServerUser, Prefix: cluster.APIServerPath}}
+	return append(users, tenants...)
+}
+
+// authChanges is the difference between wanted and present, in an order that is
+// safe to be interrupted anywhere: access is taken away before it is given, and
+// authentication is turned on last.
+func authChanges(in input) []AuthChange {
+	a := in.st.Etcd.Auth
+	var take, give []AuthChange
+	for _, u := range wantedUsers(in.st.Users) {
+		roles, exists := a.Users[u.Name]
+		perms, roleExists := a.Roles[u.Name]
+		if !roleExists {
+			give = append(give, AuthChange{Op: AddRole, Role: u.Name})
+		}
+		want := rolePermissions(u)
+		for _, p := range perms {
+			if !slices.Contains(want, p) && u.Name != cluster.RootUser {
+				take = append(take, AuthChange{Op: RevokePermission, Role: u.Name, Permission: p})
+			}
+		}
+		for _, p := range want {
+			if !slices.Contains(perms, p) {
+				give = append(give, AuthChange{Op: GrantPermission, Role: u.Name, Permission: p})
+			}
+		}
+		if !exists {
+			give = append(give, AuthChange{Op: AddUser, User: u.Name})
+		}
+		for _, r := range roles {
+			if r != u.Name {
+				take = append(take, AuthChange{Op: RevokeRole, User: u.Name, Role: r})
+			}
+		}
+		if !slices.Contains(roles, u.Name) {
+			give = append(give, AuthChange{Op: GrantRole, User: u.Name, Role: u.Name})
+		}
+	}
+	changes := append(take, give...)
+	if !a.Enabled {
+		changes = append(changes, AuthChange{Op: EnableAuth})
+	}
+	return changes
+}
+
+func rolePermissions(u cluster.User) []cluster.Permission {
+	if u.Prefix == "" {
+		return nil
+	}
+	return []cluster.Permission{{Key: u.Prefix, RangeEnd: cluster.PrefixRangeEnd(u.Prefix), Type: "READWRITE"}}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

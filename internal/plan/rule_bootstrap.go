@@ -1,0 +1,201 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"cke/internal/cluster"
+)
+
+// ruleBootstrap founds the cluster, once. Until it is recorded as bootstrapped
+// no other rule speaks.
+func ruleBootstrap(in input) verdict {
+	switch in.st.Bootstrap.Phase {
+	case cluster.PhaseNew:
+		return beginBootstrap(in)
+	case cluster.PhaseBootstrapping:
+		return resumeBootstrap(in)
+	default:
+		return verdict{}
+	}
+}
+
+// beginBootstrap demands that every host of the spec answers and is bare: an
+// empty record beside existing data means that the record was lost.
+func beginBootstrap(in input) verdict {
+	v := verdict{stop: true}
+	for _, n := range in.spec.Nodes {
+		if r, ok := notBare(in, n); ok {
+			v.reasons = append(v.reasons, r)
+		}
+	}
+	if len(v.reasons) > 0 {
+		return v
+	}
+	names := make([]cluster.NodeName, len(in.wanted))
+	for i, n := range in.wanted {
+		names[i] = n.Hostname
+	}
+	v.steps = []Step{{
+		Kind: RecordBootstrap, Nodes: names,
+		Reason: fmt.Sprintf("found cluster %s with %d members; every host is bare", in.spec.Name, len(names)),
+	}}
+	return v
+}
+
+func notBare(in input, n cluster.Node) (Reason, bool) {
+	ns := in.node(n.Hostname)
+	r := Reason{Level: Blocked, Node: n.Hostname}
+	switch {
+	case !ns.Reachable():
+		r.Rule, r.Text = "everyHostMustAnswer", "the host does not answer: "+ns.Err
+		r.Hint = "a cluster is founded only when every host says that it is bare"
+	case ns.Unit != nil || len(ns.Data) > 0:
+		r.Rule, r.Text = "dataWithoutRecord", "the host carries "+describeData(ns)+" of this cluster, but CKE's store knows of no bootstrap"
+		r.Hint = "the store was lost or is another one: start from a state backup with cke --restore-state FILE; to give the data up, move it away by hand"
+	case ns.Fenced != "":
+		r.Rule, r.Text = "hostObeysAnother", ns.Fenced
+		r.Hint = "ckecli node claim " + string(n.Hostname)
+	case !n.ControlPlane:
+		return r, false
+	case len(ns.BusyPorts) > 0:
+		r.Rule, r.Text = "portsMustBeFree", fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address)
+		r.Hint = "stop it, or choose another address"
+	case !hasVersion(ns, in.spec.Etcd.Version):
+		return versionMissing(in, n), true
+	default:
+		return r, false
+	}
+	return r, true
+}
+
+func describeData(ns cluster.NodeState) string {
+	var what []string
+	if ns.Unit != nil {
+		what = append(what, "a unit of member "+ns.Unit.Unit.Member.String())
+	}
+	for _, d := range ns.Data {
+		what = append(what, "data of member "+d.Member.String())
+	}
+	return strings.Join(what, " and ")
+}
+
+func hasVersion(ns cluster.NodeState, version string) bool {
+	for _, v := range ns.Versions {
+		if v == version {
+			return true
+		}
+	}
+	return false
+}
+
+func versionMissing(in input, n cluster.Node) Reason {
+	have := "none"
+	if vs := in.node(n.Hostname).Versions; len(vs) > 0 {
+		have = strings.Join(vs, ", ")
+	}
+	return Reason{
+		Level: Blocked, Rule: "versionMustBeInstalled", Node: n.Hostname,
+		Text: fmt.Sprintf("etcd %s is not installed on the host (installed: %s)", in.spec.Etcd.Version, have),
+		Hint: "put etcd into the releases directory, as v" + in.spec.Etcd.Version + "/etcd",
+	}
+}
+
+// resumeBootstrap carries on with the recorded founders, whatever the spec says
+// by now; the other rules adjust the membership afterwards.
+func resumeBootstrap(in input) verdict {
+	v := verdict{stop: true}
+	peers := map[cluster.NodeName]string{}
+	for _, f := range in.st.Bootstrap.Founders {
+		peers[f.Node.Hostname] = f.Node.PeerURL()
+	}
+	var certs, start []cluster.NodeName
+	var units []cluster.Unit
+	for _, f := range in.st.Bootstrap.Founders {
+		n := f.Node
+		ns := in.node(n.Hostname)
+		if r, ok := founderStuck(in, f, ns); ok {
+			v.reasons = append(v.reasons, r)
+			continue
+		}
+		want := wantedUnit(in.spec, n, f.Member)
+		sealed := ns.Unit != nil && ns.Unit.Sealed
+		if !sealed {
+			want.Founding = &cluster.Founding{New: true, Token: in.st.Bootstrap.Token, Peers: peers}
+		}
+		if len(ns.Certificates) > 0 {
+			certs = append(certs, n.Hostname)
+		}
+		if ns.Unit == nil || !sealed && !ns.Unit.Unit.Equal(want) {
+			units = append(units, want)
+		} else if !ns.Unit.Running || !sealed {
+			start = append(start, n.Hostname)
+		}
+	}
+	switch {
+	case len(certs) > 0:
+		v.steps = []Step{{Kind: InstallCertificates, Nodes: certs, Reason: "the founding members need their certificates"}}
+	case len(units) > 0:
+		v.steps = []Step{unitStep(units, "the founding members need their units")}
+	case len(start) > 0:
+		v.steps = []Step{{Kind: StartMembers, Nodes: start, Reason: "start the founding members"}}
+	default:
+		return finishBootstrap(in, v)
+	}
+	return v
+}
+
+func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
+	r := Reason{Level: Blocked, Node: f.Node.Hostname}
+	switch {
+	case !ns.Reachable():
+		r.Rule, r.Text = "founderIsUnreachable", "the host of a founding member does not answer: "+ns.Err
+	case ns.Fenced != "":
+		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
+	case !hasVersion(ns, in.spec.Etcd.Version):
+		return versionMissing(in, f.Node), true
+	case ns.Unit != nil && ns.Unit.DataLost:
+		r.Rule, r.Text = "founderLostItsData", "the founding member "+f.Member.String()+" has lost its data directory"
+		r.Hint = "it is rebuilt from the others once the cluster is founded"
+	default:
+		return r, false
+	}
+	return r, true
+}
+
+// finishBootstrap turns authentication on and then records the deed. A founder
+// that has been away for replace_after does not hold it up any longer.
+func finishBootstrap(in input, v verdict) verdict {
+	e := in.st.Etcd
+	if !e.Quorum || !e.Auth.Known {
+		v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "membersAreStarting", Text: "the founding members are starting: " + orElse(e.Err, "no leader yet")})
+		return v
+	}
+	if changes := authChanges(in); len(changes) > 0 {
+		v.steps = []Step{{Kind: ConfigureAuth, Auth: changes, Reason: "turn authentication on before anyone gets a certificate"}}
+		return v
+	}
+	for _, m := range e.Members {
+		if m.Healthy || in.now.Sub(m.UnhealthySince) >= in.spec.Etcd.ReplaceAfter.Std() && !m.UnhealthySince.IsZero() {
+			continue
+		}
+		v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "everyFounderMustServe", Node: in.name(m), Text: "the member does not serve yet: " + orElse(m.Err, "no leader known")})
+	}
+	if !(Plan{Reasons: v.reasons}).Has(Waiting) {
+		v.steps = []Step{{
+			Kind: FinishBootstrap, Reason: "authentication is on and every founding member serves",
+			Bootstrap: &cluster.Bootstrap{
+				Phase: cluster.PhaseBootstrapped, Token: in.st.Bootstrap.Token,
+				Founders: in.st.Bootstrap.Founders, ClusterID: e.ClusterID,
+			},
+		}}
+	}
+	return v
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

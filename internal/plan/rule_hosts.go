@@ -1,0 +1,41 @@
+package plan
+
+import (
+	"fmt"
+
+	"cke/internal/cluster"
+)
+
+// ruleHosts tells which hosts cannot be cared for. It never stops the care for
+// the others.
+func ruleHosts(in input) verdict {
+	var v verdict
+	for i, n := range in.nodes {
+		ns := in.node(n.Hostname)
+		leaving := i >= len(in.spec.Nodes)
+		_, carries := in.st.Etcd.MemberAt(n)
+		level := Blocked
+		if leaving && !carries || !leaving && !carries && !in.isWanted(n) {
+			level = Note
+		}
+		switch {
+		case !ns.Reachable():
+			v.reasons = append(v.reasons, Reason{Level: level, Rule: "hostIsUnreachable", Node: n.Hostname, Text: "the host does not answer: " + ns.Err})
+		case ns.Fenced != "":
+			v.reasons = append(v.reasons, Reason{
+				Level: level, Rule: "hostObeysAnother", Node: n.Hostname, Text: ns.Fenced,
+				Hint: "ckecli node claim " + string(n.Hostname),
+			})
+		case ns.Unit != nil && ns.Unit.NotMounted != "":
+			v.reasons = append(v.reasons, Reason{
+				Level: Blocked, Rule: "dataDiskIsNotMounted", Node: n.Hostname,
+				Text: fmt.Sprintf("the member's data lay on a file system of its own, which is not mounted: %s", ns.Unit.NotMounted),
+				Hint: "mount it; the member then starts by itself",
+			})
+		}
+	}
+	return v
+}
+
+// usable hosts answer and obey this store.
+func usable(ns cluster.NodeState) bool { return ns.Reachable() && ns.Fenced == "" }

@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"fmt"
+
+	"cke/internal/cluster"
+)
+
+// ruleMembership brings the voters to the wanted nodes, one change at a time and
+// never below the wanted number: a new voter is promoted before an old one goes.
+func ruleMembership(in input) verdict {
+	e := in.st.Etcd
+	if len(e.Learners()) > 0 {
+		return verdict{}
+	}
+	var surplus []cluster.Member
+	for _, m := range e.Voters() {
+		if n, ok := in.nodeOf(m); !ok || !in.isWanted(n) {
+			surplus = append(surplus, m)
+		}
+	}
+	var missing []cluster.Node
+	for _, n := range in.wanted {
+		if _, ok := e.MemberAt(n); !ok {
+			missing = append(missing, n)
+		}
+	}
+	for _, m := range surplus {
+		if !m.Healthy {
+			// A voter that does not serve makes etcd refuse every addition.
+			return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m)))
+		}
+	}
+	if len(missing) > 0 && len(e.Voters()) <= len(in.wanted) {
+		return add(in, missing)
+	}
+	if len(surplus) > 0 {
+		m := leaderLast(surplus)
+		if v := unhealthyVoters(in); len(v.reasons) > 0 {
+			v.reasons = append(v.reasons, Reason{
+				Level: Waiting, Rule: "everyOtherVoterMustServe", Node: in.name(m),
+				Text: fmt.Sprintf("member on %s is not wanted any more, and goes once every other voter serves", in.name(m)),
+			})
+			return v
+		}
+		return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more", in.name(m)))
+	}
+	return unhealthyVoters(in)
+}
+
+func leaderLast(ms []cluster.Member) cluster.Member {
+	for _, m := range ms {
+		if !m.Leader {
+			return m
+		}
+	}
+	return ms[0]
+}
+
+// add picks the first missing node that can take a learner now. A node that
+// cannot does not hold the others up.
+func add(in input, missing []cluster.Node) verdict {
+	e := in.st.Etcd
+	for _, m := range e.Voters() {
+		if !m.Healthy {
+			v := unhealthyVoters(in)
+			v.reasons = append(v.reasons, Reason{
+				Level: Waiting, Rule: "everyVoterMustServe", Node: missing[0].Hostname,
+				Text: fmt.Sprintf("a member is added only while every voter serves; %s does not", in.name(m)),
+			})
+			return v
+		}
+	}
+	var v verdict
+	for _, n := range missing {
+		if r, ok := cannotCarry(in, n); ok {
+			v.reasons = append(v.reasons, r)
+			continue
+		}
+		t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
+		v.steps = []Step{{
+			Kind: AddLearner, Nodes: []cluster.NodeName{n.Hostname},
+			Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
+			Tolerance: &Tolerance{Before: t, During: t, After: t},
+		}}
+		return v
+	}
+	return v
+}
+
+// cannotCarry says why a node cannot take a member now. A host that does not
+// answer or obey has been told of by ruleHosts.
+func cannotCarry(in input, n cluster.Node) (Reason, bool) {
+	ns := in.node(n.Hostname)
+	r := Reason{Level: Blocked, Node: n.Hostname}
+	switch {
+	case !usable(ns):
+		r.Rule, r.Text = "hostCannotCarryMember", "no member can be added on a host that does not answer or obey"
+	case ns.Unit != nil || len(ns.Data) > 0:
+		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
+	case len(ns.BusyPorts) > 0:
+		r.Rule, r.Text = "portsMustBeFree", fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address)
+		r.Hint = "stop it, or choose another address"
+	case !hasVersion(ns, in.spec.Etcd.Version):
+		return versionMissing(in, n), true
+	default:
+		return r, false
+	}
+	return r, true
+}
+
+// unhealthyVoters tells of voters that do not serve while their process runs or
+// their host is away; ruleStart and ruleHosts speak of the rest.
+func unhealthyVoters(in input) verdict {
+	var v verdict
+	for _, m := range in.st.Etcd.Voters() {
+		if m.Healthy {
+			continue
+		}
+		v.reasons = append(v.reasons, Reason{
+			Level: Waiting, Rule: "memberDoesNotServe", Node: in.name(m),
+			Text: fmt.Sprintf("member %s does not serve: %s", m.ID, orElse(m.Err, "no leader known")),
+		})
+	}
+	return v
+}

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"cke/internal/cluster"
+)
+
+// ruleQuorum ends the list while no linearizable read succeeds: whatever else
+// there is to do waits for the members, or for a person.
+func ruleQuorum(in input) verdict {
+	e := in.st.Etcd
+	if e.Quorum {
+		return verdict{}
+	}
+	var facts []string
+	gone, away, startable := 0, 0, 0
+	for _, n := range in.nodes {
+		ns := in.node(n.Hostname)
+		word, kind := memberOnHost(ns)
+		switch kind {
+		case dataGone:
+			gone++
+		case dataAway:
+			away++
+		case dataThere:
+			startable++
+		}
+		facts = append(facts, string(n.Hostname)+": "+word)
+	}
+	voters := in.voterCount()
+	where := strings.Join(facts, "; ")
+	v := verdict{stop: true}
+	switch {
+	case startable >= cluster.Quorum(voters):
+		v.reasons = []Reason{{Level: Waiting, Rule: "membersAreStarting", Text: fmt.Sprintf("no quorum yet (%s): %s", orElse(e.Err, "no leader known"), where)}}
+	case startable+away >= cluster.Quorum(voters):
+		v.reasons = []Reason{{
+			Level: Blocked, Rule: "quorumIsLost",
+			Text: fmt.Sprintf("%d voters, a quorum is %d, and only %d can run now: %s", voters, cluster.Quorum(voters), startable, where),
+			Hint: "bring the missing hosts or disks back; their members then start by themselves",
+		}}
+	default:
+		v.reasons = []Reason{{
+			Level: Blocked, Rule: "restoreIsNeeded",
+			Text: fmt.Sprintf("%d voters, a quorum is %d, and at most %d still have their data: %s", voters, cluster.Quorum(voters), startable+away, where),
+			Hint: "the cluster is never founded again by itself: restore it from a backup, see docs/etcd.md, Losing quorum",
+		}}
+	}
+	return v
+}
+
+type dataIs int
+
+const (
+	dataNone dataIs = iota
+	dataThere
+	dataAway // may come back
+	dataGone // proven lost
+)
+
+func memberOnHost(ns cluster.NodeState) (string, dataIs) {
+	u := ns.Unit
+	switch {
+	case !ns.Reachable():
+		return "host does not answer", dataAway
+	case ns.Fenced != "":
+		return "host obeys another store", dataAway
+	case u == nil && len(ns.Data) > 0:
+		return "data of member " + ns.Data[0].Member.String() + " without a unit", dataAway
+	case u == nil:
+		return "no member", dataNone
+	case u.NotMounted != "":
+		return "data disk not mounted", dataAway
+	case u.DataLost:
+		return "data of member " + u.Unit.Member.String() + " lost", dataGone
+	case u.Running:
+		return "member " + u.Unit.Member.String() + " runs", dataThere
+	default:
+		return "member " + u.Unit.Member.String() + " stopped", dataThere
+	}
+}
+
+// voterCount is the number of voters last known: from the membership if any
+// member told it, else from the units on the hosts and the hosts that cannot be
+// asked, else from the founding.
+func (in input) voterCount() int {
+	if n := len(in.st.Etcd.Voters()); n > 0 {
+		return n
+	}
+	voters := 0
+	for _, n := range in.nodes {
+		ns := in.node(n.Hostname)
+		if ns.Unit != nil || n.ControlPlane && !usable(ns) {
+			voters++
+		}
+	}
+	if voters == 0 {
+		return len(in.st.Bootstrap.Founders)
+	}
+	return voters
+}

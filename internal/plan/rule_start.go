@@ -1,0 +1,38 @@
+package plan
+
+import (
+	"cke/internal/cluster"
+)
+
+// ruleStart starts every stopped member that has its data, all at once: after a
+// total loss of power none can serve before a quorum of them runs. Without
+// quorum the membership is not known for sure; a sealed unit is then enough, for
+// a member removed meanwhile learns of it from its peers and ends.
+func ruleStart(in input) verdict {
+	var v verdict
+	var nodes []cluster.NodeName
+	for _, n := range in.nodes {
+		ns := in.node(n.Hostname)
+		u := ns.Unit
+		if !usable(ns) || u == nil || u.Running && u.Sealed || u.DataLost || u.NotMounted != "" {
+			continue
+		}
+		m, member := in.st.Etcd.MemberAt(n)
+		switch {
+		case in.st.Etcd.Quorum && (!member || m.ID != u.Unit.Member):
+			continue
+		case !in.st.Etcd.Quorum && !u.Sealed:
+			continue
+		case !u.Sealed && !u.Unit.Equal(joiningUnit(in, n, m)):
+			continue // installed for another membership; its unit comes first
+		case !hasVersion(ns, u.Unit.Version):
+			v.reasons = append(v.reasons, versionMissing(in, n))
+			continue
+		}
+		nodes = append(nodes, n.Hostname)
+	}
+	if len(nodes) > 0 {
+		v.steps = []Step{{Kind: StartMembers, Nodes: nodes, Reason: "the member is stopped and its data is there"}}
+	}
+	return v
+}
