@@ -3,6 +3,9 @@ package units
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,73 +20,120 @@ const (
 	year = 365 * day
 )
 
-// ParseDuration reads "10y", "30d", "2w", "1h30m", or any mix, largest first.
-// Signs are accepted, so that a caller can say that a value must be positive.
+// durationUnits are the units ParseDuration reads, largest first.
+func durationUnits() []string {
+	return []string{"y", "w", "d", "h", "m", "s", "ms", "us", "ns"}
+}
+
+// durationPart is one number with its unit. "µ" has two code points.
+var durationPart = regexp.MustCompile(`^([0-9]+)(\.[0-9]+)?(y|w|d|h|ms|m|s|us|µs|μs|ns)`)
+
+// ParseDuration reads "10y", "30d", "2w", "1h30m", or any mix, largest unit
+// first and each at most once; hours and below may have a fraction. A minus is
+// accepted, so that a caller can say that a value must be positive.
 func ParseDuration(s string) (Duration, error) {
-	rest, sign := s, int64(1)
-	if strings.HasPrefix(rest, "-") {
-		rest, sign = rest[1:], -1
-	}
+	rest, negative := strings.CutPrefix(s, "-")
 	if rest == "0" {
 		return 0, nil
 	}
-	var total int64
-	for _, u := range []struct {
-		name string
-		size time.Duration
-	}{{"y", year}, {"w", 7 * day}, {"d", day}} {
-		i := strings.Index(rest, u.name)
-		if i <= 0 || strings.Trim(rest[:i], "0123456789") != "" {
-			continue
-		}
-		var n int64
-		if _, err := fmt.Sscan(rest[:i], &n); err != nil || n > math.MaxInt64/int64(u.size) {
-			return 0, fmt.Errorf("duration %q is out of range", s)
-		}
-		total, rest = total+n*int64(u.size), rest[i+1:]
-		if total < 0 {
-			return 0, fmt.Errorf("duration %q is out of range", s)
-		}
-	}
-	if rest != "" {
-		if rest[0] == '-' || rest[0] == '+' {
-			return 0, badDuration(s)
-		}
-		d, err := time.ParseDuration(rest)
-		if err != nil {
-			return 0, badDuration(s)
-		}
-		if total += int64(d); total < 0 {
-			return 0, fmt.Errorf("duration %q is out of range", s)
-		}
-	} else if total == 0 && strings.Trim(s, "-0ywd") != "" || s == "" || s == "-" {
+	if rest == "" {
 		return 0, badDuration(s)
 	}
-	return Duration(sign * total), nil
+	units := durationUnits()
+	// The sum is kept negative: the range has one more value below zero.
+	var total int64
+	for rest != "" {
+		part := durationPart.FindStringSubmatch(rest)
+		if part == nil {
+			return 0, badDuration(s)
+		}
+		rest = rest[len(part[0]):]
+		unit := part[3]
+		if strings.HasSuffix(unit, "s") && len(unit) > 2 {
+			unit = "us"
+		}
+		i := slices.Index(units, unit)
+		if i < 0 {
+			return 0, badDuration(s)
+		}
+		units = units[i+1:]
+		n, err := parsePart(s, part[1], part[2], unit)
+		if err != nil {
+			return 0, err
+		}
+		if total < math.MinInt64+n {
+			return 0, durationRange(s)
+		}
+		total -= n
+	}
+	if negative {
+		return Duration(total), nil
+	}
+	if total == math.MinInt64 {
+		return 0, durationRange(s)
+	}
+	return Duration(-total), nil
+}
+
+// parsePart returns the nanoseconds of one number with its unit.
+func parsePart(whole, number, fraction, unit string) (int64, error) {
+	var size time.Duration
+	switch unit {
+	case "y":
+		size = year
+	case "w":
+		size = 7 * day
+	case "d":
+		size = day
+	default:
+		d, err := time.ParseDuration(number + fraction + unit)
+		if err != nil {
+			// The form was checked before: only the range is left to be wrong.
+			return 0, durationRange(whole)
+		}
+		return int64(d), nil
+	}
+	if fraction != "" {
+		return 0, badDuration(whole)
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n > math.MaxInt64/int64(size) {
+		return 0, durationRange(whole)
+	}
+	return n * int64(size), nil
 }
 
 func badDuration(s string) error {
-	return fmt.Errorf("%q is not a duration; write it like 90s, 24h, 30d or 10y", s)
+	return fmt.Errorf("%.40q is not a duration; write it like 90s, 24h, 30d or 10y", s)
 }
 
-// String writes the shortest form ParseDuration reads back.
+func durationRange(s string) error {
+	return fmt.Errorf("duration %.40q is out of range: the longest is 292y", s)
+}
+
+// String writes a form ParseDuration reads back to the same value: whole
+// years, days, hours and minutes, then the rest as time.Duration writes it.
 func (d Duration) String() string {
 	v := time.Duration(d)
-	if v < 0 && v != math.MinInt64 {
-		return "-" + Duration(-v).String()
-	}
 	var b strings.Builder
+	if v < 0 {
+		b.WriteByte('-')
+	} else {
+		v = -v
+	}
+	// v is negative from here on: MinInt64 has no positive counterpart.
+	start := b.Len()
 	for _, u := range []struct {
 		name string
 		size time.Duration
 	}{{"y", year}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}} {
-		if n := v / u.size; n > 0 {
+		if n := -(v / u.size); n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.name)
-			v -= n * u.size
+			v %= u.size
 		}
 	}
-	if v > 0 || b.Len() == 0 {
-		b.WriteString(v.String())
+	if v != 0 || b.Len() == start {
+		b.WriteString((-v).String())
 	}
 	return b.String()
 }
