@@ -1,0 +1,118 @@
+package execute
+
+import (
+	"context"
+
+	"cke/internal/cluster"
+	"cke/internal/etcd"
+	"cke/internal/host"
+	"cke/internal/plan"
+)
+
+// Effect names one mutation of the outside world. Steps can only reach it
+// through the wrappers below, so that none happens unnamed.
+type Effect string
+
+// Every effect there is.
+const (
+	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
+	StoreForgetLeaving    Effect = "store.forget-leaving"
+	HostPutFiles          Effect = "host.put-files"
+	HostInstallUnit       Effect = "host.install-unit"
+	HostStartUnit         Effect = "host.start-unit"
+	HostStopUnit          Effect = "host.stop-unit"
+	HostRetireUnit        Effect = "host.retire-unit"
+	HostClean             Effect = "host.clean"
+	EtcdAddLearner        Effect = "etcd.add-learner"
+	EtcdPromote           Effect = "etcd.promote"
+	EtcdRemove            Effect = "etcd.remove"
+	EtcdMoveLeader        Effect = "etcd.move-leader"
+	EtcdAddRole           Effect = "etcd.add-role"
+	EtcdGrant             Effect = "etcd.grant-permission"
+	EtcdRevoke            Effect = "etcd.revoke-permission"
+	EtcdAddUser           Effect = "etcd.add-user"
+	EtcdGrantRole         Effect = "etcd.grant-role"
+	EtcdRevokeRole        Effect = "etcd.revoke-role"
+	EtcdEnableAuth        Effect = "etcd.enable-auth"
+)
+
+// Effects lists them all.
+func Effects() []Effect {
+	return []Effect{
+		StoreAdvanceBootstrap, StoreForgetLeaving,
+		HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
+		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
+		EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
+	}
+}
+
+// After is told of each mutation, successful or not, right after it.
+type After func(plan.Kind, Effect)
+
+type effects struct {
+	kind  plan.Kind
+	after After
+}
+
+func (f effects) did(e Effect, err error) error {
+	f.after(f.kind, e)
+	return err
+}
+
+type effectStore struct {
+	Store
+	f effects
+}
+
+func (s effectStore) AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error {
+	return s.f.did(StoreAdvanceBootstrap, s.Store.AdvanceBootstrap(ctx, name, from, b))
+}
+
+func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.NodeName) error {
+	return s.f.did(StoreForgetLeaving, s.Store.ForgetLeaving(ctx, name, n))
+}
+
+type effectHost struct {
+	host.Host
+	f effects
+}
+
+func (h effectHost) PutFiles(ctx context.Context, req host.PutFiles) error {
+	return h.f.did(HostPutFiles, h.Host.PutFiles(ctx, req))
+}
+
+func (h effectHost) InstallUnit(ctx context.Context, u cluster.Unit) error {
+	return h.f.did(HostInstallUnit, h.Host.InstallUnit(ctx, u))
+}
+
+func (h effectHost) StartUnit(ctx context.Context, name string, id cluster.MemberID) error {
+	return h.f.did(HostStartUnit, h.Host.StartUnit(ctx, name, id))
+}
+
+func (h effectHost) StopUnit(ctx context.Context, req host.StopUnit) error {
+	return h.f.did(HostStopUnit, h.Host.StopUnit(ctx, req))
+}
+
+func (h effectHost) RetireUnit(ctx context.Context, name string, id cluster.MemberID) error {
+	return h.f.did(HostRetireUnit, h.Host.RetireUnit(ctx, name, id))
+}
+
+func (h effectHost) Clean(ctx context.Context, name string) error {
+	return h.f.did(HostClean, h.Host.Clean(ctx, name))
+}
+
+// Etcd is the part of the managed cluster's client that steps use.
+type Etcd interface {
+	AddLearner(ctx context.Context, ep etcd.Endpoint, peerURL string) (cluster.MemberID, error)
+	Promote(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
+	Remove(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
+	MoveLeader(ctx context.Context, leader etcd.Endpoint, to cluster.MemberID) error
+	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
+	AddRole(ctx context.Context, ep etcd.Endpoint, role string) error
+	Grant(ctx context.Context, ep etcd.Endpoint, role string, p cluster.Permission) error
+	Revoke(ctx context.Context, ep etcd.Endpoint, role string, p cluster.Permission) error
+	AddUser(ctx context.Context, ep etcd.Endpoint, user string) error
+	GrantRole(ctx context.Context, ep etcd.Endpoint, user, role string) error
+	RevokeRole(ctx context.Context, ep etcd.Endpoint, user, role string) error
+	EnableAuth(ctx context.Context, ep etcd.Endpoint) error
+}

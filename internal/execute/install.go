@@ -1,0 +1,78 @@
+package execute
+
+import (
+	"context"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// installCertificates issues fresh keys and certificates for each node. Keys
+// are made here, sent once and kept nowhere else.
+type installCertificates struct{ target }
+
+func (a installCertificates) Done(ctx context.Context) (bool, error) {
+	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool { return len(ns.Certificates) == 0 })
+}
+
+func (a installCertificates) Do(ctx context.Context) error {
+	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
+		set, err := a.x.o.Authority.MemberSet(a.w.Spec, n, a.x.o.Now())
+		if err != nil {
+			return err
+		}
+		return h.PutFiles(ctx, host.PutFiles{Cluster: a.cluster(), Files: map[host.FileKind][]byte{
+			host.ServerCert: set.ServerCert, host.ServerKey: set.ServerKey,
+			host.PeerCert: set.PeerCert, host.PeerKey: set.PeerKey,
+			host.ClientCA: set.ClientCA, host.PeerCA: set.PeerCA, host.ClientCRL: set.CRL,
+		}})
+	})
+}
+
+// installUnits writes the units the step carries. Processes are left alone.
+type installUnits struct{ target }
+
+func (a installUnits) wanted(n cluster.NodeName) (cluster.Unit, bool) {
+	for _, u := range a.step.Units {
+		if u.Node == n {
+			return u, true
+		}
+	}
+	return cluster.Unit{}, false
+}
+
+func (a installUnits) Done(ctx context.Context) (bool, error) {
+	return a.allNodes(ctx, func(n cluster.Node, ns cluster.NodeState) bool {
+		u, ok := a.wanted(n.Hostname)
+		return ok && ns.Unit != nil && ns.Unit.Unit.Equal(u)
+	})
+}
+
+func (a installUnits) Do(ctx context.Context) error {
+	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
+		u, _ := a.wanted(n.Hostname)
+		return h.InstallUnit(ctx, u)
+	})
+}
+
+// startMembers starts the stopped units, all together.
+type startMembers struct{ target }
+
+func (a startMembers) Done(ctx context.Context) (bool, error) {
+	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool {
+		return ns.Unit != nil && ns.Unit.Running && ns.Unit.Sealed
+	})
+}
+
+func (a startMembers) Do(ctx context.Context) error {
+	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
+		f, err := h.Facts(ctx, a.cluster(), n.Address)
+		if err != nil {
+			return err
+		}
+		if f.Unit == nil || f.Unit.Running && f.Unit.Sealed {
+			return nil
+		}
+		return h.StartUnit(ctx, a.cluster(), f.Unit.Unit.Member)
+	})
+}

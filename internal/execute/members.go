@@ -1,0 +1,145 @@
+package execute
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/etcd"
+	"cke/internal/host"
+)
+
+// stopGrace is how long a member that has left gets between SIGTERM and
+// SIGKILL: a patient stop lingers while watches are open, and every client
+// pinned to it fails all that time.
+const stopGrace = time.Second
+
+// leader observes the members afresh and returns the leader's client URL, where
+// a mutation takes one hop fewer and MoveLeader must go.
+func (t target) leader(ctx context.Context) (cluster.EtcdState, etcd.Endpoint, error) {
+	e := t.x.o.Observer.Etcd(ctx, t.w)
+	for _, m := range e.Members {
+		if !m.Leader || !m.Healthy {
+			continue
+		}
+		if ep, ok := etcd.Of(t.w.Nodes(), m.PeerURL); ok {
+			return e, ep, nil
+		}
+	}
+	return e, "", fmt.Errorf("find the leader: %w: %s", etcd.ErrNoMember, e.Err)
+}
+
+// membership is the fresh membership, linearizable or an error.
+func (t target) membership(ctx context.Context) (cluster.EtcdState, error) {
+	e := t.x.o.Observer.Etcd(ctx, t.w)
+	if !e.Quorum {
+		return e, fmt.Errorf("read the membership: no quorum: %s", e.Err)
+	}
+	return e, nil
+}
+
+// addLearner adds the node's member as a learner. Its id, and so its data
+// directory, comes from etcd; a crash right after leaves a learner that the next
+// plan finds by its peer URL and goes on with.
+type addLearner struct{ target }
+
+func (a addLearner) Done(ctx context.Context) (bool, error) {
+	n, err := a.node(a.step.Nodes[0])
+	if err != nil {
+		return false, err
+	}
+	e, err := a.membership(ctx)
+	_, there := e.MemberAt(n)
+	return there, err
+}
+
+func (a addLearner) Do(ctx context.Context) error {
+	n, err := a.node(a.step.Nodes[0])
+	if err != nil {
+		return err
+	}
+	_, via, err := a.leader(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
+	return a.did(EtcdAddLearner, err)
+}
+
+// promoteLearner makes the learner a voter.
+type promoteLearner struct{ target }
+
+func (a promoteLearner) Done(ctx context.Context) (bool, error) {
+	e, err := a.membership(ctx)
+	m, ok := e.Member(a.step.Member)
+	return ok && !m.Learner, err
+}
+
+func (a promoteLearner) Do(ctx context.Context) error {
+	_, via, err := a.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return a.did(EtcdPromote, a.x.o.Etcd.Promote(ctx, via, a.step.Member))
+}
+
+// moveLeader hands leadership from one member to another.
+type moveLeader struct{ target }
+
+func (a moveLeader) Done(ctx context.Context) (bool, error) {
+	e, err := a.membership(ctx)
+	m, ok := e.Member(a.step.Member)
+	return !ok || !m.Leader, err
+}
+
+func (a moveLeader) Do(ctx context.Context) error {
+	_, via, err := a.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return a.did(EtcdMoveLeader, a.x.o.Etcd.MoveLeader(ctx, via, a.step.To))
+}
+
+// removeMember takes a member out of the membership. Its process ends by itself
+// when it learns of it; its data is seen to by retireMember.
+type removeMember struct{ target }
+
+func (a removeMember) Done(ctx context.Context) (bool, error) {
+	e, err := a.membership(ctx)
+	_, there := e.Member(a.step.Member)
+	return !there, err
+}
+
+func (a removeMember) Do(ctx context.Context) error {
+	_, via, err := a.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return a.did(EtcdRemove, a.x.o.Etcd.Remove(ctx, via, a.step.Member))
+}
+
+// retireMember stops a member that is out and moves its data aside.
+type retireMember struct{ target }
+
+func (a retireMember) Done(ctx context.Context) (bool, error) {
+	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool {
+		_, data := ns.Dir(a.step.Member)
+		return !data && (ns.Unit == nil || ns.Unit.Unit.Member != a.step.Member)
+	})
+}
+
+func (a retireMember) Do(ctx context.Context) error {
+	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
+		f, err := h.Facts(ctx, a.cluster(), n.Address)
+		if err != nil {
+			return err
+		}
+		if f.Unit != nil && f.Unit.Unit.Member == a.step.Member && f.Unit.Running {
+			if err := h.StopUnit(ctx, host.StopUnit{Cluster: a.cluster(), Member: a.step.Member, Grace: stopGrace}); err != nil {
+				return err
+			}
+		}
+		return h.RetireUnit(ctx, a.cluster(), a.step.Member)
+	})
+}

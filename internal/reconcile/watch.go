@@ -1,0 +1,80 @@
+package reconcile
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/observe"
+)
+
+// exitWatch waits at each host for the end of its member's process, so that the
+// loop looks at once and not at its next interval.
+type exitWatch struct {
+	hosts   observe.Hosts
+	cluster string
+	wake    func()
+
+	mu      sync.Mutex
+	watched map[cluster.NodeName]struct{}
+	wg      sync.WaitGroup
+}
+
+// follow watches every running unit that is not watched yet.
+func (e *exitWatch) follow(ctx context.Context, nodes []cluster.Node, st cluster.State) {
+	for _, n := range nodes {
+		u := st.Nodes[n.Hostname].Unit
+		if u == nil || !u.Running {
+			continue
+		}
+		e.mu.Lock()
+		_, already := e.watched[n.Hostname]
+		e.watched[n.Hostname] = struct{}{}
+		e.mu.Unlock()
+		if !already {
+			e.wg.Go(func() { e.watch(ctx, n) })
+		}
+	}
+}
+
+func (e *exitWatch) watch(ctx context.Context, n cluster.Node) {
+	h, err := e.hosts.Host(n)
+	if err == nil {
+		// An error means that the host is away; the next look says so, and the
+		// one after it watches again.
+		err = h.WaitUnit(ctx, e.cluster, true)
+	}
+	e.mu.Lock()
+	delete(e.watched, n.Hostname)
+	e.mu.Unlock()
+	if err == nil {
+		e.wake()
+	}
+}
+
+func (e *exitWatch) wait() { e.wg.Wait() }
+
+// healthEvery is how often members are asked whether they serve, apart from the
+// loop's interval.
+const healthEvery = 2 * time.Second
+
+// watchHealth wakes the loop when a member begins or ceases to serve.
+func (l *Loop) watchHealth(ctx context.Context) {
+	t := time.NewTicker(healthEvery)
+	defer t.Stop()
+	last := l.o.Etcd.Ping(ctx, l.o.Observer.Endpoints())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := l.o.Etcd.Ping(ctx, l.o.Observer.Endpoints())
+		if !maps.Equal(now, last) {
+			l.Wake()
+		}
+		last = now
+	}
+}
