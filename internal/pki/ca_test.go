@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
@@ -179,9 +181,13 @@ func TestSecretsNeverPrint(t *testing.T) {
 			if strings.Count(log.String(), c.want) != 2 {
 				t.Errorf("logged as %s", log.String())
 			}
-			printed := fmt.Sprintf("%d %x %q", c.value, c.value, c.value)
+			encoded, err := json.Marshal(c.value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			printed := fmt.Sprintf("%d %x %q %s", c.value, c.value, c.value, encoded)
 			for _, s := range c.secrets {
-				for _, form := range []string{string(s), fmt.Sprintf("%x", s), strings.Trim(fmt.Sprint(s), "[]")} {
+				for _, form := range []string{string(s), fmt.Sprintf("%x", s), base64.StdEncoding.EncodeToString(s), strings.Trim(fmt.Sprint(s), "[]")} {
 					if strings.Contains(printed, form) {
 						t.Errorf("the key is visible: %s", printed)
 					}

@@ -1,13 +1,12 @@
 package pki
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"cke/internal/cluster"
 )
@@ -112,67 +111,97 @@ func TestIssuedMemberIsGood(t *testing.T) {
 }
 
 func TestCheckMember(t *testing.T) {
-	a, other, now := testAuthority(t), testAuthority(t), testTime()
-	year := 365 * 24 * time.Hour
-	reissued := func(f *MemberFiles, ca *CA, change func(*Request)) {
-		req := ServerRequest(testSpec(), testNode())
-		change(&req)
-		c, err := ca.Issue(req, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.ServerCert = c.CertPEM
-	}
-	foreign := testFiles(t, other, testNode(), now)
+	a, now := testAuthority(t), testTime()
+	foreign := testFiles(t, testAuthority(t), testNode(), now)
+	const strangeCA = "client-ca.crt is not this cluster's etcd-client CA"
 	for name, c := range map[string]struct {
 		change func(*MemberFiles)
-		after  time.Duration
 		want   []string
 	}{
-		"good":        {func(*MemberFiles) {}, 0, nil},
-		"nothing yet": {func(f *MemberFiles) { *f = MemberFiles{} }, 0, []string{"server.crt is missing", "peer.crt is missing", "client-ca.crt is missing", "peer-ca.crt is missing", "client.crl is missing"}},
-		"server.key":  {func(f *MemberFiles) { f.ServerKeyFits = false }, 0, []string{"server.key does not belong to server.crt"}},
-		"peer.key":    {func(f *MemberFiles) { f.PeerKeyFits = false }, 0, []string{"peer.key does not belong to peer.crt"}},
-		"not PEM":     {func(f *MemberFiles) { f.PeerCert = []byte("junk") }, 0, []string{"peer.crt is unreadable: it is not a PEM certificate"}},
-		"other CA":    {func(f *MemberFiles) { f.ServerCert = foreign.ServerCert }, 0, []string{"server.crt was issued by another CA"}},
-		"other role":  {func(f *MemberFiles) { f.ClientCA = f.PeerCA }, 0, []string{"client-ca.crt is not this cluster's etcd-client CA"}},
-		"other pool":  {func(f *MemberFiles) { f.PeerCA = foreign.PeerCA }, 0, []string{"peer-ca.crt is not this cluster's etcd-peer CA"}},
-		"extra trust": {func(f *MemberFiles) { f.ClientCA = append(f.ClientCA, foreign.ClientCA...) }, 0, []string{"client-ca.crt is not this cluster's etcd-client CA"}},
-		"PEM list": {func(f *MemberFiles) { f.CRL = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: f.CRL}) }, 0,
-			[]string{"client.crl is not a revocation list in DER"}},
-		"cut list":    {func(f *MemberFiles) { f.CRL = f.CRL[:len(f.CRL)-1] }, 0, []string{"client.crl is not a revocation list in DER"}},
-		"other list":  {func(f *MemberFiles) { f.CRL = foreign.CRL }, 0, []string{"client.crl was issued by another CA"}},
-		"other CN":    {func(f *MemberFiles) { reissued(f, a.Server, func(r *Request) { r.CommonName = "cp2" }) }, 0, []string{`server.crt is for "cp2", not for "cp1"`}},
-		"fewer names": {func(f *MemberFiles) { reissued(f, a.Server, func(r *Request) { r.DNSNames = r.DNSNames[1:] }) }, 0, []string{"server.crt lacks the name cp1"}},
-		"old address": {func(f *MemberFiles) {
-			reissued(f, a.Server, func(r *Request) { r.IPs[0] = netip.MustParseAddr("10.77.0.99") })
-		}, 0, []string{"server.crt lacks the name 10.77.0.11", "server.crt has the name 10.77.0.99, which is not this member's"}},
-		"no usage": {func(f *MemberFiles) {
-			reissued(f, a.Server, func(r *Request) { r.ServerAuth, r.ClientAuth = false, true })
-		}, 0, []string{"server.crt may not be used as a server"}},
-		"peer as server only": {func(f *MemberFiles) {
-			req := PeerRequest(testSpec(), testNode())
-			req.ClientAuth = false
-			c, err := a.Peer.Issue(req, now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.PeerCert = c.CertPEM
-		}, 0, []string{"peer.crt may not be used as a client"}},
-		"the future": {func(*MemberFiles) {}, -time.Hour, []string{"server.crt is not valid before 2026-03-01T12:28:15Z", "peer.crt is not valid before 2026-03-01T12:28:15Z"}},
-		"six years":  {func(*MemberFiles) {}, 6 * year, nil},
-		"seven years": {func(*MemberFiles) {}, 7 * year, []string{
-			"server.crt expires at 2036-02-27T12:30:15Z (renewed from two thirds of its life)",
-			"peer.crt expires at 2036-02-27T12:30:15Z (renewed from two thirds of its life)"}},
-		"eleven years": {func(*MemberFiles) {}, 11 * year, []string{"server.crt expired at 2036-02-27T12:30:15Z", "peer.crt expired at 2036-02-27T12:30:15Z"}},
+		"good": {func(*MemberFiles) {}, nil},
+		"nothing yet": {func(f *MemberFiles) { *f = MemberFiles{} }, []string{
+			"server.crt is missing", "peer.crt is missing", "client-ca.crt is missing", "peer-ca.crt is missing", "client.crl is missing",
+		}},
+		"server.key":   {func(f *MemberFiles) { f.ServerKeyFits = false }, []string{"server.key does not belong to server.crt"}},
+		"peer.key":     {func(f *MemberFiles) { f.PeerKeyFits = false }, []string{"peer.key does not belong to peer.crt"}},
+		"not PEM":      {func(f *MemberFiles) { f.PeerCert = []byte("junk") }, []string{"peer.crt is unreadable: it is not a PEM certificate"}},
+		"other CA":     {func(f *MemberFiles) { f.ServerCert = foreign.ServerCert }, []string{"server.crt was issued by another CA"}},
+		"other role":   {func(f *MemberFiles) { f.ClientCA = f.PeerCA }, []string{strangeCA}},
+		"other pool":   {func(f *MemberFiles) { f.PeerCA = foreign.PeerCA }, []string{"peer-ca.crt is not this cluster's etcd-peer CA"}},
+		"extra trust":  {func(f *MemberFiles) { f.ClientCA = append(f.ClientCA, foreign.ClientCA...) }, []string{strangeCA}},
+		"list in PEM":  {func(f *MemberFiles) { f.CRL = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: f.CRL}) }, []string{"client.crl is not a revocation list in DER"}},
+		"list cut":     {func(f *MemberFiles) { f.CRL = f.CRL[:len(f.CRL)-1] }, []string{"client.crl is not a revocation list in DER"}},
+		"other's list": {func(f *MemberFiles) { f.CRL = foreign.CRL }, []string{"client.crl was issued by another CA"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := testFiles(t, a, testNode(), now)
 			c.change(&f)
-			if got := CheckMember(f, testSpec(), testNode(), a, now.Add(c.after)); !slices.Equal(got, c.want) {
+			if got := CheckMember(f, testSpec(), testNode(), a, now); !slices.Equal(got, c.want) {
 				t.Errorf("\n got %q\nwant %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestCheckMemberReadsTheCertificates(t *testing.T) {
+	a, now := testAuthority(t), testTime()
+	for name, c := range map[string]struct {
+		server, peer func(*Request)
+		want         []string
+	}{
+		"other CN":    {func(r *Request) { r.CommonName = "cp2" }, nil, []string{`server.crt is for "cp2", not for "cp1"`}},
+		"fewer names": {func(r *Request) { r.DNSNames = r.DNSNames[1:] }, nil, []string{"server.crt lacks the name cp1"}},
+		"old address": {func(r *Request) { r.IPs[0] = netip.MustParseAddr("10.77.0.99") }, nil, []string{
+			"server.crt lacks the name 10.77.0.11", "server.crt has the name 10.77.0.99, which is not this member's",
+		}},
+		"client only": {func(r *Request) { r.ServerAuth, r.ClientAuth = false, true }, nil, []string{"server.crt may not be used as a server"}},
+		"no address":  {nil, func(r *Request) { r.IPs = nil }, []string{"peer.crt lacks the name 10.77.0.11"}},
+		"server only": {nil, func(r *Request) { r.ClientAuth = false }, []string{"peer.crt may not be used as a client"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := testFiles(t, a, testNode(), now)
+			if c.server != nil {
+				f.ServerCert = altered(t, a.Server, ServerRequest(testSpec(), testNode()), c.server)
+			}
+			if c.peer != nil {
+				f.PeerCert = altered(t, a.Peer, PeerRequest(testSpec(), testNode()), c.peer)
+			}
+			if got := CheckMember(f, testSpec(), testNode(), a, now); !slices.Equal(got, c.want) {
+				t.Errorf("\n got %q\nwant %q", got, c.want)
+			}
+		})
+	}
+}
+
+func altered(t *testing.T, ca *CA, req Request, change func(*Request)) []byte {
+	t.Helper()
+	change(&req)
+	c, err := ca.Issue(req, testTime())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.CertPEM
+}
+
+func TestCheckMemberInTime(t *testing.T) {
+	a, now, year := testAuthority(t), testTime(), 365*24*time.Hour
+	f := testFiles(t, a, testNode(), now)
+	start, end := "2026-03-01T12:28:15Z", "2036-02-27T12:30:15Z"
+	for after, suffix := range map[time.Duration]string{
+		-time.Hour:    " is not valid before " + start,
+		0:             "",
+		6 * year:      "",
+		7 * year:      " expires at " + end + " (renewed from two thirds of its life)",
+		10*year - 1e9: " expires at " + end + " (renewed from two thirds of its life)",
+		11 * year:     " expired at " + end,
+	} {
+		var want []string
+		if suffix != "" {
+			want = []string{"server.crt" + suffix, "peer.crt" + suffix}
+		}
+		if got := CheckMember(f, testSpec(), testNode(), a, now.Add(after)); !slices.Equal(got, want) {
+			t.Errorf("after %s\n got %q\nwant %q", after, got, want)
+		}
 	}
 }
 
