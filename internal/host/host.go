@@ -14,7 +14,8 @@ import (
 
 // Host is one managed machine as seen from CKE. Every method ends when its
 // context does. A mutating method returns a *FencedError when the machine
-// belongs to another store or has seen a newer leader.
+// belongs to another store or has seen a newer leader, a *GuardError when the
+// machine's own guard refuses, an *InvalidError for a malformed request.
 type Host interface {
 	// Facts reports everything the machine knows about one cluster. It changes
 	// nothing. The address is where a member would listen: its ports are looked
@@ -32,8 +33,8 @@ type Host interface {
 	// StopUnit stops the process: SIGTERM, SIGKILL after the grace. Done when it is gone.
 	StopUnit(ctx context.Context, req StopUnit) error
 	// RetireUnit removes the stopped unit and moves the member's data directory
-	// aside, never deleting it. Set-aside directories beyond the newest are
-	// pruned by age and count.
+	// aside, never deleting it. It works on a directory without a unit as well.
+	// Set-aside directories beyond the newest are pruned by age and count.
 	RetireUnit(ctx context.Context, cluster string, member cluster.MemberID) error
 	// Clean removes certificates and the cluster's configuration from a machine
 	// that carries no unit any more. Set-aside data stays.
@@ -104,14 +105,3 @@ type Identity struct {
 	StoreID string `json:"store_id"`
 	Epoch   int64  `json:"epoch"`
 }
-
-// FencedError says that a machine does not obey this caller.
-type FencedError struct {
-	// Reason is one sentence for people.
-	Reason string
-	// OtherStore: it belongs to another CKE store; `ckecli node claim` changes
-	// that. Otherwise a newer leader exists and this one must stop acting.
-	OtherStore bool
-}
-
-func (e *FencedError) Error() string { return e.Reason }

@@ -1,0 +1,70 @@
+// Command cke-host is CKE's helper on a managed machine. `cke-host serve`
+// answers on its standard input and output and ends with them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"cke/internal/host"
+	"cke/internal/host/agent"
+)
+
+const usage = `usage:
+  cke-host serve [--root DIR] [--releases DIR]   answer on stdin and stdout
+  cke-host version
+`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "cke-host:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("no command is given\n%s", usage)
+	}
+	switch args[0] {
+	case "serve":
+		return serve(args[1:])
+	case "version":
+		_, err := fmt.Println(version())
+		return err
+	case "help", "-h", "--help":
+		_, err := fmt.Print(usage)
+		return err
+	}
+	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+}
+
+func serve(args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	root := flags.String("root", "/", "the directory that everything lies below")
+	releases := flags.String("releases", "", "where v<version>/etcd lies; default ROOT/opt/cke/etcd")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w\n%s", err, usage)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q\n%s", flags.Arg(0), usage)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version()})
+	return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, a.Handler(), log)
+}
+
+// version is that of the build, as Go knows it from version control.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,69 @@
+// Package agent is the half of CKE that runs on a managed machine. It derives
+// every path and every flag itself from names it has checked, so that whoever
+// holds the channel can run etcd members of CKE and nothing else.
+//
+// It promises, whoever calls and whenever it is killed:
+//   - A member that was ever started is never started again without its own
+//     data (guard.go): the machine itself refuses, with CKE down as well.
+//   - Data is never deleted in the step that retires a member (retire.go).
+//   - A caller of another store, or with an older leader epoch, changes
+//     nothing (fence.go).
+//   - etcd outlives the process that started it, and is found again (process.go).
+package agent
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+)
+
+// Options says where an agent works.
+type Options struct {
+	// Root is the directory that everything lies below; "/" on a machine of its own.
+	Root string
+	// Releases holds v<version>/etcd; empty means Root/opt/cke/etcd.
+	Releases string
+	// Log gets what the agent does; nil discards it.
+	Log *slog.Logger
+	// Helper is the version that Facts reports.
+	Helper string
+}
+
+// Agent does on one machine what host.Host asks for. Any number of agents, in
+// one process or several, may serve the same root: they lock each other out.
+type Agent struct {
+	layout   layout
+	log      *slog.Logger
+	helper   string
+	versions *versions
+	runtime  runtime
+	keys     keyCache
+	now      func() time.Time
+	// reached is called after each effect that a crash may follow; tests end
+	// the process there.
+	reached func(point string)
+}
+
+// New makes an agent; nothing on disk is touched before the first request.
+func New(o Options) *Agent {
+	if o.Releases == "" {
+		o.Releases = filepath.Join(o.Root, "opt/cke/etcd")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	a := &Agent{
+		layout: layout{root: o.Root, releases: o.Releases},
+		log:    o.Log, helper: o.Helper,
+		versions: newVersions(o.Releases),
+		now:      time.Now,
+		reached:  func(string) {},
+	}
+	a.runtime = newProcesses(a.layout, o.Log, func(p string) { a.reached(p) })
+	return a
+}
+
+// Handler serves the verbs of package host.
+func (a *Agent) Handler() http.Handler { return a.routes() }

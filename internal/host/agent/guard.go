@@ -1,0 +1,200 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// No flag of etcd's protects an empty data directory: as a founder a wiped
+// member would found an empty cluster, and otherwise rejoin as a voter that
+// forgot its votes. So the machine itself remembers, on the root disk, which
+// members were started here, and starts them on nothing but their own data.
+
+// seal is that memory, one per member. It is written before the first start,
+// when the directory is empty, and sealed once the member has its WAL.
+type seal struct {
+	Cluster string           `json:"cluster"`
+	Member  cluster.MemberID `json:"member"`
+	Sealed  bool             `json:"sealed"`
+	// OwnMount: the data root was a file system of its own.
+	OwnMount bool `json:"own_mount"`
+}
+
+// mark is the file in a data directory that says whose it is.
+type mark struct {
+	Cluster string           `json:"cluster"`
+	Member  cluster.MemberID `json:"member"`
+}
+
+const markName = "cke-member.json"
+
+// dirState is what a member's directory holds.
+type dirState struct {
+	used bool // it holds anything
+	wal  bool
+	mark bool // the right one
+}
+
+func (a *Agent) readSeal(cluster string, m cluster.MemberID) (s seal, known bool, err error) {
+	known, err = readJSON(a.layout.seal(cluster, m), &s)
+	return s, known, err
+}
+
+func (a *Agent) inspect(c string, m cluster.MemberID) (dirState, error) {
+	dir := a.layout.data(c, m)
+	found, err := names(dir)
+	if err != nil {
+		return dirState{}, err
+	}
+	wal, err := hasWAL(dir)
+	if err != nil {
+		return dirState{}, err
+	}
+	var k mark
+	// A mark that cannot be read names nobody.
+	known, err := readJSON(filepath.Join(dir, markName), &k)
+	return dirState{used: len(found) > 0, wal: wal, mark: err == nil && known && k == mark{c, m}}, nil
+}
+
+// hasWAL: etcd makes the directory under another name and renames it, so that
+// where it is, it is whole.
+func hasWAL(dir string) (bool, error) {
+	files, err := names(filepath.Join(dir, "member", "wal"))
+	if errors.Is(err, unix.ENOTDIR) {
+		return false, nil
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f, ".wal") {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// allowStart is the guard. It returns the member's seal, having begun one when
+// this is a first start.
+func (a *Agent) allowStart(u cluster.Unit) (seal, error) {
+	s, known, err := a.readSeal(u.Cluster, u.Member)
+	if err != nil {
+		return seal{}, err
+	}
+	if known {
+		if where, err := a.notMounted(s); err != nil {
+			return seal{}, err
+		} else if where != "" {
+			return seal{}, refuse(host.NotMounted, "%s was a file system of its own when member %s started first, and is not one now: its disk is not mounted", where, u.Member)
+		}
+	}
+	d, err := a.inspect(u.Cluster, u.Member)
+	if err != nil {
+		return seal{}, err
+	}
+	switch {
+	case s.Sealed && !(d.wal && d.mark):
+		return seal{}, refuse(host.DataLost, "member %s was started here before and its data is gone from %s", u.Member, a.layout.data(u.Cluster, u.Member))
+	case s.Sealed, known && d.wal:
+		return s, nil
+	case !known && d.used:
+		return seal{}, refuse(host.ForeignData, "%s holds data, and member %s was never started here", a.layout.data(u.Cluster, u.Member), u.Member)
+	case u.Founding == nil:
+		return seal{}, refuse(host.NotFounding, "member %s was never started and its unit does not say how it enters the cluster", u.Member)
+	case known:
+		return s, nil
+	}
+	return a.beginSeal(u)
+}
+
+func (a *Agent) beginSeal(u cluster.Unit) (seal, error) {
+	if err := errors.Join(mkdirs(a.layout.host()), mkdirs(a.layout.members(u.Cluster))); err != nil {
+		return seal{}, err
+	}
+	own, err := a.ownMount(u.Cluster)
+	if err != nil {
+		return seal{}, err
+	}
+	s := seal{Cluster: u.Cluster, Member: u.Member, OwnMount: own}
+	if err := writeJSON(a.layout.seal(u.Cluster, u.Member), s); err != nil {
+		return seal{}, err
+	}
+	a.reached("seal:begun")
+	return s, nil
+}
+
+// finishSeal is called with the WAL in place.
+func (a *Agent) finishSeal(s seal) error {
+	dir := a.layout.data(s.Cluster, s.Member)
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(dir, markName), mark{s.Cluster, s.Member}); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	a.reached("seal:marked")
+	s.Sealed = true
+	if err := writeJSON(a.layout.seal(s.Cluster, s.Member), s); err != nil {
+		return err
+	}
+	a.reached("seal:sealed")
+	return nil
+}
+
+// notMounted names the data root when its own file system is absent.
+func (a *Agent) notMounted(s seal) (string, error) {
+	if !s.OwnMount {
+		return "", nil
+	}
+	own, err := a.ownMount(s.Cluster)
+	if err != nil || own {
+		return "", err
+	}
+	return a.layout.dataRoot(), nil
+}
+
+// ownMount says whether data lies on another mount than the agent's memory.
+func (a *Agent) ownMount(cluster string) (bool, error) {
+	data, err := mountOf(a.layout.members(cluster))
+	if err != nil {
+		return false, err
+	}
+	memory, err := mountOf(a.layout.host())
+	return data != memory, err
+}
+
+// mount identifies a mounted file system.
+type mount struct {
+	major, minor uint32
+	id           uint64 // zero before Linux 5.8
+}
+
+// mountOf is the mount of a path, or of its nearest parent that is there.
+func mountOf(path string) (mount, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &st)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		return mountOf(filepath.Dir(path))
+	}
+	if err != nil {
+		return mount{}, fmt.Errorf("find the mount of %s: %w", path, err)
+	}
+	m := mount{major: st.Dev_major, minor: st.Dev_minor}
+	if st.Mask&unix.STATX_MNT_ID != 0 {
+		m.id = st.Mnt_id
+	}
+	return m, nil
+}
+
+func refuse(kind host.GuardKind, format string, args ...any) error {
+	return &host.GuardError{Kind: kind, Reason: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"path/filepath"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// layout is the only place where a name becomes a path. Names are checked
+// before they come here (validate.go).
+type layout struct {
+	root     string
+	releases string
+}
+
+func (l layout) config(cluster string) string {
+	return filepath.Join(l.root, "etc/cke/etcd", cluster)
+}
+
+func (l layout) pki(cluster string) string  { return filepath.Join(l.config(cluster), "pki") }
+func (l layout) unit(cluster string) string { return filepath.Join(l.config(cluster), "unit.json") }
+
+func (l layout) file(cluster string, k host.FileKind) string {
+	return filepath.Join(l.pki(cluster), string(k))
+}
+
+// dataRoot may be a file system of its own.
+func (l layout) dataRoot() string { return filepath.Join(l.root, "var/lib/cke/etcd") }
+
+// members holds one data directory per member of a cluster.
+func (l layout) members(cluster string) string { return filepath.Join(l.dataRoot(), cluster) }
+
+func (l layout) data(cluster string, m cluster.MemberID) string {
+	return filepath.Join(l.members(cluster), m.String())
+}
+
+// asides are where data is moved to, the usual place first. The second is for
+// a data root that is a file system of its own: a rename cannot leave it.
+func (l layout) asides(cluster string) []string {
+	return []string{
+		filepath.Join(l.root, "var/lib/cke/etcd-aside", cluster),
+		filepath.Join(l.members(cluster), ".aside"),
+	}
+}
+
+// host is the agent's own memory. It lies on the root disk, apart from the data.
+func (l layout) host() string { return filepath.Join(l.root, "var/lib/cke/host") }
+
+// state is the agent's memory of one cluster.
+func (l layout) state(cluster string) string { return filepath.Join(l.host(), "etcd", cluster) }
+
+func (l layout) seal(cluster string, m cluster.MemberID) string {
+	return filepath.Join(l.state(cluster), "seal-"+m.String()+".json")
+}
+
+// binary is the etcd of a version.
+func (l layout) binary(version string) string {
+	return filepath.Join(l.releases, "v"+version, "etcd")
+}

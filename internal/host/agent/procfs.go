@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// process names one process for all time: a pid is used again, a pid with its
+// start time is not, within one boot.
+type process struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks after boot (proc_pid_stat(5), field 22)
+	Boot  string `json:"boot"`  // /proc/sys/kernel/random/boot_id
+}
+
+// bootID identifies the running kernel.
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// identify reads a living process; false when there is none or it is a zombie.
+func identify(pid int, boot string) (process, bool, error) {
+	p, state, err := stat(pid, boot)
+	if gone(err) {
+		return process{}, false, nil
+	}
+	return p, err == nil && state != 'Z' && state != 'X', err
+}
+
+func stat(pid int, boot string) (process, byte, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return process{}, 0, err
+	}
+	state, start, err := parseStat(string(b))
+	if err != nil {
+		return process{}, 0, fmt.Errorf("read stat of pid %d: %w", pid, err)
+	}
+	return process{PID: pid, Start: start, Boot: boot}, state, nil
+}
+
+// parseStat reads fields 3 (state) and 22 (start time) of proc_pid_stat(5). The
+// second field may hold spaces and parentheses, so it counts from the last one.
+func parseStat(s string) (state byte, start uint64, err error) {
+	i := strings.LastIndexByte(s, ')')
+	if i < 0 {
+		return 0, 0, errors.New("no command name")
+	}
+	f := strings.Fields(s[i+1:])
+	if len(f) < 20 || len(f[0]) != 1 {
+		return 0, 0, errors.New("too few fields")
+	}
+	start, err = strconv.ParseUint(f[19], 10, 64)
+	return f[0][0], start, err
+}
+
+// findEtcd looks through all processes for an etcd in this data directory: the
+// one way to find a process that was forked and never recorded.
+func findEtcd(dataDir, boot string) (process, bool, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return process{}, false, err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if is, err := isEtcdIn(pid, dataDir); err != nil {
+			return process{}, false, err
+		} else if !is {
+			continue
+		}
+		if p, ok, err := identify(pid, boot); err != nil || ok {
+			return p, ok, err
+		}
+	}
+	return process{}, false, nil
+}
+
+func isEtcdIn(pid int, dataDir string) (bool, error) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	b, err := os.ReadFile(dir + "/cmdline")
+	if gone(err) || errors.Is(err, fs.ErrPermission) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !slices.Contains(strings.Split(string(b), "\x00"), "--data-dir="+dataDir) {
+		return false, nil
+	}
+	exe, err := os.Readlink(dir + "/exe")
+	if gone(err) || errors.Is(err, fs.ErrPermission) {
+		return false, nil
+	}
+	// The kernel marks a binary that was replaced on disk.
+	return filepath.Base(strings.TrimSuffix(exe, " (deleted)")) == "etcd", err
+}

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"cke/internal/host"
+)
+
+// versionTimeout bounds one `etcd --version`.
+const versionTimeout = 10 * time.Second
+
+// versions knows which etcd versions are installed and are what their
+// directory says. A binary is run once and not again until its file changes.
+type versions struct {
+	dir string
+
+	mu   sync.Mutex
+	seen map[string]verdict
+}
+
+type verdict struct {
+	file fileID
+	err  error // why the binary is not that version; nil when it is
+}
+
+// fileID changes when a file's content does.
+type fileID struct {
+	dev, inode uint64
+	mtime      int64
+	size       int64
+}
+
+func newVersions(dir string) *versions { return &versions{dir: dir, seen: map[string]verdict{}} }
+
+// list returns the versions that are installed and right.
+func (v *versions) list(ctx context.Context) ([]string, error) {
+	found, err := names(v.dir)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{}
+	for _, n := range found {
+		name, ok := strings.CutPrefix(n, "v")
+		if ok && versionRE.MatchString(name) && v.has(ctx, name) == nil {
+			out = append(out, name)
+		}
+	}
+	return out, ctx.Err()
+}
+
+// has returns nil, or why a version cannot be used.
+func (v *versions) has(ctx context.Context, name string) error {
+	path := filepath.Join(v.dir, "v"+name, "etcd")
+	id, err := identifyFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return refuse(host.NoVersion, "etcd %s is not installed (%s)", name, path)
+	}
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if known, ok := v.seen[name]; ok && known.file == id {
+		return known.err
+	}
+	err = verify(ctx, path, name)
+	if ctx.Err() != nil {
+		return ctx.Err() // it says nothing about the binary
+	}
+	v.seen[name] = verdict{id, err}
+	return err
+}
+
+func verify(ctx context.Context, path, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = []string{}
+	out, err := cmd.Output()
+	if err != nil {
+		return refuse(host.NoVersion, "%s --version: %s", path, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	if says := strings.TrimPrefix(line, "etcd Version: "); says != name {
+		return refuse(host.NoVersion, "%s says it is %.80q, not %s", path, says, name)
+	}
+	return nil
+}
+
+func identifyFile(path string) (fileID, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return fileID{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return fileID{dev: st.Dev, inode: st.Ino, mtime: st.Mtim.Nano(), size: st.Size}, nil
+}
+
+// identifyFile's result for a file that is not there is the zero fileID.
+func identifyIfThere(path string) (fileID, error) {
+	id, err := identifyFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fileID{}, nil
+	}
+	return id, err
+}

@@ -1,0 +1,135 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+
+	"cke/internal/cluster"
+)
+
+// Client is a Host behind HTTP. The transport below it decides where.
+type Client struct {
+	http  *http.Client
+	id    func() Identity
+	close func() error
+}
+
+var _ Host = (*Client)(nil)
+
+// NewClient speaks through rt; closing the client calls closeTransport.
+func NewClient(rt http.RoundTripper, id func() Identity, closeTransport func() error) *Client {
+	return &Client{http: &http.Client{Transport: rt}, id: id, close: closeTransport}
+}
+
+// Facts implements Host.
+func (c *Client) Facts(ctx context.Context, cluster string, address netip.Addr) (Facts, error) {
+	var f Facts
+	err := c.call(ctx, VerbFacts, FactsRequest{Cluster: cluster, Address: address}, &f)
+	return f, err
+}
+
+// PutFiles implements Host.
+func (c *Client) PutFiles(ctx context.Context, req PutFiles) error {
+	return c.call(ctx, VerbPutFiles, req, nil)
+}
+
+// InstallUnit implements Host.
+func (c *Client) InstallUnit(ctx context.Context, u cluster.Unit) error {
+	return c.call(ctx, VerbInstallUnit, u, nil)
+}
+
+// StartUnit implements Host.
+func (c *Client) StartUnit(ctx context.Context, cluster string, member cluster.MemberID) error {
+	return c.call(ctx, VerbStartUnit, MemberRequest{Cluster: cluster, Member: member}, nil)
+}
+
+// StopUnit implements Host.
+func (c *Client) StopUnit(ctx context.Context, req StopUnit) error {
+	return c.call(ctx, VerbStopUnit, req, nil)
+}
+
+// RetireUnit implements Host.
+func (c *Client) RetireUnit(ctx context.Context, cluster string, member cluster.MemberID) error {
+	return c.call(ctx, VerbRetireUnit, MemberRequest{Cluster: cluster, Member: member}, nil)
+}
+
+// Clean implements Host.
+func (c *Client) Clean(ctx context.Context, cluster string) error {
+	return c.call(ctx, VerbClean, ClusterRequest{Cluster: cluster}, nil)
+}
+
+// WaitUnit implements Host.
+func (c *Client) WaitUnit(ctx context.Context, cluster string, running bool) error {
+	return c.call(ctx, VerbWaitUnit, WaitRequest{Cluster: cluster, Running: running}, nil)
+}
+
+// Claim implements Host.
+func (c *Client) Claim(ctx context.Context) error {
+	return c.call(ctx, VerbClaim, ClaimRequest{}, nil)
+}
+
+// Close implements Host.
+func (c *Client) Close() error { return c.close() }
+
+func (c *Client) call(ctx context.Context, verb string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", verb, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cke-host/v1/"+verb, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	id := c.id()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(HeaderStore, id.StoreID)
+	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb, withoutURL(err))
+	}
+	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
+	if resp.StatusCode != http.StatusOK {
+		return decodeFailure(verb, resp)
+	}
+	if out == nil {
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return fmt.Errorf("%s: read the answer: %w", verb, err)
+		}
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("%s: read the answer: %w", verb, err)
+	}
+	return nil
+}
+
+// withoutURL drops the made-up URL that net/http puts into its errors.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+func decodeFailure(verb string, resp *http.Response) error {
+	const limit = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err != nil {
+		return fmt.Errorf("%s: read the answer: %w", verb, err)
+	}
+	var f Failure
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("%s: %s: %.200q", verb, resp.Status, b)
+	}
+	return f.Err()
+}

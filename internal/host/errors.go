@@ -1,0 +1,99 @@
+package host
+
+import "errors"
+
+// FencedError says that a machine does not obey this caller.
+type FencedError struct {
+	// Reason is one sentence for people.
+	Reason string `json:"reason"`
+	// OtherStore: it belongs to another CKE store; `ckecli node claim` changes
+	// that. Otherwise a newer leader exists and this one must stop acting.
+	OtherStore bool `json:"other_store,omitempty"`
+}
+
+func (e *FencedError) Error() string { return e.Reason }
+
+// GuardKind names why a machine's own guard refuses.
+type GuardKind string
+
+// Why a guard refuses.
+const (
+	// DataLost: the member is sealed, its WAL or its mark is gone.
+	DataLost GuardKind = "data-lost"
+	// NotMounted: the data root was a mount of its own and is not one now.
+	NotMounted GuardKind = "not-mounted"
+	// ForeignData: the member's directory holds what CKE did not put there.
+	ForeignData GuardKind = "foreign-data"
+	// NotFounding: the member was never started and its unit does not say how.
+	NotFounding GuardKind = "not-founding"
+	// OtherMember: another member's unit is installed, or its data is in place.
+	OtherMember GuardKind = "other-member"
+	// NoUnit: no unit is installed.
+	NoUnit GuardKind = "no-unit"
+	// NoVersion: the unit's etcd version is not installed.
+	NoVersion GuardKind = "no-version"
+	// StillRunning: the member's process runs.
+	StillRunning GuardKind = "still-running"
+	// InUse: a unit or data of the cluster is on the machine.
+	InUse GuardKind = "in-use"
+)
+
+// GuardError is a refusal by a machine's own guard: trying again changes
+// nothing until the machine's state does.
+type GuardError struct {
+	Kind GuardKind `json:"kind"`
+	// Reason is one sentence for people.
+	Reason string `json:"reason"`
+}
+
+func (e *GuardError) Error() string { return e.Reason }
+
+// InvalidError says that a request is malformed; it is never worth repeating.
+type InvalidError struct {
+	Reason string `json:"reason"`
+}
+
+func (e *InvalidError) Error() string { return e.Reason }
+
+// RemoteError is any other error the machine answers.
+type RemoteError struct {
+	Message string `json:"message"`
+}
+
+func (e *RemoteError) Error() string { return e.Message }
+
+// ErrSessionEnded: the byte stream to the machine is closed; a new session is
+// needed. The error that wraps it says what the machine last said.
+var ErrSessionEnded = errors.New("session ended")
+
+// Failure is an error on the wire; exactly one field is set.
+type Failure struct {
+	Fenced  *FencedError  `json:"fenced,omitempty"`
+	Guard   *GuardError   `json:"guard,omitempty"`
+	Invalid *InvalidError `json:"invalid,omitempty"`
+	Other   *RemoteError  `json:"other,omitempty"`
+}
+
+// NewFailure puts an error on the wire: the innermost typed one, else its text.
+func NewFailure(err error) Failure {
+	var f Failure
+	if errors.As(err, &f.Fenced) || errors.As(err, &f.Guard) || errors.As(err, &f.Invalid) {
+		return f
+	}
+	return Failure{Other: &RemoteError{Message: err.Error()}}
+}
+
+// Err is the typed error again.
+func (f Failure) Err() error {
+	switch {
+	case f.Fenced != nil:
+		return f.Fenced
+	case f.Guard != nil:
+		return f.Guard
+	case f.Invalid != nil:
+		return f.Invalid
+	case f.Other != nil:
+		return f.Other
+	}
+	return &RemoteError{Message: "the machine answers an empty error"}
+}

@@ -1,0 +1,53 @@
+package host
+
+import (
+	"net/netip"
+
+	"cke/internal/cluster"
+)
+
+// The verbs: each is `POST /v1/<verb>` with one JSON value as the body. The
+// answer is 200 with one JSON value, or another status with a Failure.
+const (
+	VerbFacts       = "facts"
+	VerbPutFiles    = "put-files"
+	VerbInstallUnit = "install-unit"
+	VerbStartUnit   = "start-unit"
+	VerbStopUnit    = "stop-unit"
+	VerbRetireUnit  = "retire-unit"
+	VerbClean       = "clean"
+	VerbWaitUnit    = "wait-unit"
+	VerbClaim       = "claim"
+)
+
+// The headers that carry the Identity of every request.
+const (
+	HeaderStore = "Cke-Store"
+	HeaderEpoch = "Cke-Epoch"
+)
+
+// FactsRequest is the body of facts. Without an address no port is looked at.
+type FactsRequest struct {
+	Cluster string     `json:"cluster"`
+	Address netip.Addr `json:"address,omitzero"`
+}
+
+// MemberRequest is the body of start-unit and retire-unit.
+type MemberRequest struct {
+	Cluster string           `json:"cluster"`
+	Member  cluster.MemberID `json:"member"`
+}
+
+// ClusterRequest is the body of clean.
+type ClusterRequest struct {
+	Cluster string `json:"cluster"`
+}
+
+// WaitRequest is the body of wait-unit.
+type WaitRequest struct {
+	Cluster string `json:"cluster"`
+	Running bool   `json:"running"`
+}
+
+// ClaimRequest is the body of claim; all it says is in the headers.
+type ClaimRequest struct{}
