@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// write makes a module of its own, with one package per file.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files["go.mod"] = "module example\n\ngo 1.26\n"
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const head = "package p\n\nimport \"testing\"\n\n"
+
+func TestEveryOutcomeIsCounted(t *testing.T) {
+	cases := []struct {
+		name, body     string
+		passed, failed int
+		skips          int
+		says           string
+	}{
+		{"pass", head + `func TestA(t *testing.T) { t.Run("sub", func(t *testing.T) {}) }`, 2, 0, 0, "ok "},
+		{"fail", head + `func TestA(t *testing.T) { t.Error("this is why") }`, 0, 1, 0, "this is why"},
+		{"panic", head + `func TestA(t *testing.T) {}; func TestB(t *testing.T) { panic("boom") }`, 1, 1, 0, "boom"},
+		{"exit", "package p\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { os.Exit(3) }", 0, 1, 0, "FAIL"},
+		{"broken", head + `func TestA(t *testing.T) { undefined() }`, 0, 1, 0, "undefined: undefined"},
+		{"time", head + `func TestA(t *testing.T) { select {} }`, 0, 1, 0, "timed out"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			got, err := goTest(write(t, map[string]string{"p_test.go": c.body}), []string{"-timeout=5s", "./..."}, &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.passed != c.passed || got.failed != c.failed || len(got.skips) != c.skips {
+				t.Errorf("counted %d passed, %d failed, %d skipped; want %d, %d, %d\n%s",
+					got.passed, got.failed, len(got.skips), c.passed, c.failed, c.skips, &out)
+			}
+			if !strings.Contains(out.String(), c.says) {
+				t.Errorf("%q is missing in the output:\n%s", c.says, &out)
+			}
+		})
+	}
+}
+
+func TestASkipNamesItsReason(t *testing.T) {
+	dir := write(t, map[string]string{
+		"p_test.go": head + `func TestA(t *testing.T) { t.Skip("needs root") }; func TestB(t *testing.T) {}`,
+	})
+	got, err := goTest(dir, []string{"./..."}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.skips) != 1 || got.skips[0].test != "TestA" || !strings.Contains(got.skips[0].why, "needs root") {
+		t.Fatalf("skips = %+v", got.skips)
+	}
+	var out bytes.Buffer
+	got.printSkips(&out, true)
+	if want := "example TestA: "; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is missing in:\n%s", want, &out)
+	}
+}
+
+func TestNoTestsAtAllIsAnError(t *testing.T) {
+	dir := write(t, map[string]string{"p.go": "package p\n"})
+	if _, err := goTest(dir, []string{"./..."}, &bytes.Buffer{}); err == nil {
+		t.Error("a run without a single test passed")
+	}
+}
+
+func TestEveryPackageHasOneTier(t *testing.T) {
+	for pkg, want := range map[string]string{
+		"cke/internal/plan":     "",
+		"cke/test/e2e":          "",
+		"cke/test/lab":          "test/lab",
+		"cke/test/faults/disks": "test/faults",
+		"cke/test/laboratory":   "",
+	} {
+		if got := home(pkg); got != want {
+			t.Errorf("home(%s) = %q, want %q", pkg, got, want)
+		}
+	}
+}
