@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,43 +29,34 @@ func main() {
 }
 
 func run(args []string) error {
+	flags := flag.NewFlagSet("cke-host", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	root := flags.String("root", "/", "the directory that everything lies below")
+	releases := flags.String("releases", "", "where v<version>/etcd lies; default ROOT/opt/cke/etcd")
 	if len(args) == 0 {
-		return fmt.Errorf("no command is given\n%s", usage)
+		return errors.New("no command is given\n" + usage)
 	}
-	switch args[0] {
-	case "serve":
-		return serve(args[1:])
-	case "version":
-		_, err := fmt.Println(version())
-		return err
-	case "help", "-h", "--help":
-		_, err := fmt.Print(usage)
-		return err
+	if err := flags.Parse(args[1:]); err != nil {
+		return fmt.Errorf("%w\n%s", err, usage)
+	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q\n%s", flags.Arg(0), usage)
+	case args[0] == "serve":
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version()})
+		return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, a.Handler(), log)
+	case args[0] == "version":
+		fmt.Println(version())
+		return nil
 	}
 	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
 }
 
-func serve(args []string) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	root := flags.String("root", "/", "the directory that everything lies below")
-	releases := flags.String("releases", "", "where v<version>/etcd lies; default ROOT/opt/cke/etcd")
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w\n%s", err, usage)
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q\n%s", flags.Arg(0), usage)
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version()})
-	return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, a.Handler(), log)
-}
-
 // version is that of the build, as Go knows it from version control.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
 	}
-	return info.Main.Version
+	return "unknown"
 }

@@ -48,6 +48,13 @@ type Agent struct {
 
 // New makes an agent; nothing on disk is touched before the first request.
 func New(o Options) *Agent {
+	// Abs fails only without a working directory; a request then says what is missing.
+	if abs, err := filepath.Abs(o.Root); err == nil {
+		o.Root = abs
+	}
+	if abs, err := filepath.Abs(o.Releases); err == nil && o.Releases != "" {
+		o.Releases = abs
+	}
 	if o.Releases == "" {
 		o.Releases = filepath.Join(o.Root, "opt/cke/etcd")
 	}
