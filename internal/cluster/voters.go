@@ -3,14 +3,19 @@ package cluster
 // WantedVoters is how many voters the spec asks for: etcd.members, or every
 // control-plane node.
 func (s Spec) WantedVoters() int {
-	nodes := 0
-	for _, n := range s.Nodes {
-		if n.ControlPlane {
-			nodes++
-		}
-	}
-	if s.Etcd.Members > 0 && s.Etcd.Members < nodes {
+	able := s.controlPlaneNodes()
+	if s.Etcd.Members > 0 && s.Etcd.Members < able {
 		return s.Etcd.Members
 	}
-	return nodes
+	return able
+}
+
+func (s Spec) controlPlaneNodes() int {
+	n := 0
+	for _, node := range s.Nodes {
+		if node.ControlPlane {
+			n++
+		}
+	}
+	return n
 }

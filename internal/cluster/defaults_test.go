@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cke/internal/units"
+)
+
+// nodes makes control-plane nodes cp1, cp2, … on 10.0.0.1, 10.0.0.2, …
+func nodes(n int) []Node {
+	var out []Node
+	for i := 1; i <= n; i++ {
+		out = append(out, Node{
+			Address:      netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}),
+			Hostname:     NodeName("cp" + string(rune('0'+i))),
+			ControlPlane: true,
+		})
+	}
+	return out
+}
+
+func compareAddr() cmp.Option {
+	return cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+}
+
+func TestWithDefaults(t *testing.T) {
+	in := Spec{Name: "main", Nodes: []Node{{Address: netip.MustParseAddr("::ffff:10.0.0.1"), Hostname: "cp1", ControlPlane: true}}}
+	want := Spec{
+		Name: "main", ClusterDomain: "cluster.local",
+		Nodes: []Node{{Address: netip.MustParseAddr("10.0.0.1"), Hostname: "cp1", ControlPlane: true}},
+		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30},
+	}
+	got := in.WithDefaults()
+	if d := cmp.Diff(want, got, compareAddr()); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(want, got.WithDefaults(), compareAddr()); d != "" {
+		t.Error("a second time changes it:", d)
+	}
+	if !in.Nodes[0].Address.Is4In6() {
+		t.Error("WithDefaults changes the nodes of its receiver")
+	}
+}
+
+func TestWithDefaultsKeepsWhatIsSaid(t *testing.T) {
+	in := Spec{
+		Name: "main", ClusterDomain: "example.org", Nodes: nodes(3),
+		Etcd: Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, ExtraArgs: map[string]string{"a": "b"}},
+	}
+	if d := cmp.Diff(in, in.WithDefaults(), compareAddr()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWantedVoters(t *testing.T) {
+	for _, c := range []struct{ nodes, members, want int }{{0, 0, 0}, {3, 0, 3}, {3, 1, 1}, {3, 3, 3}, {3, 5, 3}} {
+		s := Spec{Nodes: append(nodes(c.nodes), Node{Hostname: "worker"}), Etcd: Etcd{Members: c.members}}
+		if got := s.WantedVoters(); got != c.want {
+			t.Errorf("%d control-plane nodes with members %d want %d voters, not %d", c.nodes, c.members, c.want, got)
+		}
+	}
+}
