@@ -61,9 +61,10 @@ type SpecChange struct {
 
 // The codes of an Error.
 const (
-	CodeRefused = "refused" // held back by a rule: exit 3
-	CodeInvalid = "invalid" // bad input: exit 1
-	CodeFailed  = "failed"  // tried and did not work: exit 1
+	CodeRefused  = "refused"   // held back by a rule: exit 3, status 409
+	CodeInvalid  = "invalid"   // bad input: exit 1, status 422
+	CodeNotFound = "not-found" // names something that is not there: exit 1, status 404
+	CodeFailed   = "failed"    // tried and did not work: exit 1, status 500
 )
 
 // Error is an error meant for the caller.
@@ -80,6 +81,9 @@ func Refused(message, hint string) *Error { return &Error{CodeRefused, message, 
 
 // Invalid says that the input is wrong.
 func Invalid(message, hint string) *Error { return &Error{CodeInvalid, message, hint} }
+
+// NotFound says that the thing named does not exist.
+func NotFound(message, hint string) *Error { return &Error{CodeNotFound, message, hint} }
 
 type callerKey struct{}
 

@@ -6,6 +6,7 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/internal/units"
 )
 
 // Problem is the body of every answer that is not a success (RFC 9457 fields
@@ -15,7 +16,8 @@ type Problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
-	// Code is "refused" (blocked by a rule), "invalid" (bad input) or "failed".
+	// Code is "refused" (blocked by a rule), "invalid" (bad input), "not-found"
+	// or "failed".
 	Code string `json:"code"`
 }
 
@@ -75,4 +77,40 @@ type Leader struct {
 	PID      int       `json:"pid"`
 	Since    time.Time `json:"since"`
 	Version  string    `json:"version"`
+}
+
+// SpecAnswer is the wanted spec and its revision in the store.
+type SpecAnswer struct {
+	Revision int64        `json:"revision"`
+	Spec     cluster.Spec `json:"spec"`
+}
+
+// Version is the daemon's own.
+type Version struct {
+	Version string `json:"version"`
+}
+
+// IssueRequest asks for a client certificate. Without TTL it lives DefaultTTL.
+type IssueRequest struct {
+	User string          `json:"user" minLength:"1"`
+	TTL  *units.Duration `json:"ttl,omitempty" doc:"such as 24h, 30d or 10y; default 10y" example:"24h"`
+}
+
+// DefaultTTL is how long a user's certificate lives unless asked otherwise.
+const DefaultTTL = 87600 * time.Hour
+
+// UserChange is what adding a user did.
+type UserChange struct {
+	Created bool `json:"created"`
+}
+
+// PauseRequest says why the loop is to be held back.
+type PauseRequest struct {
+	Why string `json:"why,omitempty"`
+}
+
+// TrustRequest names a host and the fingerprint of its key.
+type TrustRequest struct {
+	Address     string `json:"address" minLength:"1"`
+	Fingerprint string `json:"fingerprint,omitempty" doc:"SHA256:… as ssh-keygen -l prints it"`
 }

@@ -1,0 +1,36 @@
+package api
+
+import (
+	"context"
+	"net/http"
+)
+
+type trustInput struct {
+	ClusterPath
+	Body TrustRequest
+}
+
+type nodePath struct {
+	ClusterPath
+	Node string `path:"node" doc:"the node's hostname"`
+}
+
+func (s *server) nodeOperations() {
+	b := s.backend
+	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
+		func(ctx context.Context, in *trustInput) error {
+			return b.Trust(ctx, in.Cluster, in.Body.Address, in.Body.Fingerprint)
+		})
+	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/claim", "claim-node", "Take a host over from another CKE store"),
+		func(ctx context.Context, in *nodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
+}
+
+func (s *server) daemonOperations() {
+	b := s.backend
+	call(s, s.operation(http.MethodGet, "/leader", "get-leader", "The daemon that acts"),
+		func(ctx context.Context, _ *struct{}) (Leader, error) { return b.Leader(ctx) })
+	call(s, s.operation(http.MethodGet, "/version", "get-version", "The daemon's version"),
+		func(context.Context, *struct{}) (Version, error) { return Version{Version: s.options.Version}, nil })
+	octets(s, s.operation(http.MethodGet, "/state", "backup-state", "CKE's own state as one file, keys sealed"),
+		func(ctx context.Context, _ *struct{}, w *octetWriter) error { return b.StateBackup(ctx, w) })
+}

@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cke/internal/plan"
+)
+
+type authority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newAuthority makes a CA and writes name.crt.
+func newAuthority(t *testing.T, dir, name string) *authority {
+	a := &authority{t: t, dir: dir}
+	a.cert, a.key = a.make(name, &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	return a
+}
+
+// issue writes name.crt and name.key.
+func (a *authority) issue(name, cn string) {
+	a.make(name, &x509.Certificate{
+		Subject: pkix.Name{CommonName: cn}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	})
+}
+
+func (a *authority) make(name string, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	c.SerialNumber = big.NewInt(time.Now().UnixNano())
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+	a.write(name+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	made, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return made, key
+}
+
+func (a *authority) write(name string, text []byte) {
+	if err := os.WriteFile(filepath.Join(a.dir, name), text, 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// serveTLS serves Plan, which tells its caller's name, and returns the server's URL.
+func serveTLS(t *testing.T, dir string) string {
+	t.Helper()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	config, err := TLSConfig(file("server.crt"), file("server.key"), file("client-ca.crt"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, asked{plan: func(ctx context.Context) (plan.Plan, error) {
+		return plan.Plan{Cluster: Caller(ctx)}, nil
+	}}, tls.NewListener(l, config))
+	return "https://" + l.Addr().String()
+}
+
+func TestHTTPSTakesOnlyItsClients(t *testing.T) {
+	dir := t.TempDir()
+	newAuthority(t, dir, "server-ca").issue("server", "cke")
+	newAuthority(t, dir, "client-ca").issue("ada", "ada")
+	newAuthority(t, dir, "other-ca").issue("eve", "ada")
+	server := serveTLS(t, dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
+
+	c := newTestClient(t, server, ClientTLS{CA: file("server-ca.crt"), Cert: file("ada.crt"), Key: file("ada.key")})
+	if p, err := c.Plan(t.Context(), "main"); err != nil || p.Cluster != "ada" {
+		t.Errorf("caller %q, %v", p.Cluster, err)
+	}
+	for name, c := range map[string]struct {
+		files ClientTLS
+		hint  string
+	}{
+		"no certificate":   {ClientTLS{CA: file("server-ca.crt")}, "--tls-cert"},
+		"another CA's":     {ClientTLS{CA: file("server-ca.crt"), Cert: file("eve.crt"), Key: file("eve.key")}, "--tls-cert"},
+		"unknown server":   {ClientTLS{CA: file("other-ca.crt"), Cert: file("ada.crt"), Key: file("ada.key")}, "--tls-ca"},
+		"no CA for server": {ClientTLS{Cert: file("ada.crt"), Key: file("ada.key")}, "--tls-ca"},
+	} {
+		_, err := newTestClient(t, server, c.files).Plan(t.Context(), "main")
+		var unreachable *UnreachableError
+		if !errors.As(err, &unreachable) || !strings.Contains(unreachable.Hint, c.hint) || unreachable.Server != server {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestTLSFilesAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	newAuthority(t, dir, "server-ca").issue("server", "cke")
+	newAuthority(t, dir, "client-ca").issue("ada", "ada")
+	server := serveTLS(t, dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	ask := func() error {
+		c := newTestClient(t, server, ClientTLS{CA: file("server-ca.crt"), Cert: file("ada.crt"), Key: file("ada.key")})
+		defer c.http.CloseIdleConnections()
+		_, err := c.Plan(t.Context(), "main")
+		return err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file("server.crt"), []byte("half a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); err != nil {
+		t.Errorf("half a change stops the service: %v", err)
+	}
+	newAuthority(t, dir, "server-ca").issue("server", "cke")
+	newAuthority(t, dir, "client-ca").issue("ada", "ada")
+	if err := ask(); err != nil {
+		t.Errorf("the new files are not used: %v", err)
+	}
+}
+
+func TestTLSConfigSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	newAuthority(t, dir, "ca").issue("a", "a")
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.WriteFile(file("empty"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	for _, c := range [][4]string{
+		{"no", "a.key", "ca.crt", "no such file"},
+		{"a.crt", "ca.key", "ca.crt", "load certificate"},
+		{"a.crt", "a.key", "empty", "holds no certificate"},
+	} {
+		_, err := TLSConfig(file(c[0]), file(c[1]), file(c[2]), log)
+		if err == nil || !strings.Contains(err.Error(), c[3]) {
+			t.Errorf("%v: got %v", c, err)
+		}
+	}
+}
