@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,9 +15,8 @@ import (
 	"cke/internal/host/agent"
 )
 
-const usage = `usage:
-  cke-host serve [--root DIR] [--releases DIR]   answer on stdin and stdout
-  cke-host version
+const usage = `usage: cke-host serve [--root DIR] [--releases DIR]   answer on stdin and stdout
+       cke-host version
 `
 
 func main() {
@@ -34,7 +32,7 @@ func run(args []string) error {
 	root := flags.String("root", "/", "the directory that everything lies below")
 	releases := flags.String("releases", "", "where v<version>/etcd lies; default ROOT/opt/cke/etcd")
 	if len(args) == 0 {
-		return errors.New("no command is given\n" + usage)
+		return fmt.Errorf("no command is given\n%s", usage)
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("%w\n%s", err, usage)

@@ -1,0 +1,251 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+const (
+	testVersion = "3.7.3"
+	testCluster = "prod"
+)
+
+// helperProgram is the cke-host that TestMain builds.
+var helperProgram string
+
+func TestMain(m *testing.M) {
+	if point := os.Getenv(crashPoint); point != "" {
+		crashHelper(point)
+	}
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "cke-host-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		helperProgram = filepath.Join(dir, "cke-host")
+		if out, err := exec.Command("go", "build", "-o", helperProgram, "cke/cmd/cke-host").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build cke-host: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+func etcdBinary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("CKE_ETCD_BIN")
+	if path == "" {
+		path = "../../../bin/etcd"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(abs); err != nil {
+		t.Fatalf("%v: run make build", err)
+	}
+	return abs
+}
+
+// box is one machine: a root of its own and an address of its own.
+type box struct {
+	root     string
+	releases string
+	addr     netip.Addr
+	id       atomic.Pointer[host.Identity]
+}
+
+func newBox(t testing.TB) *box {
+	t.Helper()
+	b := &box{
+		root:     t.TempDir(),
+		releases: t.TempDir(),
+		addr:     netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(255)), byte(1 + rand.IntN(250))}),
+	}
+	b.id.Store(&host.Identity{StoreID: "store-a", Epoch: 1})
+	b.release(t, testVersion)
+	t.Cleanup(func() { b.killAll(t) })
+	return b
+}
+
+func (b *box) release(t testing.TB, version string) {
+	t.Helper()
+	dir := filepath.Join(b.releases, "v"+version)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(etcdBinary(t), filepath.Join(dir, "etcd"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *box) identity() host.Identity { return *b.id.Load() }
+
+func (b *box) agent() *Agent {
+	return New(Options{
+		Root: b.root, Releases: b.releases, Helper: "test",
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+}
+
+// etcds are the pids of every etcd on this machine.
+func (b *box) etcds(t testing.TB) []int {
+	t.Helper()
+	cmdlines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, path := range cmdlines {
+		line, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(line), "\x00--data-dir="+b.root+"/") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// killAll ends this machine's members and waits: the directories go next.
+func (b *box) killAll(t testing.TB) {
+	eventually(t, "etcd ends", func() bool {
+		pids := b.etcds(t)
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+		}
+		return len(pids) == 0
+	})
+}
+
+// founder is a unit that founds a one-member cluster here.
+func (b *box) founder() cluster.Unit {
+	peer := cluster.URL(b.addr, cluster.PeerPort)
+	const token = "token-1"
+	return cluster.Unit{
+		Cluster: testCluster, Node: "cp1", Member: cluster.BootstrapMemberID(token, peer),
+		Address: b.addr, Version: testVersion, Quota: 1 << 30,
+		Founding: &cluster.Founding{New: true, Token: token, Peers: map[cluster.NodeName]string{"cp1": peer}},
+	}
+}
+
+func (b *box) dataDir(u cluster.Unit) string { return b.agent().layout.data(u.Cluster, u.Member) }
+
+// install brings a machine to where a member can be started.
+func (b *box) install(t testing.TB, h host.Host, u cluster.Unit) {
+	t.Helper()
+	must(t, h.PutFiles(t.Context(), host.PutFiles{Cluster: u.Cluster, Files: newFiles(t, b.addr)}))
+	must(t, h.InstallUnit(t.Context(), u))
+}
+
+// opener reaches a machine's agent.
+type opener func(t testing.TB, b *box) host.Host
+
+func inProcess(t testing.TB, b *box) host.Host {
+	return host.Local(b.agent().Handler(), b.identity)
+}
+
+// inChild is a real `cke-host serve` at the other end of pipes.
+func inChild(t testing.TB, b *box) host.Host {
+	h, _ := startChild(t, b)
+	return h
+}
+
+func startChild(t testing.TB, b *box) (host.Host, *exec.Cmd) {
+	t.Helper()
+	cmd := exec.Command(helperProgram, "serve", "--root", b.root, "--releases", b.releases)
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	h := host.Stdio(pipes{out, in}, b.identity)
+	t.Cleanup(func() {
+		_ = h.Close() // a test may have closed or broken it
+		_ = cmd.Wait()
+	})
+	return h, cmd
+}
+
+type pipes struct {
+	io.Reader
+	in io.WriteCloser
+}
+
+func (p pipes) Write(b []byte) (int, error) { return p.in.Write(b) }
+
+// Close closes only the helper's stdin; the helper then closes its stdout.
+func (p pipes) Close() error { return p.in.Close() }
+
+// bothWays runs a case through each transport, each on a machine of its own.
+func bothWays(t *testing.T, run func(t *testing.T, b *box, open opener)) {
+	for name, open := range map[string]opener{"in-process": inProcess, "child": inChild} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, newBox(t), open)
+		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually polls a condition that other processes bring about.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func facts(t testing.TB, h host.Host, b *box) host.Facts {
+	t.Helper()
+	f, err := h.Facts(context.WithoutCancel(t.Context()), testCluster, b.addr)
+	must(t, err)
+	return f
+}
+
+func wantGuard(t testing.TB, err error, kind host.GuardKind) {
+	t.Helper()
+	var g *host.GuardError
+	if !errors.As(err, &g) || g.Kind != kind {
+		t.Fatalf("got %v (%T), want a guard's refusal %s", err, err, kind)
+	}
+}
+
+func wantInvalid(t testing.TB, err error) {
+	t.Helper()
+	var i *host.InvalidError
+	if !errors.As(err, &i) {
+		t.Fatalf("got %v (%T), want an invalid request", err, err)
+	}
+	if len(i.Reason) > 2000 {
+		t.Fatalf("the reason has %d bytes", len(i.Reason))
+	}
+}

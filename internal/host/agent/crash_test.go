@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// The variables that turn the test binary into a process that kills itself.
+const (
+	crashPoint = "CKE_TEST_CRASH_POINT"
+	crashBox   = "CKE_TEST_CRASH_BOX"
+)
+
+// crashJob is what the process does until it reaches its point.
+type crashJob struct {
+	Root, Releases string
+	Member         cluster.MemberID
+	Retire         bool
+}
+
+// crashHelper is the process: an agent that ends, as by kill -9, at a point.
+func crashHelper(point string) {
+	var job crashJob
+	if err := json.Unmarshal([]byte(os.Getenv(crashBox)), &job); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	a := New(Options{Root: job.Root, Releases: job.Releases})
+	a.reached = func(p string) {
+		fmt.Println(p)
+		if p == point {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	h := host.Local(a.Handler(), func() host.Identity { return host.Identity{StoreID: "store-a", Epoch: 1} })
+	do := h.StartUnit
+	if job.Retire {
+		do = h.RetireUnit
+	}
+	if err := do(context.Background(), testCluster, job.Member); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(3)
+	}
+	os.Exit(0)
+}
+
+// crash runs a job in a process of its own that dies at the point.
+func crash(t *testing.T, b *box, m cluster.MemberID, retire bool, point string) {
+	t.Helper()
+	job, err := json.Marshal(crashJob{b.root, b.releases, m, retire})
+	must(t, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashPoint+"="+point, crashBox+"="+string(job))
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the process does not die at %s: %v\n%s", point, err, out)
+	}
+}
+
+func startPoints() []string {
+	return []string{
+		"seal:begun", "start:intent", "start:forked", "start:recorded", "seal:wal", "seal:marked", "seal:sealed",
+	}
+}
+
+func retirePoints() []string { return []string{"retire:moved", "retire:removed"} }
+
+func TestCrashPointsAreAllWalked(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	var reached []string
+	a := b.agent()
+	a.reached = func(p string) { reached = append(reached, p) }
+	h := host.Local(a.Handler(), b.identity)
+	u := b.founder()
+	b.install(t, h, u)
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
+	must(t, h.RetireUnit(t.Context(), u.Cluster, u.Member))
+	if want := append(startPoints(), retirePoints()...); !slices.Equal(reached, want) {
+		t.Fatalf("reached %q, the crash tests walk %q", reached, want)
+	}
+}
+
+func TestStartIsFinishedAfterACrash(t *testing.T) {
+	for _, point := range startPoints() {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			h := inProcess(t, b)
+			u := b.founder()
+			b.install(t, h, u)
+			crash(t, b, u.Member, false, point)
+
+			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+			if pids := b.etcds(t); len(pids) != 1 {
+				t.Fatalf("%d etcds run: %v", len(pids), pids)
+			}
+			f := facts(t, h, b)
+			if !f.Unit.Sealed || !f.Unit.Running || f.Unit.DataLost || len(f.BusyPorts) > 0 {
+				t.Fatalf("after the second start: %+v, busy %v", f.Unit, f.BusyPorts)
+			}
+			if d := f.Data; len(d) != 1 || !d[0].WAL || !d[0].Mark || d[0].Bytes == 0 {
+				t.Fatalf("data: %+v", d)
+			}
+			must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
+			if pids := b.etcds(t); len(pids) != 0 {
+				t.Fatalf("after the stop: %v", pids)
+			}
+		})
+	}
+}
+
+// A unit loses its founding once the cluster knows its member; the seal may
+// not have been written by then.
+func TestStartIsFinishedWithoutFounding(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h := inProcess(t, b)
+	u := b.founder()
+	b.install(t, h, u)
+	crash(t, b, u.Member, false, "seal:wal")
+	u.Founding = nil
+	must(t, h.InstallUnit(t.Context(), u))
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	if f := facts(t, h, b); !f.Unit.Sealed || !f.Unit.Running {
+		t.Fatalf("%+v", f.Unit)
+	}
+}
+
+// A process that was forked and never recorded is found, stopped and counted.
+func TestUnrecordedProcessIsFound(t *testing.T) {
+	for name, check := range map[string]func(t *testing.T, b *box, h host.Host, u cluster.Unit){
+		"facts": func(t *testing.T, b *box, h host.Host, u cluster.Unit) {
+			if f := facts(t, h, b); !f.Unit.Running || f.Unit.Started == nil || !f.Unit.Started.Equal(u) {
+				t.Fatalf("%+v", f.Unit)
+			}
+		},
+		"stop": func(t *testing.T, b *box, h host.Host, u cluster.Unit) {
+			must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
+			if pids := b.etcds(t); len(pids) != 0 {
+				t.Fatalf("still runs: %v", pids)
+			}
+		},
+		"retire": func(t *testing.T, b *box, h host.Host, u cluster.Unit) {
+			wantGuard(t, h.RetireUnit(t.Context(), u.Cluster, u.Member), host.StillRunning)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			h := inProcess(t, b)
+			u := b.founder()
+			b.install(t, h, u)
+			crash(t, b, u.Member, false, "start:forked")
+			eventually(t, "etcd runs", func() bool { return len(b.etcds(t)) == 1 })
+			check(t, b, h, u)
+		})
+	}
+}
+
+func TestRetireIsFinishedAfterACrash(t *testing.T) {
+	for _, point := range retirePoints() {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			h := inProcess(t, b)
+			u := b.founder()
+			b.install(t, h, u)
+			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+			must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
+			crash(t, b, u.Member, true, point)
+
+			// In between nothing can be started, although the unit says how.
+			var g *host.GuardError
+			if err := h.StartUnit(t.Context(), u.Cluster, u.Member); !errors.As(err, &g) {
+				t.Fatalf("start between: %v", err)
+			}
+			must(t, h.RetireUnit(t.Context(), u.Cluster, u.Member))
+			f := facts(t, h, b)
+			if f.Unit != nil || len(f.Data) != 0 || len(f.Aside) != 1 {
+				t.Fatalf("%+v", f)
+			}
+			must(t, h.Clean(t.Context(), u.Cluster))
+		})
+	}
+}
