@@ -65,7 +65,7 @@ func (s Spec) validateMembers(ps *problems) {
 		ps.add(at, "members %d is not a positive number; leave it out for all control-plane nodes", m)
 		return
 	case m > able && able > 0:
-		ps.add(at, "members %d is more than the %d nodes with control_plane: true", m, able)
+		ps.add(at, "members %d is more than there are nodes with control_plane: true (%d)", m, able)
 		return
 	case m == 0:
 		at = "nodes"
