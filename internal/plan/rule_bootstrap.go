@@ -38,7 +38,7 @@ func beginBootstrap(in input) verdict {
 	}
 	v.steps = []Step{{
 		Kind: RecordBootstrap, Nodes: names,
-		Reason: fmt.Sprintf("found cluster %s with %d members; every host is bare", in.spec.Name, len(names)),
+		Reason: fmt.Sprintf("found cluster %s on these nodes; every host is bare", in.spec.Name),
 	}}
 	return v
 }

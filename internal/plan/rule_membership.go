@@ -73,6 +73,9 @@ func add(in input, missing []cluster.Node) verdict {
 	}
 	var v verdict
 	for _, n := range missing {
+		if !usable(in.node(n.Hostname)) {
+			continue // ruleHosts has said so
+		}
 		if r, ok := cannotCarry(in, n); ok {
 			v.reasons = append(v.reasons, r)
 			continue
@@ -88,14 +91,11 @@ func add(in input, missing []cluster.Node) verdict {
 	return v
 }
 
-// cannotCarry says why a node cannot take a member now. A host that does not
-// answer or obey has been told of by ruleHosts.
+// cannotCarry says why a usable node cannot take a member now.
 func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 	ns := in.node(n.Hostname)
 	r := Reason{Level: Blocked, Node: n.Hostname}
 	switch {
-	case !usable(ns):
-		r.Rule, r.Text = "hostCannotCarryMember", "no member can be added on a host that does not answer or obey"
 	case ns.Unit != nil || len(ns.Data) > 0:
 		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
 	case len(ns.BusyPorts) > 0:

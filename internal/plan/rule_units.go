@@ -18,6 +18,9 @@ func ruleUnits(in input) verdict {
 		if !ok || !usable(ns) || in.dataLost(m) || ns.Unit != nil && ns.Unit.Unit.Member != m.ID {
 			continue
 		}
+		if !m.Started() && !in.isWanted(n) {
+			continue // it is taken back out
+		}
 		want := wantedUnit(in.spec, n, m.ID)
 		if !m.Started() && (ns.Unit == nil || !ns.Unit.Sealed) {
 			want = joiningUnit(in, n, m)

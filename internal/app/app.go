@@ -1,0 +1,224 @@
+// Package app wires the daemon: the store, one loop per cluster, and the API.
+// New checks, Start begins, Stop ends; nothing runs before Start or after Stop.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/config"
+	"cke/internal/execute"
+	"cke/internal/host"
+	"cke/internal/seal"
+	"cke/internal/store"
+)
+
+// Options for New.
+type Options struct {
+	Config  config.Daemon
+	Version string
+	Log     *slog.Logger
+	// RestoreState names a file of `ckecli state backup` to begin from; the data
+	// directory must then hold no store.
+	RestoreState string
+	// After is told of every mutation the loops make; for crash tests.
+	After execute.After
+}
+
+// App is one daemon.
+type App struct {
+	o     Options
+	log   *slog.Logger
+	hosts *localHosts
+
+	store *store.Store
+	since time.Time
+	srv   *http.Server
+
+	mu     sync.Mutex
+	cares  map[string]*care
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	// failed carries the first error that ends the daemon.
+	failed chan error
+}
+
+// New returns a daemon that has not started.
+func New(o Options) *App {
+	return &App{o: o, log: o.Log, cares: map[string]*care{}, failed: make(chan error, 1)}
+}
+
+// Start opens the store, begins to care for its clusters and serves the API. It
+// returns once the API answers. On failure nothing is left running.
+func (a *App) Start(ctx context.Context) (err error) {
+	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Stop(ctx))
+		}
+	}()
+	if err := a.openStore(ctx); err != nil {
+		return err
+	}
+	a.since = time.Now()
+	a.hosts = newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log)
+	listeners, err := a.listen()
+	if err != nil {
+		return err
+	}
+	if err := a.careForAll(ctx); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	a.serve(listeners)
+	a.wg.Go(a.followStore)
+	a.log.Info("cke started", "version", a.o.Version, "store_id", a.store.ID(), "epoch", a.store.Epoch(), "socket", a.o.Config.Socket)
+	return nil
+}
+
+// Failed delivers the error that made the daemon unable to go on.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop ends the API, the loops and the store, in this order. Members go on.
+func (a *App) Stop(ctx context.Context) error {
+	var errs []error
+	if a.srv != nil {
+		errs = append(errs, a.srv.Shutdown(ctx))
+	}
+	a.cancel()
+	a.wg.Wait()
+	a.mu.Lock()
+	cares := a.cares
+	a.cares = map[string]*care{}
+	a.mu.Unlock()
+	for _, c := range cares {
+		errs = append(errs, c.close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+		a.store = nil
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	key, err := a.sealKey()
+	if err != nil {
+		return err
+	}
+	cfg := a.o.Config
+	if a.o.RestoreState != "" {
+		if err := restoreState(cfg.DataDir, a.o.RestoreState, key); err != nil {
+			return err
+		}
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read the hostname: %w", err)
+	}
+	a.store, err = store.Open(ctx, store.Options{Dir: cfg.DataDir, Sealer: key, Log: a.log, Hostname: hostname})
+	return err
+}
+
+func restoreState(dir, file string, key *seal.Key) (err error) {
+	f, err := os.Open(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return fmt.Errorf("open state backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := store.Restore(dir, f, key); err != nil {
+		return fmt.Errorf("restore state from %s: %w", file, err)
+	}
+	return nil
+}
+
+// sealKey loads the key, or makes one for a store that does not exist yet. A
+// store without its key is useless, and a new key would only hide that.
+func (a *App) sealKey() (*seal.Key, error) {
+	cfg := a.o.Config
+	key, err := seal.LoadKey(cfg.KeyFile)
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, err
+	}
+	if a.o.RestoreState != "" || store.Exists(cfg.DataDir) {
+		return nil, &hintError{
+			fmt.Errorf("the store's seal key is missing: %w", err),
+			"put the key file this store was made with back; without it the CA keys cannot be read",
+		}
+	}
+	return seal.CreateKey(cfg.KeyFile)
+}
+
+type hintError struct {
+	error
+	hint string
+}
+
+func (e *hintError) Hint() string  { return e.hint }
+func (e *hintError) Unwrap() error { return e.error }
+
+func (a *App) identity() host.Identity {
+	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch()}
+}
+
+func (a *App) listen() ([]net.Listener, error) {
+	cfg := a.o.Config
+	handler := api.NewServer(backend{a}, api.Options{Version: a.o.Version, Log: a.log})
+	a.srv = api.HTTPServer(handler, a.log)
+	l, err := api.ListenUnix(cfg.Socket)
+	if err != nil {
+		return nil, err
+	}
+	listeners := []net.Listener{l}
+	if cfg.Listen == nil {
+		return listeners, nil
+	}
+	if a.srv.TLSConfig, err = api.TLSConfig(cfg.Listen.Certificate, cfg.Listen.Key, cfg.Listen.ClientCA, a.log); err != nil {
+		return nil, errors.Join(err, closeAll(listeners))
+	}
+	t, err := net.Listen("tcp", cfg.Listen.Address)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", cfg.Listen.Address, err), closeAll(listeners))
+	}
+	return append(listeners, t), nil
+}
+
+func closeAll(ls []net.Listener) error {
+	var errs []error
+	for _, l := range ls {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// serve runs the API on the socket, the first listener, and on HTTPS.
+func (a *App) serve(listeners []net.Listener) {
+	for i, l := range listeners {
+		a.wg.Go(func() {
+			serve := a.srv.Serve
+			if i > 0 {
+				serve = func(l net.Listener) error { return a.srv.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+				a.fail(fmt.Errorf("serve the API on %s: %w", l.Addr(), err))
+			}
+		})
+	}
+}
+
+// fail ends the daemon with the first error.
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+		a.log.Error("another failure while ending", "err", err)
+	}
+}

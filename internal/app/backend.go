@@ -1,0 +1,231 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/reconcile"
+	"cke/internal/record"
+	"cke/internal/store"
+)
+
+// backend serves the API from a running App.
+type backend struct{ *App }
+
+var errNotYetSeen = api.Refused("the cluster has not been looked at yet", "try again in a moment")
+
+// care returns what cares for a cluster, or a not-found error for the caller.
+func (b backend) care(ctx context.Context, name string) (*care, error) {
+	if _, _, err := b.store.Spec(ctx, name); err != nil {
+		return nil, notFound(err, name)
+	}
+	return b.careFor(ctx, name)
+}
+
+func notFound(err error, name string) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return api.NotFound(fmt.Sprintf("there is no cluster %q", name), "ckecli cluster list shows those there are; ckecli cluster set FILE makes one")
+	}
+	return err
+}
+
+// view returns the newest view of a cluster, waiting for the first.
+func (b backend) view(ctx context.Context, name string) (reconcile.View, error) {
+	c, err := b.care(ctx, name)
+	if err != nil {
+		return reconcile.View{}, err
+	}
+	return firstView(ctx, c.loop)
+}
+
+func firstView(ctx context.Context, l *reconcile.Loop) (reconcile.View, error) {
+	for {
+		v, changed := l.View()
+		if v.Seq > 0 {
+			return v, nil
+		}
+		select {
+		case <-ctx.Done():
+			return v, errors.Join(errNotYetSeen, ctx.Err())
+		case <-changed:
+		}
+	}
+}
+
+// note records what a person did through the API.
+func (b backend) note(ctx context.Context, name, action, reason string, err error, began time.Time) error {
+	r := record.Record{
+		At: began, Cluster: name, By: api.Caller(ctx), Epoch: b.store.Epoch(), Action: action, Reason: reason,
+		Outcome: record.Done, TookMS: time.Since(began).Milliseconds(),
+	}
+	if err != nil {
+		r.Outcome, r.Error = record.Failed, err.Error()
+	}
+	if _, recErr := b.store.Append(ctx, r); recErr != nil {
+		return errors.Join(err, fmt.Errorf("record %s: %w", action, recErr))
+	}
+	return err
+}
+
+func (b backend) Clusters(ctx context.Context) ([]api.ClusterSummary, error) {
+	names, err := b.store.Clusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.ClusterSummary, 0, len(names))
+	for _, n := range names {
+		v, err := b.view(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, api.ClusterSummary{
+			Name: n, Phase: v.State.Bootstrap.Phase, Healthy: healthy(v),
+			Voters: len(v.State.Etcd.HealthyVoters()), Nodes: len(v.Wanted.Spec.Nodes),
+		})
+	}
+	return list, nil
+}
+
+func (b backend) Status(ctx context.Context, name string) (api.Status, error) {
+	v, err := b.view(ctx, name)
+	if err != nil {
+		return api.Status{}, err
+	}
+	return status(v), nil
+}
+
+func (b backend) WatchStatus(ctx context.Context, name string, fn func(api.Status) error) error {
+	c, err := b.care(ctx, name)
+	if err != nil {
+		return err
+	}
+	for {
+		v, changed := c.loop.View()
+		if v.Seq > 0 {
+			if err := fn(status(v)); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (b backend) Plan(ctx context.Context, name string) (plan.Plan, error) {
+	c, err := b.care(ctx, name)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	_, _, p, err := c.loop.Look(ctx)
+	return p, err
+}
+
+func (b backend) History(ctx context.Context, name string, n int) ([]record.Record, error) {
+	if _, err := b.care(ctx, name); err != nil {
+		return nil, err
+	}
+	return b.store.Records(ctx, name, n)
+}
+
+func (b backend) FollowHistory(ctx context.Context, name string, n int, fn func(record.Record) error) error {
+	old, err := b.History(ctx, name, n)
+	if err != nil {
+		return err
+	}
+	var last int64
+	for _, r := range old {
+		if err := fn(r); err != nil {
+			return err
+		}
+		last = r.Seq
+	}
+	fresh, err := b.store.WatchRecords(ctx, name, last)
+	if err != nil {
+		return err
+	}
+	for r := range fresh {
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (b backend) Pause(ctx context.Context, name, why string) error {
+	if _, err := b.care(ctx, name); err != nil {
+		return err
+	}
+	began := time.Now()
+	err := b.store.SetPause(ctx, name, cluster.Pause{By: api.Caller(ctx), Why: why, At: began.UTC()})
+	return b.note(ctx, name, "pause", why, err, began)
+}
+
+func (b backend) Resume(ctx context.Context, name string) error {
+	if _, err := b.care(ctx, name); err != nil {
+		return err
+	}
+	began := time.Now()
+	return b.note(ctx, name, "resume", "", b.store.ClearPause(ctx, name), began)
+}
+
+// node finds a node of the spec, or a leaving one, by hostname or address.
+func (b backend) node(ctx context.Context, name, which string) (cluster.Node, error) {
+	w, err := b.store.Load(ctx, name)
+	if err != nil {
+		return cluster.Node{}, notFound(err, name)
+	}
+	for _, n := range append(append([]cluster.Node(nil), w.Spec.Nodes...), w.Leaving...) {
+		if string(n.Hostname) == which || n.Address.String() == which {
+			return n, nil
+		}
+	}
+	return cluster.Node{}, api.NotFound(fmt.Sprintf("cluster %s has no node %q", name, which), "ckecli node list")
+}
+
+func (b backend) Trust(ctx context.Context, name, address, _ string) error {
+	n, err := b.node(ctx, name, address)
+	if err != nil {
+		return err
+	}
+	return api.Refused(fmt.Sprintf("node %s is on this machine and is not reached over SSH: it has no host key to trust", n.Hostname), "")
+}
+
+func (b backend) Claim(ctx context.Context, name, which string) error {
+	n, err := b.node(ctx, name, which)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	h, err := b.hosts.Host(n)
+	if err == nil {
+		err = h.Claim(ctx)
+	}
+	err = b.note(ctx, name, "claim "+string(n.Hostname), "", err, began)
+	if c, cErr := b.careFor(ctx, name); cErr == nil {
+		c.loop.Wake()
+	}
+	return err
+}
+
+func (b backend) StateBackup(ctx context.Context, w io.Writer) error { return b.store.Backup(ctx, w) }
+
+func (b backend) Leader(context.Context) (api.Leader, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return api.Leader{}, fmt.Errorf("read the hostname: %w", err)
+	}
+	return api.Leader{
+		StoreID: b.store.ID(), Epoch: b.store.Epoch(), Hostname: hostname, PID: os.Getpid(),
+		Since: b.since.UTC(), Version: b.o.Version,
+	}, nil
+}

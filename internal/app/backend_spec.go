@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/config"
+	"cke/internal/store"
+)
+
+func (b backend) Spec(ctx context.Context, name string) (cluster.Spec, int64, error) {
+	s, rev, err := b.store.Spec(ctx, name)
+	return s, rev, notFound(err, name)
+}
+
+func (b backend) SpecYAML(ctx context.Context, name string) ([]byte, error) {
+	s, _, err := b.Spec(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return config.MarshalCluster(s)
+}
+
+// PutSpec checks everything before it writes anything: the file by itself, then
+// against what there is.
+func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.SpecChange, error) {
+	began := time.Now()
+	spec, warnings, err := config.ParseCluster(name, yaml)
+	if err != nil {
+		return api.SpecChange{}, api.Invalid(err.Error(), "nothing was changed")
+	}
+	change := api.SpecChange{Cluster: spec.Name}
+	for _, w := range warnings {
+		change.Warnings = append(change.Warnings, w.String())
+	}
+	ifRevision, err := b.checkChange(ctx, spec, &change)
+	if err != nil {
+		return api.SpecChange{}, err
+	}
+	if change.Created {
+		if err := createAuthority(ctx, b.store, spec.Name, time.Now()); err != nil {
+			return api.SpecChange{}, err
+		}
+	}
+	change.Revision, change.Changed, err = b.store.PutSpec(ctx, spec, ifRevision)
+	if errors.Is(err, store.ErrConflict) {
+		return api.SpecChange{}, api.Refused("the cluster's spec was changed by someone else meanwhile", "look at it with ckecli cluster get and try again")
+	}
+	if err != nil {
+		return api.SpecChange{}, err
+	}
+	if !change.Changed {
+		return change, nil
+	}
+	c, err := b.careFor(ctx, spec.Name)
+	if err != nil {
+		return api.SpecChange{}, err
+	}
+	c.loop.Wake()
+	return change, b.note(ctx, spec.Name, "cluster set", describe(change), nil, began)
+}
+
+// checkChange compares a spec with the present one and returns the revision the
+// write depends on.
+func (b backend) checkChange(ctx context.Context, spec cluster.Spec, change *api.SpecChange) (int64, error) {
+	old, err := b.store.Load(ctx, spec.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		change.Created = true
+		return 0, b.checkAddresses(ctx, spec)
+	}
+	if err != nil {
+		return 0, err
+	}
+	var refused []string
+	for _, p := range spec.ValidateChange(old.Spec, old.Leaving) {
+		if p.Warning {
+			change.Warnings = append(change.Warnings, p.String())
+		} else {
+			refused = append(refused, p.String())
+		}
+	}
+	if len(refused) > 0 {
+		return 0, api.Invalid(strings.Join(refused, "\n"), "nothing was changed")
+	}
+	return old.Revision, b.checkAddresses(ctx, spec)
+}
+
+// checkAddresses refuses a node that another cluster has: members of two
+// clusters would fight over the ports and, on this machine, the directory.
+func (b backend) checkAddresses(ctx context.Context, spec cluster.Spec) error {
+	names, err := b.store.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == spec.Name {
+			continue
+		}
+		other, err := b.store.Load(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, have := range append(append([]cluster.Node(nil), other.Spec.Nodes...), other.Leaving...) {
+			for _, n := range spec.Nodes {
+				if n.Address == have.Address || n.Hostname == have.Hostname {
+					return api.Invalid("node "+string(n.Hostname)+" ("+n.Address.String()+") belongs to cluster "+name+
+						" as "+string(have.Hostname)+" ("+have.Address.String()+")", "a host carries one cluster; nothing was changed")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func describe(c api.SpecChange) string {
+	if c.Created {
+		return "the cluster is new"
+	}
+	return "the spec was changed"
+}

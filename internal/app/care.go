@@ -1,0 +1,204 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/etcd"
+	"cke/internal/execute"
+	"cke/internal/observe"
+	"cke/internal/pki"
+	"cke/internal/reconcile"
+	"cke/internal/store"
+)
+
+// care is everything that serves one cluster.
+type care struct {
+	name      string
+	authority pki.Authority
+	etcd      *etcd.Client
+	loop      *reconcile.Loop
+}
+
+func (c *care) close() error { return c.etcd.Close() }
+
+// careForAll begins with the clusters the store knows.
+func (a *App) careForAll(ctx context.Context) error {
+	names, err := a.store.Clusters(ctx)
+	if err != nil {
+		return fmt.Errorf("list clusters: %w", err)
+	}
+	for _, n := range names {
+		if _, err := a.careFor(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// careFor returns the care of a cluster, beginning it if need be.
+func (a *App) careFor(ctx context.Context, name string) (*care, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c, ok := a.cares[name]; ok {
+		return c, nil
+	}
+	if a.ctx.Err() != nil {
+		return nil, errors.New("the daemon is stopping")
+	}
+	authority, err := loadAuthority(ctx, a.store, name)
+	if err != nil {
+		return nil, err
+	}
+	root := &rootCertificate{ca: authority.Client, now: time.Now}
+	tlsConfig, err := root.tls(authority.Server)
+	if err != nil {
+		return nil, err
+	}
+	log := a.log.With("cluster", name)
+	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log})
+	observer := observe.New(observe.Options{
+		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity, Now: time.Now, Log: log,
+	})
+	c := &care{name: name, authority: authority, etcd: client}
+	c.loop = reconcile.New(reconcile.Options{
+		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
+		Executor: execute.New(execute.Options{
+			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
+			Authority: authority, Now: time.Now, Log: log, After: a.o.After,
+		}),
+		Epoch: a.store.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
+	})
+	a.cares[name] = c
+	a.wg.Go(func() { c.loop.Run(a.ctx) })
+	return c, nil
+}
+
+// followStore wakes a cluster's loop whenever what is wanted of it changes.
+func (a *App) followStore() {
+	changes, err := a.store.Watch(a.ctx)
+	if err != nil {
+		a.fail(fmt.Errorf("watch the store: %w", err))
+		return
+	}
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case name, ok := <-changes:
+			if !ok {
+				if a.ctx.Err() == nil {
+					a.fail(fmt.Errorf("watch the store: the watch ended: %w", a.store.Err()))
+				}
+				return
+			}
+			c, err := a.careFor(a.ctx, name)
+			if err != nil {
+				// A cluster whose spec is not written yet comes up again with it.
+				a.log.Warn("begin to care", "cluster", name, "err", err)
+				continue
+			}
+			c.loop.Wake()
+		case <-a.store.Done():
+			a.fail(fmt.Errorf("the store ended: %w", a.store.Err()))
+			return
+		}
+	}
+}
+
+// loopStore gives the loop the store in its own words.
+type loopStore struct{ *store.Store }
+
+func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, error) {
+	snap, err := s.Store.Load(ctx, name)
+	return reconcile.Wanted{
+		Wanted: observe.Wanted{
+			Spec: snap.Spec, Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Paused: snap.Paused,
+		},
+		Revision: snap.Revision,
+	}, err
+}
+
+func loadAuthority(ctx context.Context, s *store.Store, name string) (pki.Authority, error) {
+	var a pki.Authority
+	into := map[pki.Role]**pki.CA{pki.Server: &a.Server, pki.Peer: &a.Peer, pki.Client: &a.Client}
+	for _, role := range pki.Roles() {
+		stored, err := s.CA(ctx, name, string(role))
+		if err != nil {
+			return a, err
+		}
+		if *into[role], err = pki.LoadCA(role, stored.Cert, stored.Key); err != nil {
+			return a, fmt.Errorf("load the %s CA of cluster %s: %w", role, name, err)
+		}
+	}
+	return a, nil
+}
+
+// createAuthority makes a new cluster's CAs and stores them sealed, unless an
+// interrupted attempt has done so already.
+func createAuthority(ctx context.Context, s *store.Store, name string, now time.Time) error {
+	a, err := pki.NewAuthority(name, now)
+	if err != nil {
+		return err
+	}
+	roles := map[string]store.Authority{}
+	for _, role := range pki.Roles() {
+		ca := a.CA(role)
+		roles[string(role)] = store.Authority{Cert: ca.CertPEM(), Key: ca.KeyPEM()}
+	}
+	if err := s.CreateCAs(ctx, name, roles); err != nil && !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	return nil
+}
+
+// rootTTL is how long a certificate of root lives, CKE's own included.
+const rootTTL = 2 * time.Hour
+
+// rootCertificate is CKE's own certificate of root: made in memory, never
+// written, renewed at half its life.
+type rootCertificate struct {
+	ca  *pki.CA
+	now func() time.Time
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	renew   time.Time
+}
+
+func (r *rootCertificate) tls(server *pki.CA) (*tls.Config, error) {
+	first, err := r.ca.Issue(pki.ClientRequest(cluster.RootUser, rootTTL), r.now())
+	if err != nil {
+		return nil, fmt.Errorf("issue CKE's own certificate: %w", err)
+	}
+	cfg, err := pki.ClientTLS(first, server)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Certificates = nil
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return r.get() }
+	return cfg, nil
+}
+
+func (r *rootCertificate) get() (*tls.Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current != nil && r.now().Before(r.renew) {
+		return r.current, nil
+	}
+	c, err := r.ca.Issue(pki.ClientRequest(cluster.RootUser, rootTTL), r.now())
+	if err != nil {
+		return nil, fmt.Errorf("issue CKE's own certificate: %w", err)
+	}
+	pair, err := tls.X509KeyPair(c.CertPEM, c.KeyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("use CKE's own certificate: %w", err)
+	}
+	r.current, r.renew = &pair, r.now().Add(rootTTL/2)
+	return r.current, nil
+}

@@ -1,0 +1,40 @@
+package app
+
+import (
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/reconcile"
+)
+
+// status is a view in the API's words.
+func status(v reconcile.View) api.Status {
+	e := v.State.Etcd
+	s := api.Status{
+		Cluster: v.Wanted.Spec.Name, Healthy: healthy(v), Phase: v.State.Bootstrap.Phase,
+		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Quorum: e.Quorum, AuthOn: e.Auth.Enabled,
+		Tolerance: cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters())),
+		Plan:      v.Plan, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,
+	}
+	s.Settled = s.Healthy && v.Plan.Settled()
+	for i, n := range v.Wanted.Nodes() {
+		ns := v.State.Nodes[n.Hostname]
+		st := api.NodeStatus{
+			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane,
+			Leaving: i >= len(v.Wanted.Spec.Nodes), Reachable: ns.Reachable(), Error: ns.Err, Transport: "local",
+		}
+		if m, ok := e.MemberAt(n); ok {
+			st.Member = &m
+		}
+		s.Nodes = append(s.Nodes, st)
+	}
+	return s
+}
+
+// healthy: founded, authentication on, and exactly the wanted number of voters,
+// all serving. What CKE still has to do or cannot do is another question.
+func healthy(v reconcile.View) bool {
+	e := v.State.Etcd
+	voters, serving := len(e.Voters()), len(e.HealthyVoters())
+	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled &&
+		serving == voters && voters == v.Wanted.Spec.WantedVoters()
+}

@@ -1,0 +1,159 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"cke/internal/api"
+)
+
+const (
+	startPatience   = 30 * time.Second
+	healthyPatience = 2 * time.Minute
+)
+
+// Up starts the daemon in the background unless it runs, waits until the
+// cluster is healthy, writes DIR/env and says what to do next.
+func (o Options) Up(ctx context.Context, out io.Writer) error {
+	c, err := o.client()
+	if err != nil {
+		return err
+	}
+	if leader, err := c.Leader(ctx); err == nil {
+		say(out, "cke runs already (pid %d)\n", leader.PID)
+	} else if err := o.startDaemon(ctx, c, out); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthyPatience)
+	defer cancel()
+	if err := awaitHealthy(ctx, c, out); err != nil {
+		return fmt.Errorf("%w\nhint: the daemon's log is %s", err, o.logFile())
+	}
+	return o.writeEnv(out)
+}
+
+func (o Options) logFile() string { return filepath.Join(o.Dir, "cke.log") }
+
+// startDaemon runs `cke dev` in a session of its own and waits until its API
+// answers, or it has ended.
+func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	log, err := os.OpenFile(o.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries) //nolint:gosec // itself
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = errors.Join(cmd.Start(), log.Close())
+	if err != nil {
+		return fmt.Errorf("start cke: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		_, err := c.Leader(ctx)
+		if err == nil {
+			say(out, "cke started (pid %d)\n", cmd.Process.Pid)
+			return nil
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("cke ended at once; the end of %s:\n%s", o.logFile(), tail(o.logFile()))
+		case <-ctx.Done():
+			return fmt.Errorf("cke does not answer: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func tail(path string) string {
+	b, err := os.ReadFile(path) //nolint:gosec // our own log
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
+
+// awaitHealthy tells each change of the plan until the cluster is healthy.
+func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) error {
+	done := errors.New("healthy")
+	said := ""
+	err := c.WatchStatus(ctx, ClusterName, func(s api.Status) error {
+		if s.Healthy {
+			return done
+		}
+		if p := s.Plan.String(); p != said && len(s.Plan.Steps) > 0 {
+			said = p
+			say(out, "%s\n", s.Plan.Steps[0])
+		}
+		return nil
+	})
+	if errors.Is(err, done) {
+		return nil
+	}
+	s, stErr := c.Status(context.WithoutCancel(ctx), ClusterName)
+	return errors.Join(fmt.Errorf("the cluster is not healthy: %w\n%s", err, s.Plan), stErr)
+}
+
+// writeEnv leaves a file to be sourced. It names no ETCDCTL_*: etcdctl refuses a
+// variable beside its flag.
+func (o Options) writeEnv(out io.Writer) error {
+	cfg, err := o.Config()
+	if err != nil {
+		return err
+	}
+	from, err := o.etcd()
+	if err != nil {
+		return err
+	}
+	bin, err := filepath.Abs(filepath.Dir(from))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", from, err)
+	}
+	env := fmt.Sprintf("export PATH=%s:\"$PATH\"\nexport CKE_SERVER=%s\n", quote(bin), quote("unix://"+cfg.Socket))
+	file := filepath.Join(o.Dir, "env")
+	if err := os.WriteFile(file, []byte(env), 0o600); err != nil {
+		return fmt.Errorf("write env: %w", err)
+	}
+	spec, err := o.Spec()
+	if err != nil {
+		return err
+	}
+	say(out, `
+The cluster is healthy: %d members with TLS and RBAC, kept alive by cke.
+
+Next:
+  . %s
+  ckecli status
+  ckecli etcd user-add app /app/
+  ckecli etcd issue --output file app
+  etcdctl --endpoints=%s:2379 --cacert=etcd-ca.crt --cert=etcd-app.crt --key=etcd-app.key put /app/x hello
+
+The guide is docs/etcd.md. make down stops everything and keeps the data.
+`, o.Nodes, file, spec.Nodes[0].Address)
+	return nil
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// say writes to the user. A closed terminal is no reason to fail.
+func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }

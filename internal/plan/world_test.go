@@ -1,0 +1,279 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// world is a cluster described line by line, as in testdata/*.txtar:
+//
+//	node NAME ADDRESS [worker] [leaving] [incapable]
+//	members N                               etcd.members
+//	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
+//	paused
+//	healthy NAME...                         unit, data and serving voter, the first leads
+//	host NAME unreachable [SINCE] | fenced | busy | certs | version V
+//	unit NAME [ID] [stopped] [unsealed] [lost] [unmounted] [flags] [founding]
+//	nounit NAME | data NAME ID
+//	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
+//	gone NAME                               not in the membership
+//	noquorum | clusterid ID
+//	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
+type world struct {
+	spec cluster.Spec
+	st   cluster.State
+	now  time.Time
+}
+
+const token = "main-TOKEN"
+
+func parseWorld(t *testing.T, text string) world {
+	t.Helper()
+	w := world{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	w.spec = cluster.Spec{Name: "main"}.WithDefaults()
+	w.st = cluster.State{At: w.now, Nodes: map[cluster.NodeName]cluster.NodeState{}}
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		if err := w.line(f); err != nil {
+			t.Fatalf("line %d, %q: %v", i+1, line, err)
+		}
+	}
+	return w
+}
+
+func (w *world) line(f []string) error {
+	args := f[1:]
+	switch f[0] {
+	case "node":
+		return w.node(args)
+	case "members":
+		_, err := fmt.Sscan(args[0], &w.spec.Etcd.Members)
+		return err
+	case "phase":
+		w.phase(cluster.Phase(args[0]))
+	case "paused":
+		w.st.Paused = &cluster.Pause{By: "ada", Why: "moving racks", At: w.now}
+	case "healthy":
+		for i, n := range args {
+			w.serve(cluster.NodeName(n), i == 0)
+		}
+	case "host":
+		return w.host(cluster.NodeName(args[0]), args[1:])
+	case "unit":
+		return w.unit(cluster.NodeName(args[0]), args[1:])
+	case "nounit":
+		w.edit(args[0], func(ns *cluster.NodeState) { ns.Unit = nil })
+	case "data":
+		id, err := cluster.ParseMemberID(args[1])
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.Data = append(ns.Data, cluster.DataDir{Member: id, WAL: true, Mark: true})
+		})
+		return err
+	case "member":
+		return w.member(cluster.NodeName(args[0]), args[1:])
+	case "gone":
+		url := w.find(cluster.NodeName(args[0])).PeerURL()
+		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
+	case "noquorum":
+		w.st.Etcd.Quorum, w.st.Etcd.Asked, w.st.Etcd.Members, w.st.Etcd.Err = false, false, nil, "nobody answers"
+	case "clusterid":
+		_, err := fmt.Sscanf(args[0], "%x", (*uint64)(&w.st.Etcd.ClusterID))
+		return err
+	case "auth":
+		w.st.Etcd.Auth.Enabled = false
+		w.st.Etcd.Auth.Known = args[0] != "unknown"
+	case "user":
+		w.st.Users = append(w.st.Users, cluster.User{Name: args[0], Prefix: args[1]})
+	case "etcduser":
+		w.st.Etcd.Auth.Users[args[0]] = args[1:]
+	case "etcdrole":
+		w.st.Etcd.Auth.Roles[args[0]] = []cluster.Permission{{Key: args[1], RangeEnd: cluster.PrefixRangeEnd(args[1]), Type: "READWRITE"}}
+	default:
+		return fmt.Errorf("unknown word %q", f[0])
+	}
+	return nil
+}
+
+func (w *world) node(args []string) error {
+	a, err := netip.ParseAddr(args[1])
+	if err != nil {
+		return err
+	}
+	n := cluster.Node{Hostname: cluster.NodeName(args[0]), Address: a, ControlPlane: !slices.Contains(args, "worker")}
+	if slices.Contains(args, "leaving") {
+		w.st.Leaving = append(w.st.Leaving, n)
+	} else {
+		w.spec.Nodes = append(w.spec.Nodes, n)
+	}
+	w.st.Nodes[n.Hostname] = cluster.NodeState{Versions: []string{"3.7.3"}}
+	return nil
+}
+
+func (w *world) phase(p cluster.Phase) {
+	if p == "new" || p == "forget" {
+		w.st.Bootstrap = cluster.Bootstrap{}
+		return
+	}
+	w.st.Bootstrap = cluster.Bootstrap{Phase: p, Token: token}
+	founders := w.spec.Nodes
+	if len(w.st.Leaving) >= 3 {
+		founders = w.st.Leaving
+	}
+	for _, n := range founders {
+		if n.ControlPlane {
+			w.st.Bootstrap.Founders = append(w.st.Bootstrap.Founders, cluster.Founder{Node: n, Member: idOf(n)})
+		}
+	}
+	if p == cluster.PhaseBootstrapped {
+		w.st.Bootstrap.ClusterID = 0xc1
+	}
+}
+
+func idOf(n cluster.Node) cluster.MemberID { return cluster.BootstrapMemberID(token, n.PeerURL()) }
+
+func (w *world) find(name cluster.NodeName) cluster.Node {
+	for _, n := range append(slices.Clone(w.spec.Nodes), w.st.Leaving...) {
+		if n.Hostname == name {
+			return n
+		}
+	}
+	panic("no node " + string(name))
+}
+
+func (w *world) edit(name string, fn func(*cluster.NodeState)) {
+	ns := w.st.Nodes[cluster.NodeName(name)]
+	fn(&ns)
+	w.st.Nodes[cluster.NodeName(name)] = ns
+}
+
+// serve makes a node carry a serving voter and etcd answer.
+func (w *world) serve(name cluster.NodeName, leads bool) {
+	n := w.find(name)
+	u := wantedUnit(w.spec, n, idOf(n))
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		ns.Unit = &cluster.UnitState{Unit: u, Running: true, Started: &u, Sealed: true}
+		ns.Data = []cluster.DataDir{{Member: u.Member, WAL: true, Mark: true}}
+	})
+	e := &w.st.Etcd
+	e.Asked, e.Quorum, e.ClusterID = true, true, 0xc1
+	e.Members = append(e.Members, cluster.Member{
+		ID: u.Member, Name: string(name), PeerURL: n.PeerURL(), Healthy: true, Leader: leads,
+		RaftIndex: 5000, RaftApplied: 5000, RaftTerm: 2,
+	})
+	e.Auth = cluster.Auth{
+		Known: true, Enabled: true,
+		Users: map[string][]string{"root": {"root"}, "kube-apiserver": {"kube-apiserver"}},
+		Roles: map[string][]cluster.Permission{
+			"root":           {{Key: "", RangeEnd: "\x00", Type: "READWRITE"}},
+			"kube-apiserver": {{Key: "/registry/", RangeEnd: "/registry0", Type: "READWRITE"}},
+		},
+	}
+}
+
+func (w *world) host(name cluster.NodeName, args []string) error {
+	var err error
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		switch args[0] {
+		case "unreachable":
+			*ns = cluster.NodeState{Err: "dial 10.0.0.1:22: i/o timeout", UnreachableSince: w.now}
+			if len(args) > 1 {
+				var d time.Duration
+				d, err = time.ParseDuration(args[1])
+				ns.UnreachableSince = w.now.Add(-d)
+			}
+		case "fenced":
+			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"
+		case "busy":
+			ns.BusyPorts = []int{2379}
+		case "certs":
+			ns.Certificates = []string{"server.crt is missing"}
+		case "version":
+			ns.Versions = []string{args[1]}
+		default:
+			err = fmt.Errorf("unknown word %q", args[0])
+		}
+	})
+	return err
+}
+
+func (w *world) unit(name cluster.NodeName, args []string) error {
+	n := w.find(name)
+	id := idOf(n)
+	if len(args) > 0 {
+		if given, err := cluster.ParseMemberID(args[0]); err == nil {
+			id = given
+		}
+	}
+	u := wantedUnit(w.spec, n, id)
+	us := &cluster.UnitState{Unit: u, Running: true, Started: &u, Sealed: true}
+	for _, a := range args {
+		switch a {
+		case "stopped":
+			us.Running, us.Started = false, nil
+		case "unsealed":
+			us.Sealed = false
+		case "lost":
+			us.DataLost = true
+		case "unmounted":
+			us.NotMounted = "/var/lib/cke"
+		case "flags":
+			old := u
+			old.Quota--
+			us.Started = &old
+		case "founding":
+			peers := map[cluster.NodeName]string{}
+			for _, f := range w.st.Bootstrap.Founders {
+				peers[f.Node.Hostname] = f.Node.PeerURL()
+			}
+			us.Unit.Founding = &cluster.Founding{New: true, Token: token, Peers: peers}
+		}
+	}
+	w.edit(string(name), func(ns *cluster.NodeState) { ns.Unit = us })
+	return nil
+}
+
+func (w *world) member(name cluster.NodeName, args []string) error {
+	id, err := idOf(w.find(name)), error(nil)
+	if args[0] != "=" {
+		id, err = cluster.ParseMemberID(args[0])
+	}
+	m := cluster.Member{ID: id, Name: string(name), PeerURL: w.find(name).PeerURL(), Healthy: true, RaftIndex: 5000, RaftApplied: 5000, RaftTerm: 2}
+	for i, a := range args {
+		switch a {
+		case "leader":
+			m.Leader = true
+		case "learner":
+			m.Learner = true
+		case "unstarted":
+			m.Name, m.Healthy = "", false
+		case "down":
+			d, err := time.ParseDuration(args[i+1])
+			if err != nil {
+				return err
+			}
+			m.Healthy, m.UnhealthySince, m.Leader = false, w.now.Add(-d), false
+		case "index":
+			if _, err := fmt.Sscan(args[i+1], &m.RaftApplied); err != nil {
+				return err
+			}
+			m.RaftIndex = m.RaftApplied
+		}
+	}
+	for i, o := range w.st.Etcd.Members {
+		if o.PeerURL == m.PeerURL {
+			w.st.Etcd.Members[i] = m
+			return err
+		}
+	}
+	w.st.Etcd.Members = append(w.st.Etcd.Members, m)
+	return err
+}
