@@ -17,18 +17,25 @@ func (d *document) decodeStruct(path string, n *yaml.Node, v reflect.Value) {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		fields[name], names = v.Field(i), append(names, name)
 	}
+	meant := map[string]bool{}
 	d.eachKey(path, n, func(key, value *yaml.Node) {
 		if field, ok := fields[key.Value]; ok {
 			d.decode(join(path, key.Value), value, field)
 			return
 		}
 		if guess := nearest(key.Value, names); guess != "" {
-			// The key meant is known to be there, so it is not missing.
-			d.fail(join(path, guess), key, "unknown key %q, did you mean %q?", short(key.Value), guess)
+			meant[join(path, guess)] = true
+			d.addAt(position{key.Line, key.Column}, "unknown key %q, did you mean %q?", short(key.Value), guess)
 			return
 		}
 		d.addAt(position{key.Line, key.Column}, "unknown key %q%s", short(key.Value), knownKeys(path, names))
 	})
+	for at := range meant {
+		// A key that was misspelt is not missing: its value is unknown.
+		if _, there := d.at[at]; !there {
+			d.failed[at] = true
+		}
+	}
 }
 
 func knownKeys(path string, names []string) string {
