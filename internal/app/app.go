@@ -116,7 +116,7 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	cfg := a.o.Config
 	if a.o.RestoreState != "" {
-		if err := restoreState(cfg.DataDir, a.o.RestoreState, key); err != nil {
+		if err := restoreState(ctx, cfg.DataDir, a.o.RestoreState, key, a.log); err != nil {
 			return err
 		}
 	}
@@ -128,14 +128,14 @@ func (a *App) openStore(ctx context.Context) error {
 	return err
 }
 
-func restoreState(dir, file string, key *seal.Key) (err error) {
+func restoreState(ctx context.Context, dir, file string, key *seal.Key, log *slog.Logger) (err error) {
 	f, err := os.Open(file) //nolint:gosec // the operator names it
 	if err != nil {
 		return fmt.Errorf("open state backup: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := store.Restore(dir, f, key); err != nil {
-		return fmt.Errorf("restore state from %s: %w", file, err)
+	if err := store.Restore(ctx, dir, f, key, log); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }
@@ -148,7 +148,11 @@ func (a *App) sealKey() (*seal.Key, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return key, err
 	}
-	if a.o.RestoreState != "" || store.Exists(cfg.DataDir) {
+	present, pErr := store.Present(cfg.DataDir)
+	if pErr != nil {
+		return nil, pErr
+	}
+	if a.o.RestoreState != "" || present {
 		return nil, &hintError{
 			fmt.Errorf("the store's seal key is missing: %w", err),
 			"put the key file this store was made with back; without it the CA keys cannot be read",

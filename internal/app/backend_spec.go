@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"cke/internal/api"
@@ -37,7 +36,7 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 	for _, w := range warnings {
 		change.Warnings = append(change.Warnings, w.String())
 	}
-	ifRevision, err := b.checkChange(ctx, spec, &change)
+	ifRevision, err := b.checkChange(ctx, name, yaml, spec, &change)
 	if err != nil {
 		return api.SpecChange{}, err
 	}
@@ -66,7 +65,7 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 
 // checkChange compares a spec with the present one and returns the revision the
 // write depends on.
-func (b backend) checkChange(ctx context.Context, spec cluster.Spec, change *api.SpecChange) (int64, error) {
+func (b backend) checkChange(ctx context.Context, file string, yaml []byte, spec cluster.Spec, change *api.SpecChange) (int64, error) {
 	old, err := b.store.Load(ctx, spec.Name)
 	if errors.Is(err, store.ErrNotFound) {
 		change.Created = true
@@ -75,16 +74,12 @@ func (b backend) checkChange(ctx context.Context, spec cluster.Spec, change *api
 	if err != nil {
 		return 0, err
 	}
-	var refused []string
-	for _, p := range spec.ValidateChange(old.Spec, old.Leaving) {
-		if p.Warning {
-			change.Warnings = append(change.Warnings, p.String())
-		} else {
-			refused = append(refused, p.String())
-		}
+	warnings, err := config.LocateProblems(file, yaml, spec.ValidateChange(old.Spec, old.Leaving))
+	if err != nil {
+		return 0, api.Invalid(err.Error(), "nothing was changed")
 	}
-	if len(refused) > 0 {
-		return 0, api.Invalid(strings.Join(refused, "\n"), "nothing was changed")
+	for _, w := range warnings {
+		change.Warnings = append(change.Warnings, w.String())
 	}
 	return old.Revision, b.checkAddresses(ctx, spec)
 }

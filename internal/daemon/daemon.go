@@ -201,7 +201,8 @@ func serve(ctx context.Context, o app.Options, started func(context.Context) err
 }
 
 func newLog(c config.Log, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.Level}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}
+	opts := &slog.HandlerOptions{Level: levels[c.Level]} // info is the zero level
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}

@@ -37,13 +37,12 @@ func (o Options) Config() (config.Daemon, error) {
 	if err != nil {
 		return config.Daemon{}, fmt.Errorf("find directory %s: %w", o.Dir, err)
 	}
-	c := config.DefaultDaemon()
-	c.DataDir = filepath.Join(dir, "state")
-	c.KeyFile = filepath.Join(dir, "seal.key")
-	c.Socket = filepath.Join(dir, "cke.sock")
-	c.Local.Root = filepath.Join(dir, "nodes")
-	c.Local.Releases = filepath.Join(dir, "releases")
-	return c, nil
+	return config.Daemon{
+		DataDir: filepath.Join(dir, "state"),
+		KeyFile: filepath.Join(dir, "seal.key"),
+		Socket:  filepath.Join(dir, "cke.sock"),
+		Local:   config.Local{Root: filepath.Join(dir, "nodes"), Releases: filepath.Join(dir, "releases")},
+	}.WithDefaults(), nil
 }
 
 // Spec is the first cluster.yml.
