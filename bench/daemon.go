@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+)
+
+// daemon is a real cke with a directory of its own and no cluster yet.
+type daemon struct {
+	dir, net string
+	sockets  string // apart, because a socket's path is limited to 108 bytes
+	cmd      *exec.Cmd
+	log      *os.File
+	api      *api.Client
+}
+
+// startDaemon returns when the daemon answers.
+func startDaemon(ctx context.Context, o options, n int) (d *daemon, err error) {
+	d = &daemon{dir: filepath.Join(o.dir, fmt.Sprintf("cke-%d", n)), net: network(n, 1)}
+	release := filepath.Join(d.dir, "releases", "v"+cluster.DefaultVersion)
+	if err := os.MkdirAll(release, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(filepath.Join(o.bin, "etcd"), filepath.Join(release, "etcd")); err != nil {
+		return nil, err
+	}
+	if d.sockets, err = os.MkdirTemp("", "cke-bench-"); err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(d.sockets, "cke.sock")
+	config := fmt.Sprintf("data_dir: %s/data\nkey_file: %s/seal.key\nsocket: %s\nlocal:\n  root: %s/hosts\n  releases: %s/releases\n",
+		d.dir, d.dir, socket, d.dir, d.dir)
+	if err := os.WriteFile(filepath.Join(d.dir, "config.yml"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	if d.log, err = os.Create(filepath.Join(d.dir, "cke.log")); err != nil {
+		return nil, err
+	}
+	if d.api, err = api.NewClient("unix://"+socket, api.ClientTLS{}); err != nil {
+		return nil, err
+	}
+	d.cmd = exec.Command(filepath.Join(o.bin, "cke"), "--config", filepath.Join(d.dir, "config.yml"))
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start cke: %w", err)
+	}
+	if err := d.answers(ctx); err != nil {
+		return nil, errors.Join(err, d.explain(), d.stop())
+	}
+	return d, nil
+}
+
+func (d *daemon) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		_, err := d.api.Clusters(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for cke: %w", err)
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// spec is a cluster.yml of three members on this machine.
+func (d *daemon) spec() []byte {
+	var b strings.Builder
+	b.WriteString("name: bench\nnodes:\n")
+	for i := 1; i <= 3; i++ {
+		fmt.Fprintf(&b, "  - {address: %s.%d, hostname: n%d, control_plane: true}\n", d.net, i, i)
+	}
+	return []byte(b.String())
+}
+
+func (d *daemon) endpoints() []string {
+	return []string{"https://" + d.net + ".1:2379", "https://" + d.net + ".2:2379", "https://" + d.net + ".3:2379"}
+}
+
+// until returns when the status satisfies a condition.
+func (d *daemon) until(ctx context.Context, holds func(api.Status) bool) error {
+	reached := errors.New("reached")
+	err := d.api.WatchStatus(ctx, "bench", func(s api.Status) error {
+		if holds(s) {
+			return reached
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, reached):
+		return nil
+	case err == nil:
+		return errors.New("the status ended")
+	default:
+		return err
+	}
+}
+
+// stop ends the daemon, then its members, which outlive it by design, and
+// removes all they wrote.
+func (d *daemon) stop() error {
+	var errs []error
+	errs = append(errs, d.cmd.Process.Signal(syscall.SIGTERM))
+	var exit *exec.ExitError
+	if err := d.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		errs = append(errs, err)
+	}
+	members, err := membersUnder(d.dir)
+	errs = append(errs, err)
+	for _, m := range members {
+		errs = append(errs, m.kill())
+	}
+	for left := members; len(left) > 0; {
+		time.Sleep(retryEvery)
+		if left, err = membersUnder(d.dir); err != nil {
+			errs = append(errs, err)
+			break
+		}
+	}
+	return errors.Join(append(errs, d.log.Close(), os.RemoveAll(d.dir), os.RemoveAll(d.sockets))...)
+}
+
+// explain is the end of the daemon's log, as an error.
+func (d *daemon) explain() error {
+	raw, err := os.ReadFile(d.log.Name())
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return fmt.Errorf("the log of cke ends:\n%s", strings.Join(lines[max(0, len(lines)-20):], "\n"))
+}

@@ -1,0 +1,90 @@
+// Command bench measures what CKE costs over doing the same by hand.
+//
+//	bench bootstrap   from `cluster set` to auth on and a write through each
+//	                  member, in pairs with the floor: the same three etcds
+//	                  started by hand, at once and one first
+//	bench floor       the floor alone
+//	bench idle        memory and CPU of an idle cke
+//
+// It needs the programs in bin/ and addresses of 127.0.0.0/8. It reports; it
+// asserts nothing about time.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s]"
+
+// options of all subcommands.
+type options struct {
+	bin    string        // the directory of the built programs
+	dir    string        // where members keep their data: a real disk, not a tmpfs
+	pairs  int           // how often
+	settle time.Duration // idle: wait this long before measuring
+	span   time.Duration // idle: measure for this long
+	v      bool          // print CKE's history of each bootstrap
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, synopsis)
+		os.Exit(2)
+	}
+	var o options
+	f := flag.NewFlagSet("bench "+os.Args[1], flag.ExitOnError)
+	f.StringVar(&o.bin, "bin", "bin", "directory of cke and etcd")
+	f.StringVar(&o.dir, "dir", ".cache/bench", "directory for data, removed afterwards")
+	f.IntVar(&o.pairs, "pairs", 7, "how many pairs")
+	f.DurationVar(&o.settle, "settle", 2*time.Minute, "how long cke idles before it is measured")
+	f.DurationVar(&o.span, "for", time.Minute, "how long it is measured")
+	f.BoolVar(&o.v, "v", false, "print CKE's own history of each bootstrap")
+	if err := f.Parse(os.Args[2:]); err != nil {
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1], o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, what string, o options) (err error) {
+	if o.pairs < 1 {
+		return fmt.Errorf("-pairs must be at least 1, not %d", o.pairs)
+	}
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return err
+	}
+	if o.dir, err = os.MkdirTemp(dir, "run-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	switch what {
+	case "bootstrap":
+		return compare(ctx, o)
+	case "floor":
+		return floors(ctx, o)
+	case "idle":
+		return idle(ctx, o)
+	default:
+		return fmt.Errorf("there is no benchmark %q; %s", what, synopsis)
+	}
+}
