@@ -53,7 +53,8 @@ func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.failed != nil {
 		return giveUp(a.failed)
 	}
-	stop := context.AfterFunc(req.Context(), func() { _ = r.CloseWithError(req.Context().Err()) })
+	// Closed at the writing end, so that the reader is told why.
+	stop := context.AfterFunc(req.Context(), func() { _ = w.CloseWithError(req.Context().Err()) })
 	return &http.Response{
 		Status: fmt.Sprintf("%d %s", a.code, http.StatusText(a.code)), StatusCode: a.code,
 		Proto: "HTTP/2.0", ProtoMajor: 2, Header: a.sent,
