@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -55,7 +56,8 @@ func TestUsageCountsWorkAndMemory(t *testing.T) {
 	if worked := after.cpu - before.cpu; worked <= 0 || worked > 30*time.Second {
 		t.Errorf("200 ms of work count as %s", worked)
 	}
-	if grown := after.rss - before.rss; grown < 32<<20 || block[0] == 0 && block[1] != 0 {
+	if grown := after.rss - before.rss; grown < 32<<20 {
 		t.Errorf("64 MiB written count as %d bytes", grown)
 	}
+	runtime.KeepAlive(block)
 }

@@ -17,7 +17,7 @@ import (
 // imports only from layers below its own.
 func layers() [][]string {
 	return [][]string{
-		{"units"},
+		{"units", "version"},
 		{"cluster"},
 		{"plan"},
 		{"record"},
@@ -26,6 +26,8 @@ func layers() [][]string {
 		{"reconcile"},
 		{"api", "web", "metrics"},
 		{"app", "cli"},
+		{"dev"},
+		{"daemon"},
 	}
 }
 
@@ -44,15 +46,16 @@ func sideways() map[[2]string]string {
 
 // only narrows a package to the imports named here, whatever its layer allows.
 func only() map[string][]string {
-	nouns := []string{"units", "cluster", "plan", "record"}
+	with := func(more ...string) []string { return append(more, "units", "cluster", "plan", "record") }
 	return map[string][]string{
-		"internal/api":        nouns,
-		"internal/cli":        append(slices.Clone(nouns), "api", "backup"), // local-backup writes its files in ckecli's own process
-		"internal/host":       nouns,
-		"internal/host/agent": append(slices.Clone(nouns), "host"),
-		"cmd/cke":             {"app", "config", "cli"},
-		"cmd/ckecli":          {"cli", "config"},
-		"cmd/cke-host":        {"host", "host/agent"},
+		"internal/api":        with(),
+		"internal/host":       with(),
+		"internal/host/agent": with("host"),
+		// local-backup writes its files in ckecli's own process.
+		"internal/cli": with("api", "backup"),
+		"cmd/cke":      {"daemon", "version"},
+		"cmd/ckecli":   {"cli", "config", "api", "version"}, // what config.yml says of the API
+		"cmd/cke-host": {"host", "host/agent", "version"},
 	}
 }
 

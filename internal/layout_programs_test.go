@@ -64,3 +64,32 @@ func TestTheEmbeddedStoreIsThePinnedVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryDependencyIsExplained(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{if not (or .Main .Indirect)}}{{.Path}}{{end}}", "all").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../docs/DEPENDENCIES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := strings.Fields(string(out))
+	if len(required) == 0 {
+		t.Fatal("go list names no direct dependency")
+	}
+	for _, path := range required {
+		if !strings.Contains(string(text), "| "+path+" |") {
+			t.Errorf("docs/DEPENDENCIES.md has no line for %s", path)
+		}
+	}
+	for _, line := range regexp.MustCompile(`(?m)^\| ([a-z]+\.[a-z./0-9-]+) \|`).FindAllSubmatch(text, -1) {
+		if !strings.Contains(string(mod), "\t"+string(line[1])+" v") {
+			t.Errorf("docs/DEPENDENCIES.md explains %s, which go.mod does not require", line[1])
+		}
+	}
+}

@@ -46,10 +46,12 @@ func TestConstant(t *testing.T) {
 	}{
 		{`var ErrGone = errors.New("gone")`, true},
 		{`var errGone = errors.New("gone")`, true},
+		{`var errEarly = api.Refused("too early", "wait")`, true},
 		{`var form = regexp.MustCompile("a")`, true},
 		{`var _ fmt.Stringer = (*T)(nil)`, true},
 		{"//go:embed page.html\nvar page string", true},
 		{`var gone = errors.New("gone")`, false},
+		{`var errCount = len("abc")`, false},
 		{`var cache = map[string]int{}`, false},
 		{`var mu sync.Mutex`, false},
 		{`var started = time.Now()`, false},

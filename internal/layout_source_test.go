@@ -132,12 +132,18 @@ func constant(d *ast.GenDecl, v *ast.ValueSpec) bool {
 		}
 		switch called := pkg.Name + "." + f.Sel.Name; {
 		case called == "regexp.MustCompile":
-		case called == "errors.New" && strings.HasPrefix(strings.ToLower(v.Names[i].Name), "err"):
+		case makesError(called) && strings.HasPrefix(strings.ToLower(v.Names[i].Name), "err"):
 		default:
 			return false
 		}
 	}
 	return true
+}
+
+// makesError says whether this function returns a new error, with or without a
+// hint.
+func makesError(f string) bool {
+	return f == "errors.New" || f == "api.Refused" || f == "api.Invalid"
 }
 
 func TestPackagesAreNamedAfterWhatTheyDo(t *testing.T) {
