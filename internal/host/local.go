@@ -36,7 +36,8 @@ func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 				a.end(fmt.Errorf("handler panics: %v", v))
 				return
 			}
-			a.end(nil)
+			// A handler that was cancelled has not answered, whatever it wrote.
+			a.end(req.Context().Err())
 		}()
 		p.handler.ServeHTTP(a, in)
 	}()
