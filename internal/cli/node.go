@@ -1,0 +1,10 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newNode(s *session) *cobra.Command {
+	return newGroup("node", "The machines: list, trust, claim",
+		`The machines of a cluster. They come and go with cluster.yml (cluster set); here
+is what a person has to decide about one of them.`,
+		newNodeList(s), newNodeTrust(s), newNodeClaim(s))
+}

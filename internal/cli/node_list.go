@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"cke/internal/api"
+)
+
+func newNodeList(s *session) *cobra.Command {
+	var o *outputFlag
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the machines",
+		Long: `List the machines of a cluster: whether cke reaches them and how, and whether
+they may carry (control plane) or do carry a member.`,
+		Example: "  ckecli node list",
+		Args:    exactly(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runNodeList(cmd.Context(), s, o) },
+	}
+	o = addOutput(cmd, asText, asJSON)
+	return cmd
+}
+
+func runNodeList(ctx context.Context, s *session, o *outputFlag) error {
+	c, name, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := c.Status(ctx, name)
+	if err != nil {
+		return err
+	}
+	return s.print(o, st.Nodes, func() string { return nodesText(st.Nodes) })
+}
+
+func nodesText(nodes []api.NodeStatus) string {
+	rows := [][]string{{"NODE", "ADDRESS", "CONTROL PLANE", "REACHED BY", "STATE", "MEMBER"}}
+	for _, n := range nodes {
+		state, member := "ok", "-"
+		switch {
+		case !n.Reachable:
+			state = "UNREACHABLE"
+		case n.Leaving:
+			state = "leaving"
+		}
+		if n.Member != nil {
+			member = n.Member.ID.String()
+		}
+		rows = append(rows, []string{
+			string(n.Hostname), n.Address, yesNo(n.ControlPlane), n.Transport, state, member,
+		})
+	}
+	text := table(rows)
+	for _, n := range nodes {
+		if n.Error != "" {
+			text += wrap(n.Error, string(n.Hostname)+": ", "  ", textWidth)
+		}
+	}
+	return text
+}

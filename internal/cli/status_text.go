@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/units"
+)
+
+const (
+	textWidth = 80
+	// stale is when the age of what is shown begins to matter.
+	stale = 15 * time.Second
+)
+
+// statusText is a status for people: the verdict first, then each node, then
+// what will be done and what is held back.
+func statusText(st api.Status, now time.Time) string {
+	var b strings.Builder
+	b.WriteString(wrap(headline(st), "", "  ", textWidth))
+	if p := st.Paused; p != nil {
+		why := ""
+		if p.Why != "" {
+			why = ": " + p.Why
+		}
+		b.WriteString(wrap(fmt.Sprintf("PAUSED by %s since %s%s", p.By, p.At.UTC().Format(time.RFC3339), why), "", "  ", textWidth))
+		b.WriteString("    hint: ckecli resume\n")
+	}
+	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
+		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
+	}
+	b.WriteString("\n" + membersText(st.Nodes))
+	b.WriteString(troublesText(st.Nodes))
+	b.WriteString(planText(st.Plan))
+	return b.String()
+}
+
+func headline(st api.Status) string {
+	voters, serving := 0, 0
+	for _, n := range st.Nodes {
+		if n.Member == nil || n.Member.Learner {
+			continue
+		}
+		voters++
+		if n.Member.Healthy {
+			serving++
+		}
+	}
+	counts := fmt.Sprintf("%d of %d voters serve", serving, voters)
+	name := "cluster " + st.Cluster
+	switch {
+	case st.Phase == cluster.PhaseNew:
+		return name + " is not bootstrapped yet"
+	case st.Phase == cluster.PhaseBootstrapping:
+		return name + " is being bootstrapped: " + counts
+	case !st.Quorum || st.Tolerance < 0:
+		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
+	case !st.AuthOn:
+		return fmt.Sprintf("%s is NOT healthy: authentication is off, %s", name, counts)
+	case !st.Healthy:
+		return fmt.Sprintf("%s is NOT healthy: %s, %s", name, counts, mayFail(st.Tolerance))
+	case !st.Settled:
+		return fmt.Sprintf("%s is healthy, with more to do: %s, %s", name, counts, mayFail(st.Tolerance))
+	default:
+		return fmt.Sprintf("%s is healthy: %s, %s", name, counts, mayFail(st.Tolerance))
+	}
+}
+
+func mayFail(n int) string {
+	if n == 0 {
+		return "none may fail"
+	}
+	return fmt.Sprintf("%d more may fail", n)
+}
+
+func membersText(nodes []api.NodeStatus) string {
+	if len(nodes) == 0 {
+		return "no nodes\n"
+	}
+	rows := [][]string{{"NODE", "ADDRESS", "MEMBER", "ROLE", "HEALTH", "VERSION", "DB", "INDEX"}}
+	for _, n := range nodes {
+		row := []string{string(n.Hostname), n.Address}
+		if m := n.Member; m != nil {
+			row = append(row, m.ID.String(), roleText(*m), healthText(*m),
+				orDash(m.Version), bytesText(m.DBSize), strconv.FormatUint(m.RaftIndex, 10))
+		} else {
+			row = append(row, "-", spareText(n), nodeHealth(n))
+		}
+		rows = append(rows, row)
+	}
+	return table(rows)
+}
+
+func spareText(n api.NodeStatus) string {
+	switch {
+	case n.Leaving:
+		return "leaving"
+	case n.ControlPlane:
+		return "spare"
+	default:
+		return "worker"
+	}
+}
+
+func nodeHealth(n api.NodeStatus) string {
+	if n.Reachable {
+		return "ok"
+	}
+	return "LOST"
+}
+
+// troublesText says of each node what does not fit into a table.
+func troublesText(nodes []api.NodeStatus) string {
+	var b strings.Builder
+	for _, n := range nodes {
+		add := func(text string) {
+			b.WriteString(wrap(text, string(n.Hostname)+": ", "  ", textWidth))
+		}
+		if n.Error != "" {
+			add(n.Error)
+		}
+		if n.Member == nil {
+			continue
+		}
+		if n.Leaving {
+			add("leaving, its member is still in")
+		}
+		if n.Member.Err != "" {
+			add(n.Member.Err)
+		}
+		if len(n.Member.Alarms) > 0 {
+			add("alarm " + strings.Join(n.Member.Alarms, ", "))
+		}
+	}
+	return b.String()
+}
+
+func planText(p plan.Plan) string {
+	var b strings.Builder
+	if len(p.Steps) > 0 {
+		b.WriteString("\nnext\n")
+	}
+	for i, step := range p.Steps {
+		b.WriteString(wrap(step.String(), fmt.Sprintf("%d. ", i+1), "   ", textWidth))
+	}
+	for _, level := range []plan.Level{plan.Blocked, plan.Waiting, plan.Note} {
+		title := "\n" + string(level) + "\n"
+		for _, r := range p.Reasons {
+			if r.Level != level {
+				continue
+			}
+			b.WriteString(title)
+			title = ""
+			b.WriteString(reasonText(r))
+		}
+	}
+	return b.String()
+}
+
+func reasonText(r plan.Reason) string {
+	text := r.Text
+	if r.Node != "" {
+		text = string(r.Node) + ": " + text
+	}
+	out := wrap(fmt.Sprintf("%s (%s)", text, r.Rule), "- ", "  ", textWidth)
+	if r.Hint != "" {
+		out += wrap(r.Hint, "    hint: ", "    ", textWidth)
+	}
+	return out
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/plan"
+)
+
+func TestStatusText(t *testing.T) {
+	for name, change := range map[string]func(*api.Status){
+		"healthy": func(*api.Status) {},
+		"new": func(st *api.Status) {
+			st.Healthy, st.Settled, st.Quorum, st.AuthOn, st.Phase = false, false, false, false, cluster.PhaseNew
+			for i := range st.Nodes {
+				st.Nodes[i].Member = nil
+			}
+			st.Plan.Steps = []plan.Step{{Kind: plan.RecordBootstrap, Nodes: []cluster.NodeName{"cp1", "cp2", "cp3"}, Reason: "the cluster was never bootstrapped"}}
+		},
+		"bootstrapping": func(st *api.Status) { st.Healthy, st.Phase = false, cluster.PhaseBootstrapping },
+		"auth_off":      func(st *api.Status) { st.Healthy, st.AuthOn = false, false },
+		"more_to_do": func(st *api.Status) {
+			st.Settled = false
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Note, Rule: "spareIsIdle", Node: "cp4", Text: "it may carry a member"}}
+		},
+		"quorum_lost": func(st *api.Status) {
+			st.Healthy, st.Settled, st.Quorum, st.Tolerance = false, false, false, -1
+			st.ObservedAt = start().Add(-2 * time.Minute)
+			for i := 1; i < 3; i++ {
+				n := &st.Nodes[i]
+				n.Reachable, n.Error = false, "dial "+n.Address+":22: i/o timeout"
+				n.Member.Healthy, n.Member.Version = false, ""
+				n.Member.Err = "context deadline exceeded while it was asked for its status, as every one of the members of this cluster is"
+			}
+			st.Nodes[0].Member.Alarms = []string{"NOSPACE"}
+			st.Nodes[3].Leaving, st.Nodes[3].Reachable = true, false
+			st.Plan.Reasons = []plan.Reason{
+				{Level: plan.Waiting, Rule: "hostIsSilent", Node: "cp2", Text: "it has not answered for 20 s", Hint: ""},
+				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
+			}
+		},
+		"paused": func(st *api.Status) {
+			st.Settled = false
+			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}
+			st.Plan.Steps = []plan.Step{{
+				Kind: plan.AddLearner, Nodes: []cluster.NodeName{"cp4"}, Reason: "4 voters are wanted and there are 3",
+				Tolerance: &plan.Tolerance{Before: 1, During: 1, After: 1},
+			}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := healthyStatus()
+			change(&st)
+			text := statusText(st, start())
+			for line := range strings.Lines(text) {
+				if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > textWidth {
+					t.Errorf("%d columns: %s", n, line)
+				}
+			}
+			compareGolden(t, "testdata/status_"+name+".txt", text)
+		})
+	}
+}
+
+func TestBytesText(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 20 << 10: "20 KiB", 1000 << 10: "1.0 MiB",
+		5<<20 + 1<<19: "5.5 MiB", 8 << 30: "8.0 GiB", 5000 << 40: "5000 TiB",
+	} {
+		if got := bytesText(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestHeldBack(t *testing.T) {
+	blocked, waiting := plan.Reason{Level: plan.Blocked}, plan.Reason{Level: plan.Waiting}
+	for name, c := range map[string]struct {
+		st   api.Status
+		want bool
+	}{
+		"blocked":            {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, true},
+		"blocked, but waits": {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, waiting}}}, false},
+		"blocked, but acts":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}, Steps: []plan.Step{{}}}}, false},
+		"paused":             {api.Status{Paused: &cluster.Pause{}, Plan: plan.Plan{Steps: []plan.Step{{}}}}, true},
+		"nothing":            {api.Status{}, false},
+	} {
+		if got := heldBack(c.st); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for want, errs := range map[int][]error{
+		exitDone:        {nil},
+		exitFailed:      {errors.New("x"), api.Invalid("x", ""), api.NotFound("x", ""), &api.Error{Code: api.CodeFailed}},
+		exitUsage:       {&usageError{message: "x"}},
+		exitRefused:     {api.Refused("x", "")},
+		exitUnreachable: {&api.UnreachableError{Err: errors.New("x")}},
+	} {
+		for _, err := range errs {
+			if got := report(&strings.Builder{}, err); got != want {
+				t.Errorf("%v: got %d, want %d", err, got, want)
+			}
+		}
+	}
+}
