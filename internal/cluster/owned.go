@@ -9,6 +9,9 @@ func OwnedFlags() []string {
 		"advertise-client-urls", "initial-advertise-peer-urls",
 		"initial-cluster", "initial-cluster-state", "initial-cluster-token",
 		"discovery", "discovery-srv", "discovery-srv-name", "discovery-token", "discovery-endpoints",
+		"discovery-dial-timeout", "discovery-request-timeout", "discovery-keepalive-time", "discovery-keepalive-timeout",
+		"discovery-insecure-transport", "discovery-insecure-skip-tls-verify", "discovery-cert", "discovery-key",
+		"discovery-cacert", "discovery-user", "discovery-password", "discovery-fallback", "discovery-proxy",
 		"cert-file", "key-file", "client-cert-file", "client-key-file", "client-cert-auth",
 		"trusted-ca-file", "client-crl-file", "client-cert-allowed-hostname", "auto-tls",
 		"peer-cert-file", "peer-key-file", "peer-client-cert-file", "peer-client-key-file", "peer-client-cert-auth",
@@ -18,6 +21,6 @@ func OwnedFlags() []string {
 		"force-new-cluster", "force-new-cluster-bump-amount", "unsafe-no-fsync",
 		"auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
 		"enable-grpc-gateway", "feature-gates", "strict-reconfig-check", "enable-pprof",
-		"log-outputs", "logger", "version", "help",
+		"log-outputs", "logger", "enable-log-rotation", "log-rotation-config-json", "version", "help",
 	}
 }

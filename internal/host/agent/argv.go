@@ -23,9 +23,6 @@ type paths struct {
 // logRotation bounds etcd's own log: megabytes per file, and files kept beside it.
 const logRotation = `{"maxsize":16,"maxage":0,"maxbackups":2,"localtime":false,"compress":false}`
 
-// hostFlags are set here and are not in cluster.OwnedFlags.
-func hostFlags() []string { return []string{"enable-log-rotation", "log-rotation-config-json"} }
-
 // argv is etcd's command line without its name: a pure function of a checked
 // unit. Flags only: a configuration file would silence them and has no key for
 // the revocation list.

@@ -73,7 +73,7 @@ func TestFlagsAreOwnedAndKnown(t *testing.T) {
 	b := newBox(t)
 	help, err := exec.Command(etcdBinary(t), "--help").CombinedOutput()
 	must(t, err)
-	owned := append(cluster.OwnedFlags(), hostFlags()...)
+	owned := cluster.OwnedFlags()
 	args := append(argv(b.founder(), testPaths("/x")), argv(b.founder(), testPaths(""))...)
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")

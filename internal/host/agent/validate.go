@@ -111,12 +111,12 @@ func checkArgs(args map[string]string) error {
 	if len(args) > maxExtra {
 		return invalid("%d extra arguments are more than %d", len(args), maxExtra)
 	}
-	owned := append(cluster.OwnedFlags(), hostFlags()...)
+	owned := cluster.OwnedFlags()
 	for name, value := range args {
 		switch {
 		case !flagRE.MatchString(name):
 			return invalid("extra argument %.80q is not a flag's name", name)
-		case slices.Contains(owned, name), strings.HasPrefix(name, "discovery"):
+		case slices.Contains(owned, name):
 			return invalid("extra argument %q is CKE's own to set", name)
 		case !printable(value):
 			return invalid("value of extra argument %q is too long or has control characters", name)
