@@ -30,11 +30,11 @@ func status(v reconcile.View) api.Status {
 	return s
 }
 
-// healthy: founded, authentication on, and exactly the wanted number of voters,
+// healthy: founded, authentication on, and at least the wanted number of voters,
 // all serving. What CKE still has to do or cannot do is another question.
 func healthy(v reconcile.View) bool {
 	e := v.State.Etcd
 	voters, serving := len(e.Voters()), len(e.HealthyVoters())
 	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled &&
-		serving == voters && voters == v.Wanted.Spec.WantedVoters()
+		serving == voters && voters >= v.Wanted.Spec.WantedVoters()
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cke/internal/api"
+	"cke/internal/record"
 )
 
 // patience bounds every wait; it is long because it only matters when something
@@ -394,4 +395,14 @@ func decode[T any](t *testing.T, text string) T {
 		t.Fatalf("%v in %q", err, text)
 	}
 	return v
+}
+
+// history is everything that was done, oldest first.
+func (e *env) history() []record.Record {
+	e.t.Helper()
+	h, err := e.client().History(context.Background(), "main", 1000)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return h
 }

@@ -217,3 +217,31 @@ func (w *writer) wrote(more int) {
 		return nil
 	})
 }
+
+// put and get use one key as a tenant.
+func put(t *testing.T, e *env, c api.Certificate, key, value string) {
+	t.Helper()
+	cl := e.connect(c, 1, 2, 3)
+	e.eventually("put "+key, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := cl.Put(ctx, key, value)
+		return err
+	})
+}
+
+func get(t *testing.T, e *env, c api.Certificate, key string) string {
+	t.Helper()
+	cl := e.connect(c, 1, 2, 3)
+	value := ""
+	e.eventually("get "+key, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		resp, err := cl.Get(ctx, key)
+		if err == nil && len(resp.Kvs) == 1 {
+			value = string(resp.Kvs[0].Value)
+		}
+		return err
+	})
+	return value
+}
