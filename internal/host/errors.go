@@ -62,8 +62,8 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Message }
 
-// ErrSessionEnded: the byte stream to the machine is closed; a new session is
-// needed. The error that wraps it says what the machine last said.
+// ErrSessionEnded says that the byte stream to the machine is closed: a new
+// session is needed. The error that wraps it says what the machine last said.
 var ErrSessionEnded = errors.New("session ended")
 
 // Failure is an error on the wire; exactly one field is set.

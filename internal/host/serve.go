@@ -23,7 +23,7 @@ func ServeStdio(ctx context.Context, r io.Reader, w io.Writer, h http.Handler, l
 	defer stop()
 
 	var gate drain
-	srv := &http.Server{
+	srv := &http.Server{ //nolint:gosec // one stream of one caller: no header to wait for too long
 		Handler:   gate.wrap(h),
 		Protocols: new(http.Protocols),
 		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -238,7 +238,7 @@ func TestEndOfTheSession(t *testing.T) {
 	c, ended := serve(t, "", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(begun)
 		<-r.Context().Done()
-		time.Sleep(20 * time.Millisecond) // work that ends late
+		<-time.After(20 * time.Millisecond) // work that ends late
 		cancelled = true
 	}))
 	answered := make(chan error, 1)

@@ -12,7 +12,6 @@
 package agent
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -59,7 +58,7 @@ func New(o Options) *Agent {
 		o.Releases = filepath.Join(o.Root, "opt/cke/etcd")
 	}
 	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},

@@ -100,7 +100,7 @@ func (b *box) identity() host.Identity { return *b.id.Load() }
 func (b *box) agent() *Agent {
 	return New(Options{
 		Root: b.root, Releases: b.releases, Helper: "test",
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -216,11 +216,14 @@ func must(t testing.TB, err error) {
 // eventually polls a condition that other processes bring about.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); {
-		if time.Now().After(deadline) {
+	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("not within 20 s: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -132,7 +132,7 @@ func (a *Agent) beginSeal(u cluster.Unit) (seal, error) {
 // finishSeal is called with the WAL in place.
 func (a *Agent) finishSeal(s seal) error {
 	dir := a.layout.data(s.Cluster, s.Member)
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
 		return err
 	}
 	if err := writeJSON(filepath.Join(dir, markName), mark{s.Cluster, s.Member}); err != nil {

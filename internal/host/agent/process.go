@@ -164,11 +164,12 @@ func (p *processes) command(u cluster.Unit, files logFiles) *exec.Cmd {
 	// Descriptors that this process itself inherited are not close-on-exec.
 	// Best effort: without close_range (Linux 5.11) only those stay open.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	cmd := exec.Command(p.layout.binary(u.Version), argv(u, paths{
-		data: p.layout.data(u.Cluster, u.Member),
-		pki:  func(k host.FileKind) string { return p.layout.file(u.Cluster, k) },
-		log:  p.logPath(u.Cluster),
-	})...)
+	cmd := exec.Command( //nolint:gosec // every argument is derived from a checked unit
+		p.layout.binary(u.Version), argv(u, paths{
+			data: p.layout.data(u.Cluster, u.Member),
+			pki:  func(k host.FileKind) string { return p.layout.file(u.Cluster, k) },
+			log:  p.logPath(u.Cluster),
+		})...)
 	cmd.Env = env(u)
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would be this process's own
