@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -61,40 +62,47 @@ func TestValidateAccepts(t *testing.T) {
 	}
 }
 
-func TestValidateRefuses(t *testing.T) {
+// nodeProblems and etcdProblems are the beginnings of messages, each with the
+// change to a valid spec that brings it about alone.
+func nodeProblems() map[string]func(*Spec) {
 	node := func(address, hostname string) Node {
 		return Node{Address: netip.MustParseAddr(address), Hostname: NodeName(hostname), ControlPlane: true}
 	}
+	return map[string]func(*Spec){
+		"name: name is missing":                                 func(s *Spec) { s.Name = "" },
+		`name: name "Main" is not a DNS label`:                  func(s *Spec) { s.Name = "Main" },
+		`name: name "a-" is not a DNS label`:                    func(s *Spec) { s.Name = "a-" },
+		`name: name "a.b" is not a DNS label`:                   func(s *Spec) { s.Name = "a.b" },
+		`name: name "../x" is not a DNS label`:                  func(s *Spec) { s.Name = "../x" },
+		`name: name "a\n" is not a DNS label`:                   func(s *Spec) { s.Name = "a\n" },
+		`name: name "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`:   func(s *Spec) { s.Name = strings.Repeat("a", 64) },
+		`cluster_domain: cluster_domain "a..b" is not`:          func(s *Spec) { s.ClusterDomain = "a..b" },
+		`cluster_domain: cluster_domain "cluster.local." is`:    func(s *Spec) { s.ClusterDomain = "cluster.local." },
+		`cluster_domain: cluster_domain is 167 characters`:      func(s *Spec) { s.ClusterDomain = strings.Repeat("abc.", 42)[:167] },
+		"nodes: no node has control_plane: true":                func(s *Spec) { s.Nodes = []Node{{Address: s.Nodes[0].Address, Hostname: "w1"}} },
+		"nodes[1].address: address is missing":                  func(s *Spec) { s.Nodes[1].Address = netip.Addr{} },
+		"nodes[1].address: address 0.0.0.0 is the unspecified":  func(s *Spec) { s.Nodes[1] = node("0.0.0.0", "x") },
+		"nodes[1].address: address :: is the unspecified":       func(s *Spec) { s.Nodes[1] = node("::", "x") },
+		"nodes[1].address: address 0.0.0.0 is the unspecified ": func(s *Spec) { s.Nodes[1] = node("::ffff:0.0.0.0", "x") },
+		"nodes[1].address: address 224.0.0.1 is a multicast":    func(s *Spec) { s.Nodes[1] = node("224.0.0.1", "x") },
+		"nodes[1].address: address ff02::1 is a multicast":      func(s *Spec) { s.Nodes[1] = node("ff02::1", "x") },
+		"nodes[1].address: address 255.255.255.255 is the":      func(s *Spec) { s.Nodes[1] = node("255.255.255.255", "x") },
+		"nodes[1].address: address fe80::1%eth0 has a zone":     func(s *Spec) { s.Nodes[1] = node("fe80::1%eth0", "x") },
+		"nodes[1].address: address fe80::1 is link-local":       func(s *Spec) { s.Nodes[1] = node("fe80::1", "x") },
+		"nodes[2].address: address 10.0.0.1 is already that of": func(s *Spec) { s.Nodes[2].Address = netip.MustParseAddr("::ffff:10.0.0.1") },
+		"nodes[2].hostname: hostname is missing":                func(s *Spec) { s.Nodes[2].Hostname = "" },
+		`nodes[2].hostname: hostname "cp1" is already that of`:  func(s *Spec) { s.Nodes[2].Hostname = "cp1" },
+		`nodes[2].hostname: hostname "cp.3" is not a DNS label`: func(s *Spec) { s.Nodes[2].Hostname = "cp.3" },
+		"hosts over SSH are not supported yet; leave user out":  func(s *Spec) { s.Nodes[0].User = "cke" },
+		`nodes[0].user: user "no one" is not the name`:          func(s *Spec) { s.Nodes[0].User = "no one" },
+		`nodes[0].zone: zone "rack 1" is not a label`:           func(s *Spec) { s.Nodes[0].Zone = "rack 1" },
+	}
+}
+
+func etcdProblems() map[string]func(*Spec) {
 	arg := func(k, v string) func(*Spec) { return func(s *Spec) { s.Etcd.ExtraArgs = map[string]string{k: v} } }
 	env := func(k, v string) func(*Spec) { return func(s *Spec) { s.Etcd.ExtraEnv = map[string]string{k: v} } }
-	for want, change := range map[string]func(*Spec){
-		"name: name is missing":                                                             func(s *Spec) { s.Name = "" },
-		`name: name "Main" is not a DNS label`:                                              func(s *Spec) { s.Name = "Main" },
-		`name: name "a-" is not a DNS label`:                                                func(s *Spec) { s.Name = "a-" },
-		`name: name "a.b" is not a DNS label`:                                               func(s *Spec) { s.Name = "a.b" },
-		`name: name "../x" is not a DNS label`:                                              func(s *Spec) { s.Name = "../x" },
-		`name: name "a\n" is not a DNS label`:                                               func(s *Spec) { s.Name = "a\n" },
-		`name: name "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`:                               func(s *Spec) { s.Name = strings.Repeat("a", 64) },
-		`cluster_domain: cluster_domain "a..b" is not`:                                      func(s *Spec) { s.ClusterDomain = "a..b" },
-		`cluster_domain: cluster_domain "cluster.local." is`:                                func(s *Spec) { s.ClusterDomain = "cluster.local." },
-		`cluster_domain: cluster_domain is 167 characters`:                                  func(s *Spec) { s.ClusterDomain = strings.Repeat("abc.", 42)[:167] },
-		"nodes: no node has control_plane: true":                                            func(s *Spec) { s.Nodes = []Node{{Address: s.Nodes[0].Address, Hostname: "w1"}} },
-		"nodes[1].address: address is missing":                                              func(s *Spec) { s.Nodes[1].Address = netip.Addr{} },
-		"nodes[1].address: address 0.0.0.0 is the unspecified":                              func(s *Spec) { s.Nodes[1] = node("0.0.0.0", "x") },
-		"nodes[1].address: address :: is the unspecified":                                   func(s *Spec) { s.Nodes[1] = node("::", "x") },
-		"nodes[1].address: address 0.0.0.0 is the unspecified ":                             func(s *Spec) { s.Nodes[1] = node("::ffff:0.0.0.0", "x") },
-		"nodes[1].address: address 224.0.0.1 is a multicast":                                func(s *Spec) { s.Nodes[1] = node("224.0.0.1", "x") },
-		"nodes[1].address: address ff02::1 is a multicast":                                  func(s *Spec) { s.Nodes[1] = node("ff02::1", "x") },
-		"nodes[1].address: address 255.255.255.255 is the":                                  func(s *Spec) { s.Nodes[1] = node("255.255.255.255", "x") },
-		"nodes[1].address: address fe80::1%eth0 has a zone":                                 func(s *Spec) { s.Nodes[1] = node("fe80::1%eth0", "x") },
-		"nodes[1].address: address fe80::1 is link-local":                                   func(s *Spec) { s.Nodes[1] = node("fe80::1", "x") },
-		"nodes[2].address: address 10.0.0.1 is already that of":                             func(s *Spec) { s.Nodes[2].Address = netip.MustParseAddr("::ffff:10.0.0.1") },
-		"nodes[2].hostname: hostname is missing":                                            func(s *Spec) { s.Nodes[2].Hostname = "" },
-		`nodes[2].hostname: hostname "cp1" is already that of`:                              func(s *Spec) { s.Nodes[2].Hostname = "cp1" },
-		`nodes[2].hostname: hostname "cp.3" is not a DNS label`:                             func(s *Spec) { s.Nodes[2].Hostname = "cp.3" },
-		"hosts over SSH are not supported yet; leave user out":                              func(s *Spec) { s.Nodes[0].User = "cke" },
-		`nodes[0].user: user "no one" is not the name`:                                      func(s *Spec) { s.Nodes[0].User = "no one" },
-		`nodes[0].zone: zone "rack 1" is not a label`:                                       func(s *Spec) { s.Nodes[0].Zone = "rack 1" },
+	return map[string]func(*Spec){
 		"etcd.members: members 4 is more than there are nodes with control_plane: true (3)": func(s *Spec) { s.Etcd.Members = 4 },
 		"etcd.members: members -1 is not a positive number":                                 func(s *Spec) { s.Etcd.Members = -1 },
 		`etcd.version: version "3.7" is not of the form 3.7.3`:                              func(s *Spec) { s.Etcd.Version = "3.7" },
@@ -122,7 +130,13 @@ func TestValidateRefuses(t *testing.T) {
 		`extra_env name "1A" is not the name of an environment`:                             env("1A", "x"),
 		`the value of extra_env "A" holds characters`:                                       env("A", "x\x00"),
 		`kubernetes.kubeconfig: kubeconfig "admin.conf" is not`:                             func(s *Spec) { s.Kubernetes.Kubeconfig = "admin.conf" },
-	} {
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	cases := nodeProblems()
+	maps.Copy(cases, etcdProblems())
+	for want, change := range cases {
 		s := validSpec()
 		change(&s)
 		ps := s.Validate()
