@@ -97,7 +97,7 @@ func (o Options) stopMembers(ctx context.Context, out io.Writer) error {
 func stopMember(ctx context.Context, root, releases string) (bool, error) {
 	var me host.Identity
 	h := host.Local(agent.New(agent.Options{Root: root, Releases: releases}).Handler(), func() host.Identity { return me })
-	f, err := h.Facts(ctx, ClusterName, netip.IPv4Unspecified())
+	f, err := h.Facts(ctx, ClusterName, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		return false, fmt.Errorf("ask the node at %s: %w", root, err)
 	}

@@ -35,11 +35,21 @@ func (o Options) Up(ctx context.Context, out io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthyPatience)
 	defer cancel()
-	if err := awaitHealthy(ctx, c, out); err != nil {
-		return fmt.Errorf("%w\nhint: the daemon's log is %s", err, o.logFile())
+	s, err := awaitHealthy(ctx, c, out)
+	if err != nil {
+		return &logHint{err, o.logFile()}
 	}
-	return o.writeEnv(out)
+	return o.writeEnv(out, s)
 }
+
+// logHint points an operator at the daemon's log.
+type logHint struct {
+	error
+	file string
+}
+
+func (e *logHint) Hint() string  { return "the daemon's log is " + e.file }
+func (e *logHint) Unwrap() error { return e.error }
 
 func (o Options) logFile() string { return filepath.Join(o.Dir, "cke.log") }
 
@@ -94,11 +104,12 @@ func tail(path string) string {
 }
 
 // awaitHealthy tells each change of the plan until the cluster is healthy.
-func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) error {
+func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) (api.Status, error) {
 	done := errors.New("healthy")
 	said := ""
+	var last api.Status
 	err := c.WatchStatus(ctx, ClusterName, func(s api.Status) error {
-		if s.Healthy {
+		if last = s; s.Healthy {
 			return done
 		}
 		if p := s.Plan.String(); p != said && len(s.Plan.Steps) > 0 {
@@ -108,15 +119,14 @@ func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) error {
 		return nil
 	})
 	if errors.Is(err, done) {
-		return nil
+		return last, nil
 	}
-	s, stErr := c.Status(context.WithoutCancel(ctx), ClusterName)
-	return errors.Join(fmt.Errorf("the cluster is not healthy: %w\n%s", err, s.Plan), stErr)
+	return last, fmt.Errorf("the cluster is not healthy: %w\n%s", err, last.Plan)
 }
 
 // writeEnv leaves a file to be sourced. It names no ETCDCTL_*: etcdctl refuses a
 // variable beside its flag.
-func (o Options) writeEnv(out io.Writer) error {
+func (o Options) writeEnv(out io.Writer, s api.Status) error {
 	cfg, err := o.Config()
 	if err != nil {
 		return err
@@ -134,9 +144,11 @@ func (o Options) writeEnv(out io.Writer) error {
 	if err := os.WriteFile(file, []byte(env), 0o600); err != nil {
 		return fmt.Errorf("write env: %w", err)
 	}
-	spec, err := o.Spec()
-	if err != nil {
-		return err
+	var members []string
+	for _, n := range s.Nodes {
+		if n.Member != nil {
+			members = append(members, n.Address)
+		}
 	}
 	say(out, `
 The cluster is healthy: %d members with TLS and RBAC, kept alive by cke.
@@ -149,7 +161,7 @@ Next:
   etcdctl --endpoints=%s:2379 --cacert=etcd-ca.crt --cert=etcd-app.crt --key=etcd-app.key put /app/x hello
 
 The guide is docs/etcd.md. make down stops everything and keeps the data.
-`, o.Nodes, file, spec.Nodes[0].Address)
+`, len(members), file, members[0])
 	return nil
 }
 
