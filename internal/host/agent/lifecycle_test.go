@@ -86,6 +86,9 @@ func retireAndClean(t *testing.T, b *box, h host.Host, u cluster.Unit) {
 		time.Since(f.Aside[0].At) > time.Minute || !strings.HasPrefix(f.Aside[0].Name, u.Member.String()+"-") {
 		t.Fatalf("retired: %+v", f)
 	}
+	if holds, err := b.agent().holdsData(); err != nil || holds != "" {
+		t.Fatalf("retired, and still there: %s %v", holds, err)
+	}
 	must(t, h.Clean(ctx, u.Cluster))
 	must(t, h.Clean(ctx, u.Cluster))
 	f = facts(t, h, b)

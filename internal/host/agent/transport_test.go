@@ -154,6 +154,26 @@ func TestFencing(t *testing.T) {
 	})
 }
 
+// A call that waited for the lock is held against the leader of now.
+func TestOlderLeaderIsRefusedAfterItsWait(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h := inProcess(t, b)
+	must(t, h.InstallUnit(t.Context(), b.founder()))
+	path := filepath.Join(b.root, "var/lib/cke/host/lock", testCluster)
+	unlock, err := lock(t.Context(), path)
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Clean(t.Context(), testCluster) }()
+	eventually(t, "the call waits for the lock", func() bool { return openFiles(t, path) == 2 })
+	must(t, b.agent().admit(t.Context(), host.Identity{StoreID: "store-a", Epoch: 2}))
+	unlock()
+	var f *host.FencedError
+	if err := <-ended; !errors.As(err, &f) || f.OtherStore {
+		t.Fatalf("got %v", err)
+	}
+}
+
 // A first start that waits is ended by a newer leader, which need not wait.
 func TestNewerLeaderEndsAWaitingStart(t *testing.T) {
 	t.Parallel()
