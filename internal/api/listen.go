@@ -44,7 +44,8 @@ func listenUnix(path string) (*unixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	// Left behind, an empty directory harms nobody.
+	defer func() { _ = os.RemoveAll(dir) }()
 	fd, err := os.Open(dir)
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ func OpenAPI() ([]byte, error) {
 }
 
 func serveOpenAPI(mux *http.ServeMux, doc *huma.OpenAPI) {
-	serve := func(path, contentType string, make func() ([]byte, error)) {
-		once := sync.OnceValues(make)
+	serve := func(path, contentType string, write func() ([]byte, error)) {
+		once := sync.OnceValues(write)
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			text, err := once()
 			if err != nil {

@@ -55,7 +55,7 @@ func nodesText(nodes []api.NodeStatus) string {
 	text := table(rows)
 	for _, n := range nodes {
 		if n.Error != "" {
-			text += wrap(n.Error, string(n.Hostname)+": ", "  ", textWidth)
+			text += wrap(n.Error, string(n.Hostname)+": ", "  ")
 		}
 	}
 	return text

@@ -22,13 +22,13 @@ const (
 // what will be done and what is held back.
 func statusText(st api.Status, now time.Time) string {
 	var b strings.Builder
-	b.WriteString(wrap(headline(st), "", "  ", textWidth))
+	b.WriteString(wrap(headline(st), "", "  "))
 	if p := st.Paused; p != nil {
 		why := ""
 		if p.Why != "" {
 			why = ": " + p.Why
 		}
-		b.WriteString(wrap(fmt.Sprintf("PAUSED by %s since %s%s", p.By, p.At.UTC().Format(time.RFC3339), why), "", "  ", textWidth))
+		b.WriteString(wrap(fmt.Sprintf("PAUSED by %s since %s%s", p.By, p.At.UTC().Format(time.RFC3339), why), "", "  "))
 		b.WriteString("    hint: ckecli resume\n")
 	}
 	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
@@ -119,7 +119,7 @@ func troublesText(nodes []api.NodeStatus) string {
 	var b strings.Builder
 	for _, n := range nodes {
 		add := func(text string) {
-			b.WriteString(wrap(text, string(n.Hostname)+": ", "  ", textWidth))
+			b.WriteString(wrap(text, string(n.Hostname)+": ", "  "))
 		}
 		if n.Error != "" {
 			add(n.Error)
@@ -146,7 +146,7 @@ func planText(p plan.Plan) string {
 		b.WriteString("\nnext\n")
 	}
 	for i, step := range p.Steps {
-		b.WriteString(wrap(step.String(), fmt.Sprintf("%d. ", i+1), "   ", textWidth))
+		b.WriteString(wrap(step.String(), fmt.Sprintf("%d. ", i+1), "   "))
 	}
 	for _, level := range []plan.Level{plan.Blocked, plan.Waiting, plan.Note} {
 		title := "\n" + string(level) + "\n"
@@ -167,9 +167,9 @@ func reasonText(r plan.Reason) string {
 	if r.Node != "" {
 		text = string(r.Node) + ": " + text
 	}
-	out := wrap(fmt.Sprintf("%s (%s)", text, r.Rule), "- ", "  ", textWidth)
+	out := wrap(fmt.Sprintf("%s (%s)", text, r.Rule), "- ", "  ")
 	if r.Hint != "" {
-		out += wrap(r.Hint, "    hint: ", "    ", textWidth)
+		out += wrap(r.Hint, "    hint: ", "    ")
 	}
 	return out
 }

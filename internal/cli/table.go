@@ -21,13 +21,13 @@ func table(rows [][]string) string {
 	return out.String()
 }
 
-// wrap breaks text at width, further lines indented; lines of their own stay.
-func wrap(text, first, rest string, width int) string {
+// wrap breaks text at textWidth, further lines indented; lines of their own stay.
+func wrap(text, first, rest string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		at := first
 		for word := range strings.FieldsSeq(line) {
-			if len(at) > len(rest) && len(at)+1+len(word) > width {
+			if len(at) > len(rest) && len(at)+1+len(word) > textWidth {
 				b.WriteString(at + "\n")
 				at = rest
 			}

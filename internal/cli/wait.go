@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"cke/internal/api"
@@ -58,7 +59,8 @@ func (w *waiter) run(ctx context.Context) (api.Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.timeout, errTimeout)
 	updates := make(chan api.Status)
 	ended := make(chan error, 1)
-	go func() {
+	var watching sync.WaitGroup
+	watching.Go(func() {
 		ended <- watchStatus(ctx, w.s, w.client, w.change.Cluster, func(st api.Status) error {
 			select {
 			case updates <- st:
@@ -67,18 +69,14 @@ func (w *waiter) run(ctx context.Context) (api.Status, error) {
 				return ctx.Err()
 			}
 		})
-	}()
-	st, err, watching := w.follow(ctx, updates, ended)
-	cancel()
-	if watching {
-		<-ended
-	}
-	return st, err
+	})
+	defer watching.Wait()
+	defer cancel()
+	return w.follow(ctx, updates, ended)
 }
 
-// follow decides what each status means. The last result says whether the
-// watch has not ended by itself.
-func (w *waiter) follow(ctx context.Context, updates <-chan api.Status, ended <-chan error) (api.Status, error, bool) {
+// follow decides what each status means.
+func (w *waiter) follow(ctx context.Context, updates <-chan api.Status, ended <-chan error) (api.Status, error) {
 	stuck := time.NewTimer(patience)
 	stuck.Stop()
 	defer stuck.Stop()
@@ -90,10 +88,10 @@ func (w *waiter) follow(ctx context.Context, updates <-chan api.Status, ended <-
 			}
 			w.last = st
 			if err := w.show(st); err != nil {
-				return st, err, true
+				return st, err
 			}
 			if st.Settled {
-				return st, nil, true
+				return st, nil
 			}
 			if m := movement(st); !heldBack(st) {
 				stuck.Stop()
@@ -103,12 +101,12 @@ func (w *waiter) follow(ctx context.Context, updates <-chan api.Status, ended <-
 				stuck.Reset(patience)
 			}
 		case <-stuck.C:
-			return w.last, w.refused(), true
+			return w.last, w.refused()
 		case err := <-ended:
 			if errors.Is(context.Cause(ctx), errTimeout) {
 				err = w.late()
 			}
-			return w.last, err, false
+			return w.last, err
 		}
 	}
 }

@@ -29,7 +29,7 @@ func serveMemory(t *testing.T, stdout, stderr io.Writer) (*memory, Env) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	srv := api.HTTPServer(api.NewServer(m, api.Options{Log: log}), log)
-	go srv.Serve(l) //nolint:errcheck // ends with http.ErrServerClosed
+	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return m, Env{
 		Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Now: start,
