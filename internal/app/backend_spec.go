@@ -74,6 +74,10 @@ func (b backend) checkChange(ctx context.Context, file string, yaml []byte, spec
 	if err != nil {
 		return 0, err
 	}
+	if old.Bootstrap.Phase == cluster.PhaseNew {
+		// Nothing runs yet, so a version that cannot be installed can be corrected.
+		old.Spec.Etcd.Version = spec.Etcd.Version
+	}
 	warnings, err := config.LocateProblems(file, yaml, spec.ValidateChange(old.Spec, old.Leaving))
 	if err != nil {
 		return 0, api.Invalid(err.Error(), "nothing was changed")

@@ -21,6 +21,8 @@ func OwnedFlags() []string {
 		"force-new-cluster", "force-new-cluster-bump-amount", "unsafe-no-fsync",
 		"auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
 		"enable-grpc-gateway", "feature-gates", "strict-reconfig-check", "enable-pprof",
-		"log-outputs", "logger", "enable-log-rotation", "log-rotation-config-json", "version", "help",
+		"log-outputs", "logger", "enable-log-rotation", "log-rotation-config-json",
+		"socket-reuse-port", "socket-reuse-address",
+		"enable-log-rotation", "log-rotation-config-json", "version", "help",
 	}
 }

@@ -108,6 +108,9 @@ func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) (api.Status
 	done := errors.New("healthy")
 	said := ""
 	var last api.Status
+	if err := awaitCluster(ctx, c); err != nil {
+		return last, err
+	}
 	err := c.WatchStatus(ctx, ClusterName, func(s api.Status) error {
 		if last = s; s.Healthy {
 			return done
@@ -122,6 +125,23 @@ func awaitHealthy(ctx context.Context, c *api.Client, out io.Writer) (api.Status
 		return last, nil
 	}
 	return last, fmt.Errorf("the cluster is not healthy: %w\n%s", err, last.Plan)
+}
+
+// awaitCluster waits until the daemon has given itself the first cluster, which
+// it does right after its API answers.
+func awaitCluster(ctx context.Context, c *api.Client) error {
+	for {
+		_, _, err := c.Spec(ctx, ClusterName)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Code != api.CodeNotFound {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // writeEnv leaves a file to be sourced. It names no ETCDCTL_*: etcdctl refuses a
