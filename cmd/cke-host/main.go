@@ -9,10 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 
 	"cke/internal/host"
 	"cke/internal/host/agent"
+	"cke/internal/version"
 )
 
 const usage = `usage: cke-host serve [--root DIR] [--releases DIR]   answer on stdin and stdout
@@ -42,19 +42,11 @@ func run(args []string) error {
 		return fmt.Errorf("unexpected argument %q\n%s", flags.Arg(0), usage)
 	case args[0] == "serve":
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version()})
+		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version.String()})
 		return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, a.Handler(), log)
 	case args[0] == "version":
-		fmt.Println(version())
+		fmt.Println(version.String())
 		return nil
 	}
 	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
-}
-
-// version is that of the build, as Go knows it from version control.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "unknown"
 }

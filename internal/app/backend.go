@@ -19,8 +19,6 @@ import (
 // backend serves the API from a running App.
 type backend struct{ *App }
 
-var errNotYetSeen = api.Refused("the cluster has not been looked at yet", "try again in a moment")
-
 // care returns what cares for a cluster, or a not-found error for the caller.
 func (b backend) care(ctx context.Context, name string) (*care, error) {
 	if _, _, err := b.store.Spec(ctx, name); err != nil {
@@ -46,17 +44,12 @@ func (b backend) view(ctx context.Context, name string) (reconcile.View, error) 
 }
 
 func firstView(ctx context.Context, l *reconcile.Loop) (reconcile.View, error) {
-	for {
-		v, changed := l.View()
-		if v.Seq > 0 {
-			return v, nil
-		}
-		select {
-		case <-ctx.Done():
-			return v, errors.Join(errNotYetSeen, ctx.Err())
-		case <-changed:
-		}
+	err := awaitView(ctx, l, func(reconcile.View) bool { return true })
+	if err != nil {
+		return reconcile.View{}, api.Refused("the cluster has not been looked at yet: "+err.Error(), "try again in a moment")
 	}
+	v, _ := l.View()
+	return v, nil
 }
 
 // note records what a person did through the API.
@@ -161,21 +154,47 @@ func (b backend) FollowHistory(ctx context.Context, name string, n int, fn func(
 	return ctx.Err()
 }
 
+// Pause returns once the loop has taken it in: from then on no step runs.
 func (b backend) Pause(ctx context.Context, name, why string) error {
-	if _, err := b.care(ctx, name); err != nil {
+	c, err := b.care(ctx, name)
+	if err != nil {
 		return err
 	}
 	began := time.Now()
-	err := b.store.SetPause(ctx, name, cluster.Pause{By: api.Caller(ctx), Why: why, At: began.UTC()})
-	return b.note(ctx, name, "pause", why, err, began)
+	err = b.store.SetPause(ctx, name, cluster.Pause{By: api.Caller(ctx), Why: why, At: began.UTC()})
+	if err := b.note(ctx, name, "pause", why, err, began); err != nil {
+		return err
+	}
+	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused != nil })
 }
 
+// Resume returns once the loop goes on.
 func (b backend) Resume(ctx context.Context, name string) error {
-	if _, err := b.care(ctx, name); err != nil {
+	c, err := b.care(ctx, name)
+	if err != nil {
 		return err
 	}
 	began := time.Now()
-	return b.note(ctx, name, "resume", "", b.store.ClearPause(ctx, name), began)
+	if err := b.note(ctx, name, "resume", "", b.store.ClearPause(ctx, name), began); err != nil {
+		return err
+	}
+	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused == nil })
+}
+
+// awaitView wakes the loop and waits for a view that shows it.
+func awaitView(ctx context.Context, l *reconcile.Loop, shows func(reconcile.View) bool) error {
+	l.Wake()
+	for {
+		v, changed := l.View()
+		if v.Seq > 0 && shows(v) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
 }
 
 // node finds a node of the spec, or a leaving one, by hostname or address.

@@ -125,23 +125,18 @@ func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool
 func awaitUser(ctx context.Context, l *reconcile.Loop, u cluster.User) error {
 	ctx, cancel := context.WithTimeout(ctx, addUserPatience)
 	defer cancel()
-	l.Wake()
 	want := cluster.Permission{Key: u.Prefix, RangeEnd: cluster.PrefixRangeEnd(u.Prefix), Type: "READWRITE"}
-	for {
-		v, changed := l.View()
+	err := awaitView(ctx, l, func(v reconcile.View) bool {
 		auth := v.State.Etcd.Auth
-		if slices.Contains(auth.Users[u.Name], u.Name) && slices.Contains(auth.Roles[u.Name], want) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return &api.Error{
-				Code:    api.CodeFailed,
-				Message: fmt.Sprintf("user %s is recorded, but etcd does not know it yet: %v", u.Name, ctx.Err()),
-				Hint:    "CKE goes on trying; ckecli status tells what holds it up",
-			}
-		case <-changed:
-		}
+		return slices.Contains(auth.Users[u.Name], u.Name) && slices.Contains(auth.Roles[u.Name], want)
+	})
+	if err == nil {
+		return nil
+	}
+	return &api.Error{
+		Code:    api.CodeFailed,
+		Message: fmt.Sprintf("user %s is recorded, but etcd does not know it yet: %v", u.Name, err),
+		Hint:    "CKE goes on trying; ckecli status tells what holds it up",
 	}
 }
 

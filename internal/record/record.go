@@ -61,6 +61,9 @@ func (r Record) String() string {
 	if r.Step != nil {
 		reason = r.Step.Reason
 	}
-	return fmt.Sprintf("%s %s %s (%s) by %s: %s in %d ms",
+	if reason != "" {
+		reason = " (" + reason + ")"
+	}
+	return fmt.Sprintf("%s %s %s%s by %s: %s in %d ms",
 		r.At.UTC().Format(time.RFC3339), r.Cluster, r.What(), reason, r.By, outcome, r.TookMS)
 }
