@@ -129,7 +129,7 @@ func (a *App) openStore(ctx context.Context) error {
 }
 
 func restoreState(ctx context.Context, dir, file string, key *seal.Key, log *slog.Logger) (err error) {
-	f, err := os.Open(file) //nolint:gosec // the operator names it
+	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("open state backup: %w", err)
 	}

@@ -165,6 +165,7 @@ func (b backend) Pause(ctx context.Context, name, why string) error {
 	if err := b.note(ctx, name, "pause", why, err, began); err != nil {
 		return err
 	}
+	c.loop.Wake()
 	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused != nil })
 }
 
@@ -178,12 +179,12 @@ func (b backend) Resume(ctx context.Context, name string) error {
 	if err := b.note(ctx, name, "resume", "", b.store.ClearPause(ctx, name), began); err != nil {
 		return err
 	}
+	c.loop.Wake()
 	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused == nil })
 }
 
-// awaitView wakes the loop and waits for a view that shows it.
+// awaitView waits for a view that shows it.
 func awaitView(ctx context.Context, l *reconcile.Loop, shows func(reconcile.View) bool) error {
-	l.Wake()
 	for {
 		v, changed := l.View()
 		if v.Seq > 0 && shows(v) {

@@ -126,6 +126,7 @@ func awaitUser(ctx context.Context, l *reconcile.Loop, u cluster.User) error {
 	ctx, cancel := context.WithTimeout(ctx, addUserPatience)
 	defer cancel()
 	want := cluster.Permission{Key: u.Prefix, RangeEnd: cluster.PrefixRangeEnd(u.Prefix), Type: "READWRITE"}
+	l.Wake()
 	err := awaitView(ctx, l, func(v reconcile.View) bool {
 		auth := v.State.Etcd.Auth
 		return slices.Contains(auth.Users[u.Name], u.Name) && slices.Contains(auth.Roles[u.Name], want)

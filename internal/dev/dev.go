@@ -107,22 +107,22 @@ func copyProgram(from, to string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // programs are for everyone
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("make releases directory: %w", err)
 	}
-	data, err := os.ReadFile(from) //nolint:gosec // the program beside this one
+	data, err := os.ReadFile(from)
 	if err != nil {
 		return fmt.Errorf("read etcd: %w", err)
 	}
 	tmp := to + ".new"
-	if err := os.WriteFile(tmp, data, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(tmp, data, 0o755); err != nil {
 		return fmt.Errorf("copy etcd: %w", err)
 	}
 	return os.Rename(tmp, to)
 }
 
 func digest(path string) (sum [sha256.Size]byte, err error) {
-	f, err := os.Open(path) //nolint:gosec // see copyProgram
+	f, err := os.Open(path)
 	if err != nil {
 		return sum, err
 	}

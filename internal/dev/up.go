@@ -67,15 +67,18 @@ func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) 
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries) //nolint:gosec // itself
+	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = errors.Join(cmd.Start(), log.Close())
 	if err != nil {
 		return fmt.Errorf("start cke: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // its log tells why it ended
+		close(ended)
+	}()
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	for {
@@ -95,7 +98,7 @@ func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) 
 }
 
 func tail(path string) string {
-	b, err := os.ReadFile(path) //nolint:gosec // our own log
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}

@@ -113,12 +113,12 @@ func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
 // as any member remembers it.
 func (c *Client) members(ctx context.Context, e *cluster.EtcdState, via Endpoint, answers []answer) {
 	if via != "" {
-		if list, err := c.memberList(ctx, via); err == nil {
+		list, err := c.memberList(ctx, via)
+		if err == nil {
 			e.Members, e.Quorum = list, true
 			return
-		} else {
-			e.Err = err.Error()
 		}
+		e.Err = err.Error()
 	}
 	for _, a := range answers {
 		if a.statusErr != nil {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -104,7 +105,7 @@ func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
 			fresh = append(fresh, n)
 		}
 	}
-	all := append(have, fresh...)
+	all := slices.Concat(have, fresh)
 	if want := spec.WantedVoters(); want < len(all) {
 		all = all[:want]
 	}

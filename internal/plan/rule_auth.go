@@ -75,7 +75,7 @@ func authChanges(in input) []AuthChange {
 			give = append(give, AuthChange{Op: GrantRole, User: u.Name, Role: u.Name})
 		}
 	}
-	changes := append(take, give...)
+	changes := slices.Concat(take, give)
 	if !a.Enabled {
 		changes = append(changes, AuthChange{Op: EnableAuth})
 	}

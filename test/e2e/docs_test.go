@@ -23,7 +23,7 @@ func TestDocs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+			blocks := regexp.MustCompile("(?s)\n```sh\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
 			if len(blocks) < 2 {
 				t.Fatalf("%s has %d command blocks", doc, len(blocks))
 			}
@@ -33,7 +33,7 @@ func TestDocs(t *testing.T) {
 				script += up + " up\n. .cke/env\n"
 			}
 			for _, b := range blocks {
-				script += b[1]
+				script += b[1] + "\n"
 			}
 			script = strings.NewReplacer("make up", up+" up", "127.0.0.1", e.addr(1), "/tmp/", e.dir+"/").Replace(script)
 			cmd := exec.Command("bash", "-c", script)

@@ -218,16 +218,19 @@ func (e *env) died() bool {
 // eventually polls until fn succeeds.
 func (e *env) eventually(what string, fn func() error) {
 	e.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for {
 		err := fn()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			e.t.Fatalf("%s: not within %s: %v", what, patience, err)
+		case <-again.C:
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -92,7 +92,7 @@ func (w *writer) write(ctx context.Context) {
 	t := time.NewTicker(writeEvery)
 	defer t.Stop()
 	for n := 0; ctx.Err() == nil; n++ {
-		put, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		put, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		_, err := w.c.Put(put, "/app/"+strconv.Itoa(n), strconv.Itoa(n))
 		cancel()
 		w.mu.Lock()
@@ -115,7 +115,7 @@ func (w *writer) read(ctx context.Context) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	for ctx.Err() == nil {
-		if err := w.readOnce(); err != nil {
+		if err := w.readOnce(context.WithoutCancel(ctx)); err != nil {
 			w.mu.Lock()
 			w.reads = append(w.reads, err)
 			w.mu.Unlock()
@@ -127,10 +127,10 @@ func (w *writer) read(ctx context.Context) {
 	}
 }
 
-func (w *writer) readOnce() error {
+func (w *writer) readOnce(ctx context.Context) error {
 	var err error
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		get, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		get, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_, err = w.c.Get(get, "/app/0")
 		cancel()
 		if err == nil {
