@@ -151,9 +151,23 @@ func (in input) dataLost(m cluster.Member) bool {
 	if !ns.Reachable() || ns.Fenced != "" {
 		return false
 	}
-	if ns.Unit != nil && ns.Unit.Unit.Member == m.ID {
-		return ns.Unit.DataLost && ns.Unit.NotMounted == ""
+	if u := ns.Unit; u != nil && u.Unit.Member == m.ID {
+		switch {
+		case u.NotMounted != "":
+			return false
+		case u.Sealed:
+			return u.DataLost
+		default: // killed before it was sealed: its log is its own, if there is one
+			return !u.Running && !holdsLog(ns, m.ID)
+		}
 	}
 	d, ok := ns.Dir(m.ID)
 	return !ok || !d.WAL || !d.Mark
+}
+
+// holdsLog: the directory holds the member's WAL. On a host that has not sealed
+// the member yet that is enough to start it.
+func holdsLog(ns cluster.NodeState, id cluster.MemberID) bool {
+	d, ok := ns.Dir(id)
+	return ok && d.WAL
 }

@@ -152,8 +152,10 @@ func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bo
 		r.Rule, r.Text = "founderIsUnreachable", "the host of a founding member does not answer: "+ns.Err
 	case ns.Fenced != "":
 		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
-	case !hasVersion(ns, in.spec.Etcd.Version):
+	case !hasVersion(ns, in.spec.Etcd.Version) && (ns.Unit == nil || !ns.Unit.Running):
 		return versionMissing(in, f.Node), true
+	case ns.Unit != nil && ns.Unit.NotMounted != "":
+		return diskNotMounted(f.Node, ns), true
 	case ns.Unit != nil && ns.Unit.DataLost:
 		r.Rule, r.Text = "founderLostItsData", "the founding member "+f.Member.String()+" has lost its data directory"
 		r.Hint = "it is rebuilt from the others once the cluster is founded"

@@ -27,14 +27,18 @@ func ruleHosts(in input) verdict {
 				Hint: "ckecli node claim " + string(n.Hostname),
 			})
 		case ns.Unit != nil && ns.Unit.NotMounted != "":
-			v.reasons = append(v.reasons, Reason{
-				Level: Blocked, Rule: "dataDiskIsNotMounted", Node: n.Hostname,
-				Text: fmt.Sprintf("the member's data lay on a file system of its own, which is not mounted: %s", ns.Unit.NotMounted),
-				Hint: "mount it; the member then starts by itself",
-			})
+			v.reasons = append(v.reasons, diskNotMounted(n, ns))
 		}
 	}
 	return v
+}
+
+func diskNotMounted(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{
+		Level: Blocked, Rule: "dataDiskIsNotMounted", Node: n.Hostname,
+		Text: fmt.Sprintf("the member's data lay on a file system of its own, which is not mounted: %s", ns.Unit.NotMounted),
+		Hint: "mount it; the member then starts by itself",
+	}
 }
 
 // usable hosts answer and obey this store.

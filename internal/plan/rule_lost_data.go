@@ -21,12 +21,28 @@ func ruleLostData(in input) verdict {
 	if len(in.st.Etcd.Learners()) > 0 {
 		return v
 	}
+	var lost []cluster.Member
 	for _, m := range in.st.Etcd.Voters() {
 		if in.dataLost(m) {
-			return takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
+			lost = append(lost, m)
 		}
 	}
-	return v
+	if len(lost) == 0 {
+		return v
+	}
+	m := deadFirst(lost)
+	return takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
+}
+
+// deadFirst: a process goes on serving without its files until it ends, and
+// until then helps to agree on the removal of one that has ended.
+func deadFirst(ms []cluster.Member) cluster.Member {
+	for _, m := range ms {
+		if !m.Healthy {
+			return m
+		}
+	}
+	return leaderLast(ms)
 }
 
 // takeOut removes a voter if a quorum of the remaining ones is healthy, moving

@@ -19,6 +19,9 @@ func ruleQuorum(in input) verdict {
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		word, kind := memberOnHost(ns)
+		if !in.mayVote(n, ns) {
+			kind = dataNone
+		}
 		switch kind {
 		case dataGone:
 			gone++
@@ -49,6 +52,16 @@ func ruleQuorum(in input) verdict {
 		}}
 	}
 	return v
+}
+
+// mayVote: where the membership is known, if only as some member remembers it,
+// a host counts that carries a voter of it; else every host does.
+func (in input) mayVote(n cluster.Node, ns cluster.NodeState) bool {
+	if len(in.st.Etcd.Voters()) == 0 {
+		return true
+	}
+	m, ok := in.st.Etcd.MemberAt(n)
+	return ok && !m.Learner && (ns.Unit == nil || ns.Unit.Unit.Member == m.ID)
 }
 
 type dataIs int

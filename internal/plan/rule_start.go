@@ -6,8 +6,9 @@ import (
 
 // ruleStart starts every stopped member that has its data, all at once: after a
 // total loss of power none can serve before a quorum of them runs. Without
-// quorum the membership is not known for sure; a sealed unit is then enough, for
-// a member removed meanwhile learns of it from its peers and ends.
+// quorum the membership is not known for sure; a log of its own is then enough,
+// for a member removed meanwhile learns of it from its peers and ends. A member
+// that runs unsealed, as when CKE died in its first start, is sealed by this too.
 func ruleStart(in input) verdict {
 	var v verdict
 	var nodes []cluster.NodeName
@@ -18,14 +19,15 @@ func ruleStart(in input) verdict {
 			continue
 		}
 		m, member := in.st.Etcd.MemberAt(n)
+		empty := !u.Sealed && !holdsLog(ns, u.Unit.Member)
 		switch {
 		case in.st.Etcd.Quorum && (!member || m.ID != u.Unit.Member):
 			continue
-		case !in.st.Etcd.Quorum && !u.Sealed:
-			continue
-		case !u.Sealed && !u.Unit.Equal(joiningUnit(in, n, m)):
+		case empty && (!in.st.Etcd.Quorum || m.Started()):
+			continue // only who never voted may begin with nothing
+		case empty && !u.Unit.Equal(joiningUnit(in, n, m)):
 			continue // installed for another membership; its unit comes first
-		case !hasVersion(ns, u.Unit.Version):
+		case !u.Running && !hasVersion(ns, u.Unit.Version):
 			v.reasons = append(v.reasons, versionMissing(in, n))
 			continue
 		}

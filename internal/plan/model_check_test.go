@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+
+	"cke/internal/cluster"
+)
+
+// look observes and decides, and holds what must be true of any plan.
+func (s *sim) look() Plan {
+	twin := s.clone()
+	st, same := s.observe(), twin.observe()
+	p := Decide(s.store.spec, st, s.now)
+	if !reflect.DeepEqual(st, same) || !reflect.DeepEqual(s.store.spec, twin.store.spec) {
+		s.t.Fatalf("Decide changed what it was given")
+	}
+	if again := Decide(twin.store.spec, same, s.now); !reflect.DeepEqual(p, again) {
+		s.t.Fatalf("Decide says first\n%sand then\n%s", p, again)
+	}
+	changes := 0
+	for _, step := range p.Steps {
+		if step.ChangesMembership() {
+			changes++
+		}
+		s.judge(step)
+		s.try(step)
+	}
+	if changes > 1 {
+		s.t.Fatalf("%d changes of the membership in one plan:\n%s", changes, p)
+	}
+	return p
+}
+
+// judge holds a step against the world as it truly is.
+func (s *sim) judge(step Step) {
+	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) {
+		s.t.Fatalf("a step gives quorum up: %s", step)
+	}
+	switch step.Kind {
+	case RecordBootstrap:
+		for _, n := range s.store.spec.Nodes {
+			if b := s.hosts[n.Hostname]; s.store.boot.Phase != cluster.PhaseNew || !b.bare() || b.reach() != nil {
+				s.t.Fatalf("a founding in phase %q with %s bare: %v", s.store.boot.Phase, n.Hostname, b.bare())
+			}
+		}
+	case InstallUnits:
+		for _, u := range step.Units {
+			if u.Founding != nil && u.Founding.New && s.store.boot.Phase != cluster.PhaseBootstrapping {
+				s.t.Fatalf("a founding unit in phase %q: %s", s.store.boot.Phase, step)
+			}
+		}
+	case StartMembers:
+		for _, name := range step.Nodes {
+			b := s.hosts[name]
+			if b.unit == nil || b.seals[b.unit.Member] && !b.hasData(b.unit.Member) {
+				s.t.Fatalf("%s is to start without its data", name)
+			}
+		}
+	case RetireMember:
+		if _, member := s.raft.agreed.find(step.Member); member {
+			s.t.Fatalf("a present member is to be retired: %s", step)
+		}
+	}
+}
+
+// try carries one step out on a clone of the world, whatever becomes of the
+// others: it must work, unless the world outside forbids it.
+func (s *sim) try(step Step) {
+	c := s.clone()
+	c.quiet = true
+	err := (&hand{s: c, left: -1}).apply(step)
+	if err != nil && !s.excused(step, err) {
+		s.t.Fatalf("a step of a fresh plan fails: %s\n%v", step, err)
+	}
+}
+
+func (s *sim) excused(step Step, err error) bool {
+	switch {
+	case errors.Is(err, errTransient):
+		return true
+	case errors.Is(err, errNoLeader):
+		return slices.ContainsFunc(s.boxes(), func(b *box) bool { return b.runs(s.raft.leader) && b.netAway })
+	case errors.Is(err, errEnds):
+		return slices.ContainsFunc(step.Nodes, func(n cluster.NodeName) bool {
+			b := s.hosts[n]
+			return !b.certs || b.portBusy || b.isolated
+		})
+	}
+	return false
+}
+
+// misplaced says what of the world is not as the spec wants it, or nothing.
+func (s *sim) misplaced() string {
+	if s.store.boot.Phase != cluster.PhaseBootstrapped {
+		return "the cluster is not founded"
+	}
+	if len(s.store.leaving) > 0 {
+		return "nodes are still leaving"
+	}
+	able := map[string]cluster.Node{}
+	for _, n := range s.store.spec.Nodes {
+		if n.ControlPlane {
+			able[n.PeerURL()] = n
+		}
+	}
+	members := map[cluster.NodeName]cluster.MemberID{}
+	for _, m := range s.raft.agreed {
+		n, ok := able[m.url]
+		if !ok || m.learner || m.name != string(n.Hostname) {
+			return "member " + m.id.String() + " at " + m.url + " is no voter on a wanted node"
+		}
+		members[n.Hostname] = m.id
+	}
+	if len(members) != s.store.spec.WantedVoters() {
+		return "the number of voters is not the wanted one"
+	}
+	for _, b := range s.boxes() {
+		name := b.node.Hostname
+		id, carries := members[name]
+		switch {
+		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
+			return string(name) + " does not carry its member as it should"
+		case carries && len(b.dirs) != 1, !carries && !b.bare():
+			return string(name) + " carries what is no member's"
+		}
+	}
+	if !s.authIsRight() {
+		return "users and roles are not right"
+	}
+	return ""
+}
+
+// believed is the world in one line a host, for a failure.
+func (s *sim) describe() {
+	s.logf("agreed %+v, acked %d, leader %s, auth %+v", s.raft.agreed, s.raft.acked, s.raft.leader, s.raft.auth)
+	for _, b := range s.boxes() {
+		if b.bare() {
+			continue
+		}
+		unit, proc := "none", "none"
+		if b.unit != nil {
+			unit = b.unit.Member.String()
+		}
+		if b.proc != nil {
+			proc = b.proc.unit.Member.String()
+		}
+		s.logf("%s: unit %s, process %s, seals %v, data %v", b.node.Hostname, unit, proc, b.seals, slices.Sorted(maps.Keys(b.dirs)))
+	}
+}

@@ -1,0 +1,209 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"cke/internal/cluster"
+)
+
+// faults are what the environment and people do, by name. gentle keeps a quorum
+// of the voters' data.
+func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
+	on := func(what string, do func(*box)) func(*rapid.T) {
+		return func(t *rapid.T) {
+			b := s.hosts[rapid.SampledFrom(s.cared()).Draw(t, "host")]
+			s.logf("%s: %s", b.node.Hostname, what)
+			do(b)
+			s.settle()
+		}
+	}
+	return map[string]func(*rapid.T){
+		"spec edited":     s.editSpec,
+		"time passes":     s.timePasses,
+		"auth drifts":     s.authDrifts,
+		"user added":      s.addUser,
+		"power cut":       func(*rapid.T) { s.powerCut() },
+		"repair":          func(*rapid.T) { s.repair() },
+		"member killed":   on("member killed", func(b *box) { b.proc = nil }),
+		"data wiped":      func(t *rapid.T) { s.wipe(t, gentle) },
+		"helper away":     on("helper away", func(b *box) { b.helperAway = true }),
+		"network away":    on("network away", func(b *box) { b.netAway = true }),
+		"host down":       on("host down", func(b *box) { b.netAway, b.proc = true, nil }),
+		"host back":       on("host back", func(b *box) { b.helperAway, b.netAway = false, false }),
+		"member isolated": on("member isolated", func(b *box) { b.isolated = true }),
+		"member rejoined": on("member rejoined", s.rejoin),
+		"disk unmounted": on("disk unmounted", func(b *box) {
+			if b.unit != nil && b.seals[b.unit.Member] && b.proc == nil {
+				b.unmounted = true
+			}
+		}),
+		"disk mounted":     on("disk mounted", func(b *box) { b.unmounted = false }),
+		"host fenced":      on("host fenced", func(b *box) { b.fenced = true }),
+		"host claimed":     on("host claimed", func(b *box) { b.fenced = false }),
+		"port taken":       on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
+		"version missing":  on("version missing", func(b *box) { b.noVersion = true }),
+		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
+	}
+}
+
+// cared are the hosts that have to do with the cluster.
+func (s *sim) cared() []cluster.NodeName {
+	var names []cluster.NodeName
+	for _, n := range s.nodes() {
+		names = append(names, n.Hostname)
+	}
+	return names
+}
+
+func (s *sim) rejoin(b *box) {
+	b.isolated = false
+	if b.proc != nil {
+		b.proc.up = s.now
+	}
+}
+
+func (s *sim) powerCut() {
+	s.logf("power cut")
+	for _, b := range s.boxes() {
+		b.proc = nil
+	}
+	s.settle()
+}
+
+// repair ends every fault but lost data.
+func (s *sim) repair() {
+	s.logf("repair")
+	for _, b := range s.boxes() {
+		if b.isolated {
+			s.rejoin(b)
+		}
+		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion = false, false, false, false, false, false
+	}
+	s.settle()
+}
+
+// wipe destroys a member's data, or only the mark in it. A process that runs on
+// it goes on until it ends. Before the founding is recorded nothing but the seal
+// tells a wiped founder from one that never started.
+func (s *sim) wipe(t *rapid.T, gentle bool) {
+	b := s.hosts[rapid.SampledFrom(s.cared()).Draw(t, "host")]
+	all := rapid.Bool().Draw(t, "all of it")
+	if b.unit == nil || !b.seals[b.unit.Member] && s.store.boot.Phase != cluster.PhaseBootstrapped || b.unmounted || b.dirs[b.unit.Member] == nil {
+		return
+	}
+	id := b.unit.Member
+	was := b.dirs[id]
+	lost := *was
+	lost.mark = false
+	b.dirs[id] = &lost
+	if all || !b.seals[id] {
+		delete(b.dirs, id)
+	}
+	if gentle && s.doomed() {
+		b.dirs[id] = was
+		return
+	}
+	s.logf("%s: data of %s wiped (all of it: %v)", b.node.Hostname, id, all)
+}
+
+// doomed: with every process ended, a quorum would be lost for good.
+func (s *sim) doomed() bool {
+	c := s.clone()
+	for _, b := range c.boxes() {
+		b.proc = nil
+	}
+	return c.lostForGood()
+}
+
+func (s *sim) timePasses(t *rapid.T) {
+	d := rapid.SampledFrom([]time.Duration{10 * time.Millisecond, time.Second, 6 * time.Second, 20 * time.Second, 6 * time.Minute}).Draw(t, "time")
+	s.logf("%s pass", d)
+	s.pass(d)
+}
+
+func (s *sim) editSpec(t *rapid.T) {
+	spec := s.store.spec
+	spec.Nodes = slices.Clone(spec.Nodes)
+	switch rapid.IntRange(0, 4).Draw(t, "edit") {
+	case 0:
+		spec = s.drawSpec(t)
+	case 1:
+		n := s.hosts[rapid.SampledFrom(universe()).Draw(t, "node")].node
+		n.ControlPlane = true
+		if !slices.Contains(s.cared(), n.Hostname) {
+			spec.Nodes = append(spec.Nodes, n)
+		}
+	case 2:
+		i := rapid.IntRange(0, len(spec.Nodes)-1).Draw(t, "node")
+		spec.Nodes = slices.Delete(spec.Nodes, i, i+1)
+	case 3:
+		spec.Etcd.Members = rapid.IntRange(0, len(spec.Nodes)).Draw(t, "members")
+	default:
+		spec.Etcd.Quota++
+	}
+	if err := s.setSpec(spec); err != nil {
+		return // a person is told, and nothing changes
+	}
+	s.logf("spec: %d of %s, leaving %s", spec.WantedVoters(), hostnames(spec.Nodes), hostnames(s.store.leaving))
+}
+
+func hostnames(nodes []cluster.Node) (names []cluster.NodeName) {
+	for _, n := range nodes {
+		name := n.Hostname
+		if !n.ControlPlane {
+			name += "(worker)"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func (s *sim) addUser(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"app", "web", "ci"}).Draw(t, "user")
+	if !slices.ContainsFunc(s.store.users, func(u cluster.User) bool { return u.Name == name }) {
+		s.store.users = append(slices.Clone(s.store.users), cluster.User{Name: name, Prefix: "/" + name + "/"})
+	}
+}
+
+// authDrifts: someone with root's certificate changes etcd behind CKE.
+func (s *sim) authDrifts(t *rapid.T) {
+	a := &s.raft.auth
+	drift := rapid.SampledFrom([]string{"off", "user", "role", "grant", "foreign"}).Draw(t, "drift")
+	if !s.serves() || len(a.Users) == 0 {
+		return
+	}
+	s.logf("auth drifts: %s", drift)
+	victim := rapid.SampledFrom(sortedKeys(a.Users)).Draw(t, "user")
+	switch drift {
+	case "off":
+		a.Enabled = false
+	case "user":
+		if victim != cluster.RootUser || !a.Enabled {
+			delete(a.Users, victim)
+		}
+	case "role":
+		delete(a.Roles, victim)
+		if victim == cluster.RootUser && a.Enabled {
+			return // the user keeps it
+		}
+		for u, roles := range a.Users {
+			a.Users[u] = slices.DeleteFunc(slices.Clone(roles), func(r string) bool { return r == victim })
+		}
+	case "grant":
+		if _, ok := a.Roles[victim]; ok {
+			key := rapid.SampledFrom([]string{"/x/", cluster.APIServerPath, "/app/"}).Draw(t, "key")
+			c := AuthChange{Op: GrantPermission, Role: victim, Permission: cluster.Permission{Key: key, RangeEnd: cluster.PrefixRangeEnd(key), Type: "READ"}}
+			if err := s.changeAuth(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if victim != cluster.RootUser && !slices.Contains(a.Users[victim], cluster.RootUser) {
+			a.Users[victim] = append(slices.Clone(a.Users[victim]), cluster.RootUser)
+		}
+	default:
+		a.Users["foreign"] = []string{cluster.RootUser}
+	}
+}

@@ -1,0 +1,88 @@
+package plan
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestModel lets Decide care for a simulated cluster while the environment and
+// people interfere, CKE dying between any two effects. What must hold at every
+// instant is checked after every effect (sim.inspect, hand.does, box verbs), of
+// every plan (sim.look) and, once the faults end, of where it all comes to rest
+// (sim.rest).
+//
+// CKE_TEST_LONG=1 looks longer; -rapid.seed and the fail files repeat a case.
+func TestModel(t *testing.T) {
+	if os.Getenv("CKE_TEST_LONG") != "" {
+		longer(t, "rapid.checks", "5000")
+		longer(t, "rapid.steps", "60")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := newSim(t)
+		gentle := rapid.IntRange(0, 3).Draw(t, "gentle") > 0
+		if rapid.IntRange(0, 3).Draw(t, "founded") > 0 {
+			s.rest()
+		}
+		t.Repeat(s.actions(gentle))
+		s.repair()
+		s.rest()
+	})
+}
+
+func longer(t *testing.T, name, value string) {
+	t.Helper()
+	f := flag.Lookup(name)
+	before := f.Value.String()
+	if err := f.Value.Set(value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Value.Set(before); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// actions are the faults and, as often as some of them, CKE at work.
+func (s *sim) actions(gentle bool) map[string]func(*rapid.T) {
+	all := s.faults(gentle)
+	faults := rapid.SampledFrom(sortedKeys(all))
+	interfere := func(t *rapid.T) { s.faults(gentle)[faults.Draw(t, "meanwhile")](t) }
+	for _, name := range []string{"CKE works 1", "CKE works 2", "CKE works 3", "CKE works 4"} {
+		all[name] = func(t *rapid.T) {
+			w := newWheel(s)
+			for range rapid.IntRange(1, 8).Draw(t, "rounds") {
+				w.round()
+			}
+		}
+	}
+	for _, name := range []string{"CKE is killed 1", "CKE is killed 2"} {
+		all[name] = func(t *rapid.T) { s.oneStep(t, rapid.IntRange(0, 6).Draw(t, "effects"), nil) }
+	}
+	all["CKE acts on what was"] = func(t *rapid.T) { s.oneStep(t, -1, interfere) }
+	all[""] = func(*rapid.T) { s.inspect() }
+	return all
+}
+
+// oneStep carries out any step of a plan, killed after some effects if left is
+// not negative, with something happening between the decision and the act.
+func (s *sim) oneStep(t *rapid.T, left int, meanwhile func(*rapid.T)) {
+	p := s.look()
+	if len(p.Steps) == 0 {
+		return
+	}
+	step := rapid.SampledFrom(p.Steps).Draw(t, "step")
+	first := rapid.IntRange(0, 4).Draw(t, "first node")
+	if meanwhile != nil {
+		meanwhile(t)
+	}
+	s.logf("CKE, %d effects: %s", left, step.Key())
+	h := &hand{s: s, left: left, first: first}
+	s.logf("  %v", orOK(h.apply(step)))
+	if left >= 0 {
+		s.eyes = newEyes()
+	}
+}
