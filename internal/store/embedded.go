@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 )
 
@@ -28,6 +30,8 @@ const (
 	// maxSocketPath leaves room below sun_path's 108 bytes.
 	maxSocketPath = 100
 	stopPatience  = 5 * time.Second
+	electEvery    = 5 * time.Millisecond
+	electPatience = time.Minute
 )
 
 // embedded is an etcd of one member inside this process and a client to it.
@@ -40,7 +44,7 @@ type embedded struct {
 }
 
 // startEmbedded starts etcd on dir, creating it when it is not there.
-func startEmbedded(ctx context.Context, dir string, log *slog.Logger) (*embedded, error) {
+func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logger) (*embedded, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make store directory: %w", err)
 	}
@@ -51,7 +55,7 @@ func startEmbedded(ctx context.Context, dir string, log *slog.Logger) (*embedded
 	e := &embedded{fatal: newFatality(), dir: d}
 	lg := newZap(log, e.fatal)
 	socket := socketPath(d)
-	if err := e.start(ctx, embedConfig(dir, socket, lg)); err != nil {
+	if err := e.start(ctx, embedConfig(dir, socket, cmp.Or(quota, quotaBytes), lg)); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
 	if err := os.Chmod(socket, 0o600); err != nil {
@@ -79,7 +83,7 @@ func socketPath(dir *os.File) string {
 	return abs
 }
 
-func embedConfig(dir, socket string, lg *zap.Logger) *embed.Config {
+func embedConfig(dir, socket string, quota int64, lg *zap.Logger) *embed.Config {
 	// Nobody listens on the peer address; a member only has to have one.
 	nowhere := []url.URL{{Scheme: "unix", Host: "cke-store"}}
 	cfg := embed.NewConfig()
@@ -92,7 +96,7 @@ func embedConfig(dir, socket string, lg *zap.Logger) *embed.Config {
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(lg)
 	cfg.EnableGRPCGateway = false
-	cfg.QuotaBackendBytes = quotaBytes
+	cfg.QuotaBackendBytes = quota
 	cfg.MaxTxnOps = maxTxnOps
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = "1000"
@@ -101,9 +105,11 @@ func embedConfig(dir, socket string, lg *zap.Logger) *embed.Config {
 	cfg.MaxWalFiles = 1
 	cfg.MaxSnapFiles = 1
 	cfg.BootstrapDefragThresholdMegabytes = 16
-	// The only voter elects itself after 1 to 5 of these; see DESIGN.md.
-	cfg.TickMs = 50
-	cfg.ElectionMs = 250
+	// Nobody hears these heartbeats, and elect does not wait for the timeout.
+	cfg.TickMs = 1000
+	cfg.ElectionMs = 5000
+	// The log has what the database has not committed yet.
+	cfg.BackendBatchInterval = 500 * time.Millisecond
 	return cfg
 }
 
@@ -127,15 +133,40 @@ func (e *embedded) start(ctx context.Context, cfg *embed.Config) error {
 	if err := <-result; err != nil {
 		return &StartError{Dir: cfg.Dir, Err: err}
 	}
-	select {
-	case <-e.etcd.Server.ReadyNotify():
-		return nil
-	case <-e.etcd.Server.StopNotify():
-		return &StartError{Dir: cfg.Dir, Err: errors.New("etcd stopped again")}
-	case <-e.fatal.done:
-		return &StartError{Dir: cfg.Dir, Err: e.fatal.Err()}
-	case <-ctx.Done():
-		return fmt.Errorf("start store %s: %w", cfg.Dir, ctx.Err())
+	return e.elect(ctx, cfg.Dir)
+}
+
+// elect makes the only voter leader at once, with the message by which a leader
+// hands over (raft's MsgTimeoutNow), in place of a timeout that would have to be
+// short and so would keep an idle process awake. It is repeated because a member
+// cannot campaign before it has applied its log.
+func (e *embedded) elect(ctx context.Context, dir string) error {
+	self := uint64(e.etcd.Server.MemberID())
+	tick := time.NewTicker(electEvery)
+	defer tick.Stop()
+	patience := time.NewTimer(electPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-e.etcd.Server.ReadyNotify():
+			return nil
+		case <-e.etcd.Server.StopNotify():
+			return &StartError{Dir: dir, Err: errors.New("etcd stopped again")}
+		case <-e.fatal.done:
+			return &StartError{Dir: dir, Err: e.fatal.Err()}
+		case <-ctx.Done():
+			return fmt.Errorf("start store %s: %w", dir, ctx.Err())
+		case <-patience.C:
+			return &StartError{Dir: dir, Err: fmt.Errorf("it has no leader after %s", electPatience)}
+		case <-tick.C:
+		}
+		if e.etcd.Server.Leader() != 0 {
+			continue
+		}
+		now := &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self}
+		if err := e.etcd.Server.Process(ctx, now); err != nil {
+			return &StartError{Dir: dir, Err: fmt.Errorf("elect: %w", err)}
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type Options struct {
 	Hostname string
 	// Now is time.Now when nil.
 	Now func() time.Time
+
+	quota int64 // bytes; 0 is quotaBytes
 }
 
 // Store is an open store. Its methods may be called from many goroutines.
@@ -90,7 +92,7 @@ func openWith(ctx context.Context, o Options, steps []migration) (_ *Store, err 
 	if err := verifyFiles(storeDir(o.Dir)); err != nil {
 		return nil, err
 	}
-	if s.embedded, err = startEmbedded(ctx, storeDir(o.Dir), s.log); err != nil {
+	if s.embedded, err = startEmbedded(ctx, storeDir(o.Dir), o.quota, s.log); err != nil {
 		return nil, err
 	}
 	s.client = s.embedded.client

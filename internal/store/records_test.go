@@ -56,7 +56,7 @@ func TestRecords(t *testing.T) {
 func TestOnlyTheNewestThousandRecordsStay(t *testing.T) {
 	s := open(t, testOptions(t))
 	var wg sync.WaitGroup
-	const writers, each = 8, 140 // 1,120
+	const writers, each = 2, 540
 	for w := range writers {
 		wg.Go(func() {
 			for i := range each {

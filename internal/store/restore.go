@@ -115,7 +115,7 @@ func (b backup) fill(ctx context.Context, dir string, log *slog.Logger) (err err
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e, err := startEmbedded(ctx, dir, log)
+	e, err := startEmbedded(ctx, dir, quotaBytes, log)
 	if err != nil {
 		return err
 	}

@@ -50,14 +50,20 @@ func verifyFiles(dir string) error {
 		return &CorruptError{Path: db, Err: errors.Join(errors.New("the file is empty"), err)}
 	}
 	if !haveLog {
-		return forgetFirstStart(dir, log, keys)
+		if keys > 0 {
+			return &CorruptError{Path: log, Err: errors.New("the log is missing, its database is there")}
+		}
+		return forgetFirstStart(dir)
 	}
-	last, err := readLog(log)
+	last, committed, err := readLog(log)
 	if err != nil {
 		return &CorruptError{Path: log, Err: err}
 	}
 	if last < applied {
 		return &CorruptError{Path: log, Err: fmt.Errorf("it ends at entry %d, the database has entry %d", last, applied)}
+	}
+	if committed == 0 && keys == 0 {
+		return forgetFirstStart(dir)
 	}
 	return nil
 }
@@ -71,11 +77,10 @@ func exists(path string) (bool, error) {
 }
 
 // forgetFirstStart clears away what a first start leaves when it is killed
-// between making the database and making the log. Such a database has no keys.
-func forgetFirstStart(dir, log string, keys int) error {
-	if keys > 0 {
-		return &CorruptError{Path: log, Err: errors.New("the log is missing, its database is there")}
-	}
+// before it has committed anything: a database without keys, and no log, or one
+// that does not yet say who the members are. On that etcd would wait for a
+// leader for ever.
+func forgetFirstStart(dir string) error {
 	if err := os.RemoveAll(filepath.Join(dir, "member")); err != nil {
 		return fmt.Errorf("clear away an unfinished first start: %w", err)
 	}
@@ -109,9 +114,10 @@ func readDatabase(path string) (applied uint64, keys int, err error) {
 	return applied, keys, err
 }
 
-// readLog returns the index of the log's last entry. The end of the last file
-// may be torn: that was never acknowledged.
-func readLog(dir string) (last uint64, err error) {
+// readLog returns the index of the log's last entry, and up to where it is
+// known to be committed. The end of the last file may be torn: that was never
+// acknowledged.
+func readLog(dir string) (last, committed uint64, err error) {
 	defer func() {
 		// The decoder panics where a record is whole but makes no sense.
 		if r := recover(); r != nil {
@@ -121,7 +127,7 @@ func readLog(dir string) (last uint64, err error) {
 	lg := zap.NewNop()
 	snaps, err := wal.ValidSnapshotEntries(lg, dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	start := &walpb.Snapshot{}
 	if len(snaps) > 0 {
@@ -129,15 +135,15 @@ func readLog(dir string) (last uint64, err error) {
 	}
 	w, err := wal.OpenForRead(lg, dir, start)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer w.Close()
-	_, _, entries, err := w.ReadAll()
+	_, state, entries, err := w.ReadAll()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if n := len(entries); n > 0 {
-		return entries[n-1].GetIndex(), nil
+		return entries[n-1].GetIndex(), state.GetCommit(), nil
 	}
-	return start.GetIndex(), nil
+	return start.GetIndex(), state.GetCommit(), nil
 }

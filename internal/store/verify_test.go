@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
 )
 
 // filled makes a store with some data, closes it and returns its options.
@@ -151,32 +153,42 @@ func TestMissingHalfIsDamage(t *testing.T) {
 	}
 }
 
-// TestFirstStartKilledBeforeTheLogIsForgotten: the database exists, without
-// keys, and the log does not.
-func TestFirstStartKilledBeforeTheLogIsForgotten(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
-		"empty file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"no keys": func(path string) error {
-			db, err := bolt.Open(path, 0o600, nil)
+// TestUnfinishedFirstStartIsForgotten: each state a killed first start can leave
+// is opened as if it had not been.
+func TestUnfinishedFirstStartIsForgotten(t *testing.T) {
+	noKeys := func(member string) error {
+		db, err := bolt.Open(filepath.Join(member, "snap", "db"), 0o600, nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(db.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("key"))
+			return err
+		}), db.Close())
+	}
+	for name, leave := range map[string]func(member string) error{
+		"an empty database": func(member string) error {
+			return os.WriteFile(filepath.Join(member, "snap", "db"), nil, 0o600)
+		},
+		"a database without keys": noKeys,
+		"a log of nothing but its header": func(member string) error {
+			w, err := wal.Create(zap.NewNop(), filepath.Join(member, "wal"), []byte("metadata"))
 			if err != nil {
 				return err
 			}
-			return errors.Join(db.Update(func(tx *bolt.Tx) error {
-				_, err := tx.CreateBucket([]byte("key"))
-				return err
-			}), db.Close())
+			return errors.Join(noKeys(member), w.Close())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions(t)
-			path := filepath.Join(storeDir(o.Dir), dbFile)
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			member := filepath.Join(storeDir(o.Dir), "member")
+			if err := os.MkdirAll(filepath.Join(member, "snap"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			if err := make(path); err != nil {
+			if err := leave(member); err != nil {
 				t.Fatal(err)
 			}
-			open(t, o)
+			put(t, open(t, o), spec("main", 1))
 		})
 	}
 }
@@ -232,7 +244,7 @@ func TestNoDamagedDatabaseEndsTheProcess(t *testing.T) {
 	whole = whole[:used(t, filepath.Join(storeDir(o.Dir), dbFile))]
 	path := filepath.Join(t.TempDir(), "db")
 	rnd := rand.New(rand.NewPCG(1, 2))
-	noticed := 0
+	noticed, opened := 0, 0
 	for range 3000 {
 		b := bytes.Clone(whole)
 		page := rnd.IntN(len(b)/os.Getpagesize()) * os.Getpagesize()
@@ -244,9 +256,34 @@ func TestNoDamagedDatabaseEndsTheProcess(t *testing.T) {
 		}
 		if _, _, err := readDatabase(path); err != nil {
 			noticed++
+		} else if page > os.Getpagesize() && opened < 20 {
+			opened++
+			openDamaged(t, o, path)
 		}
 	}
 	if noticed < 300 {
 		t.Errorf("noticed only %d of 3000", noticed)
 	}
+}
+
+// openDamaged opens a copy of a store with another database; an error is as
+// good as none.
+func openDamaged(t *testing.T, o Options, db string) {
+	t.Helper()
+	whole := storeDir(o.Dir)
+	o.Dir = t.TempDir()
+	if err := os.CopyFS(storeDir(o.Dir), os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(t, filepath.Join(storeDir(o.Dir), dbFile), func([]byte) []byte { return b })
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Logf("refused: %v", err)
+		return
+	}
+	closeStore(t, s)
 }

@@ -93,7 +93,8 @@ func expected(message string) bool {
 		"failed to update storage version":
 		return true
 	}
-	return false
+	// See elect.
+	return strings.Contains(message, "cannot campaign at term")
 }
 
 func slogLevel(l zapcore.Level) slog.Level {

@@ -1,0 +1,37 @@
+package store
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// TestStoreAtItsQuotaIsWritableAfterTheNextOpen fills a store with old
+// revisions, which compaction frees, until etcd refuses to write.
+func TestStoreAtItsQuotaIsWritableAfterTheNextOpen(t *testing.T) {
+	o := testOptions(t)
+	o.quota = 8 << 20
+	s := open(t, o)
+	put(t, s, spec("main", 1))
+	value := strings.Repeat("x", 1<<20)
+	refused := false
+	for range 20 {
+		if _, err := s.client.Put(t.Context(), root+"filler", value); err != nil {
+			refused = true
+			break
+		}
+	}
+	if _, err := s.Append(t.Context(), testRecord("main", "x")); !refused || err == nil {
+		t.Fatalf("a store at its quota took a record: %v", err)
+	}
+	raw(t, s, clientv3.OpDelete(root+"filler"))
+	closeStore(t, s)
+	s = open(t, o)
+	add(t, s, "main", "again")
+	var b bytes.Buffer
+	if err := s.Backup(t.Context(), &b); err != nil || b.Len() > 1<<20 {
+		t.Errorf("the backup has %d bytes, %v", b.Len(), err)
+	}
+}
