@@ -71,6 +71,11 @@ func (a *App) Start(ctx context.Context) (err error) {
 	}
 	a.since = time.Now()
 	a.hosts = newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log)
+	a.wg.Go(func() {
+		if err := a.hosts.releases.Look(a.ctx); err != nil && a.ctx.Err() == nil {
+			a.log.Warn("look at the releases", "err", err)
+		}
+	})
 	listeners, err := a.listen()
 	if err != nil {
 		return err

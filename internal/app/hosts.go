@@ -20,12 +20,16 @@ type localHosts struct {
 	identity func() host.Identity
 	log      *slog.Logger
 
+	releases *agent.Releases
+
 	mu    sync.Mutex
 	hosts map[cluster.NodeName]host.Host
 }
 
 func newLocalHosts(local config.Local, version string, id func() host.Identity, log *slog.Logger) *localHosts {
-	return &localHosts{local: local, version: version, identity: id, log: log, hosts: map[cluster.NodeName]host.Host{}}
+	return &localHosts{
+		releases: agent.NewReleases(local.Releases), local: local, version: version, identity: id, log: log, hosts: map[cluster.NodeName]host.Host{},
+	}
 }
 
 // Host returns the way to a node's machine.
@@ -41,6 +45,7 @@ func (l *localHosts) Host(n cluster.Node) (host.Host, error) {
 	a := agent.New(agent.Options{
 		Root:     filepath.Join(l.local.Root, string(n.Hostname)),
 		Releases: l.local.Releases,
+		Known:    l.releases,
 		Log:      l.log.With("node", n.Hostname),
 		Helper:   l.version,
 	})

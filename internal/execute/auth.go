@@ -15,7 +15,7 @@ import (
 type configureAuth struct{ target }
 
 func (a configureAuth) Done(ctx context.Context) (bool, error) {
-	e := a.x.o.Observer.Etcd(ctx, a.w)
+	e := a.members(ctx)
 	if !e.Auth.Known {
 		return false, fmt.Errorf("users and roles cannot be read: %s", e.Err)
 	}

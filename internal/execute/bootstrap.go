@@ -40,7 +40,7 @@ func (a finishBootstrap) Done(ctx context.Context) (bool, error) {
 }
 
 func (a finishBootstrap) Do(ctx context.Context) error {
-	e := a.x.o.Observer.Etcd(ctx, a.w)
+	e := a.members(ctx)
 	want := *a.step.Bootstrap
 	if !e.Quorum || !e.Auth.Enabled || e.ClusterID != want.ClusterID {
 		return fmt.Errorf("guard %s: quorum %v, auth %v, cluster %s (wanted %s)",

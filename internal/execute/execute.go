@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -62,7 +63,7 @@ type action interface {
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error {
-	t := target{x: x, w: w, step: s, effects: effects{kind: s.Kind, after: x.o.After}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, effects: effects{kind: s.Kind, after: x.o.After}}
 	a, err := t.action()
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error
 		return nil
 	}
 	if s.ChangesMembership() || s.Kind == plan.RetireMember {
-		if err := plan.Guard(s, x.o.Observer.Etcd(ctx, w)); err != nil {
+		if err := plan.Guard(s, t.members(ctx)); err != nil {
 			return err
 		}
 	}
@@ -119,7 +120,20 @@ type target struct {
 	x    *Executor
 	w    observe.Wanted
 	step plan.Step
+	seen *seen
 	effects
+}
+
+// seen is the one fresh observation of the members that a step's Done, guard
+// and Do share.
+type seen struct {
+	once sync.Once
+	e    cluster.EtcdState
+}
+
+func (t target) members(ctx context.Context) cluster.EtcdState {
+	t.seen.once.Do(func() { t.seen.e = t.x.o.Observer.Etcd(ctx, t.w) })
+	return t.seen.e
 }
 
 func (t target) cluster() string { return t.x.o.Cluster }

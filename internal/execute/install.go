@@ -2,6 +2,10 @@ package execute
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
@@ -55,7 +59,11 @@ func (a installUnits) Do(ctx context.Context) error {
 	})
 }
 
-// startMembers starts the stopped units, all together.
+// startMembers starts the stopped units, all together but for a founding: there
+// the one with the lowest peer URL goes ahead. A founder asks the others, in
+// this order and a second each, whether they are founded already (etcd
+// etcdserver/cluster_util.go, isMemberBootstrapped); one that listens and does
+// not serve yet keeps everybody waiting.
 type startMembers struct{ target }
 
 func (a startMembers) Done(ctx context.Context) (bool, error) {
@@ -65,14 +73,38 @@ func (a startMembers) Done(ctx context.Context) (bool, error) {
 }
 
 func (a startMembers) Do(ctx context.Context) error {
-	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
-		f, err := h.Facts(ctx, a.cluster(), n.Address)
-		if err != nil {
-			return err
-		}
-		if f.Unit == nil || f.Unit.Running && f.Unit.Sealed {
-			return nil
-		}
-		return h.StartUnit(ctx, a.cluster(), f.Unit.Unit.Member)
-	})
+	first := a.startFirst(ctx)
+	return errors.Join(first, a.eachNode(ctx, a.start))
+}
+
+func (a startMembers) start(ctx context.Context, n cluster.Node, h host.Host) error {
+	f, err := h.Facts(ctx, a.cluster(), n.Address)
+	if err != nil {
+		return err
+	}
+	if f.Unit == nil || f.Unit.Running && f.Unit.Sealed {
+		return nil
+	}
+	return h.StartUnit(ctx, a.cluster(), f.Unit.Unit.Member)
+}
+
+// startFirst starts the founder everybody asks first, if it is among the nodes.
+func (a startMembers) startFirst(ctx context.Context) error {
+	if a.w.Bootstrap.Phase != cluster.PhaseBootstrapping {
+		return nil
+	}
+	first := slices.MinFunc(a.w.Bootstrap.Founders, func(x, y cluster.Founder) int {
+		return strings.Compare(x.Node.PeerURL(), y.Node.PeerURL())
+	}).Node
+	if !slices.Contains(a.step.Nodes, first.Hostname) {
+		return nil
+	}
+	h, err := a.host(first)
+	if err != nil {
+		return err
+	}
+	if err := a.start(ctx, first, h); err != nil {
+		return fmt.Errorf("%s: %w", first.Hostname, err)
+	}
+	return nil
 }

@@ -15,10 +15,10 @@ import (
 // pinned to it fails all that time.
 const stopGrace = time.Second
 
-// leader observes the members afresh and returns the leader's client URL, where
+// leader returns what the members say and the leader's client URL, where
 // a mutation takes one hop fewer and MoveLeader must go.
 func (t target) leader(ctx context.Context) (cluster.EtcdState, etcd.Endpoint, error) {
-	e := t.x.o.Observer.Etcd(ctx, t.w)
+	e := t.members(ctx)
 	for _, m := range e.Members {
 		if !m.Leader || !m.Healthy {
 			continue
@@ -32,7 +32,7 @@ func (t target) leader(ctx context.Context) (cluster.EtcdState, etcd.Endpoint, e
 
 // membership is the fresh membership, linearizable or an error.
 func (t target) membership(ctx context.Context) (cluster.EtcdState, error) {
-	e := t.x.o.Observer.Etcd(ctx, t.w)
+	e := t.members(ctx)
 	if !e.Quorum {
 		return e, fmt.Errorf("read the membership: no quorum: %s", e.Err)
 	}

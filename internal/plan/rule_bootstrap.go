@@ -132,14 +132,16 @@ func resumeBootstrap(in input) verdict {
 			start = append(start, n.Hostname)
 		}
 	}
-	switch {
-	case len(certs) > 0:
-		v.steps = []Step{{Kind: InstallCertificates, Nodes: certs, Reason: "the founding members need their certificates"}}
-	case len(units) > 0:
-		v.steps = []Step{unitStep(units, "the founding members need their units")}
-	case len(start) > 0:
+	if len(certs) > 0 {
+		v.steps = append(v.steps, Step{Kind: InstallCertificates, Nodes: certs, Reason: "the founding members need their certificates"})
+	}
+	if len(units) > 0 {
+		v.steps = append(v.steps, unitStep(units, "the founding members need their units"))
+	}
+	if len(v.steps) == 0 && len(start) > 0 {
 		v.steps = []Step{{Kind: StartMembers, Nodes: start, Reason: "start the founding members"}}
-	default:
+	}
+	if len(v.steps) == 0 {
 		return finishBootstrap(in, v)
 	}
 	return v

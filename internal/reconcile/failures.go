@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"cke/internal/etcd"
@@ -11,7 +12,12 @@ import (
 
 // failures remembers which steps failed, to space out the next attempts and to
 // show them. It is only about pace: forgetting it is harmless.
-type failures map[string]failure
+type failures struct {
+	mu    sync.Mutex
+	steps map[string]failure
+}
+
+func newFailures() *failures { return &failures{steps: map[string]failure{}} }
 
 type failure struct {
 	times     int
@@ -30,8 +36,10 @@ const (
 
 // fail notes a failed attempt. What etcd itself asks to wait for is tried again
 // soon; everything else backs off exponentially.
-func (f failures) fail(s plan.Step, err error, rec record.Record, now time.Time) {
-	v := f[s.Key()]
+func (f *failures) fail(s plan.Step, err error, rec record.Record, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.steps[s.Key()]
 	v.times++
 	v.transient, v.err, v.rec = etcd.IsTransient(err), err.Error(), rec
 	wait := retryMax
@@ -42,21 +50,29 @@ func (f failures) fail(s plan.Step, err error, rec record.Record, now time.Time)
 		wait = min(wait, time.Second)
 	}
 	v.next = now.Add(wait)
-	f[s.Key()] = v
+	f.steps[s.Key()] = v
 }
 
-func (f failures) succeed(s plan.Step) { delete(f, s.Key()) }
+func (f *failures) succeed(s plan.Step) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.steps, s.Key())
+}
 
 // record is the step's last record, if its last attempt failed.
-func (f failures) record(s plan.Step) (record.Record, bool) {
-	v, ok := f[s.Key()]
+func (f *failures) record(s plan.Step) (record.Record, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.steps[s.Key()]
 	return v.rec, ok
 }
 
 // next is how long until the first held-back step may be tried again.
-func (f failures) next(now time.Time) (time.Duration, bool) {
+func (f *failures) next(now time.Time) (time.Duration, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var first time.Time
-	for _, v := range f {
+	for _, v := range f.steps {
 		if first.IsZero() || v.next.Before(first) {
 			first = v.next
 		}
@@ -68,26 +84,30 @@ func (f failures) next(now time.Time) (time.Duration, bool) {
 }
 
 // forgetAllBut drops the memory of steps nobody wants any more.
-func (f failures) forgetAllBut(p plan.Plan) {
+func (f *failures) forgetAllBut(p plan.Plan) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	wanted := map[string]bool{}
 	for _, s := range p.Steps {
 		wanted[s.Key()] = true
 	}
-	for k := range f {
+	for k := range f.steps {
 		if !wanted[k] {
-			delete(f, k)
+			delete(f.steps, k)
 		}
 	}
 }
 
 // holdBack splits a plan into the steps that may be tried now and the plan as
 // it is shown, with each failing step's last error.
-func (f failures) holdBack(p plan.Plan, now time.Time) ([]plan.Step, plan.Plan) {
+func (f *failures) holdBack(p plan.Plan, now time.Time) ([]plan.Step, plan.Plan) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var runnable []plan.Step
 	shown := p
 	shown.Reasons = append([]plan.Reason(nil), p.Reasons...)
 	for _, s := range p.Steps {
-		v, failed := f[s.Key()]
+		v, failed := f.steps[s.Key()]
 		if !failed {
 			runnable = append(runnable, s)
 			continue

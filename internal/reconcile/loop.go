@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cke/internal/cluster"
 	"cke/internal/etcd"
 	"cke/internal/execute"
@@ -59,7 +61,7 @@ type View struct {
 type Loop struct {
 	o        Options
 	wake     chan struct{}
-	failures failures
+	failures *failures
 	again    repetition
 	exits    exitWatch
 
@@ -70,7 +72,7 @@ type Loop struct {
 
 // New returns a loop that has not started.
 func New(o Options) *Loop {
-	l := &Loop{o: o, wake: make(chan struct{}, 1), changed: make(chan struct{}), failures: failures{}}
+	l := &Loop{o: o, wake: make(chan struct{}, 1), changed: make(chan struct{}), failures: newFailures()}
 	l.exits = exitWatch{hosts: o.Hosts, cluster: o.Cluster, wake: l.Wake, watched: map[cluster.NodeName]struct{}{}}
 	return l
 }
@@ -149,7 +151,7 @@ func (l *Loop) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// once looks, decides and carries out at most one step.
+// once looks, decides and carries out what can be done at once.
 func (l *Loop) once(ctx context.Context) (bool, plan.Plan, error) {
 	w, st, p, err := l.Look(ctx)
 	if err != nil {
@@ -163,26 +165,55 @@ func (l *Loop) once(ctx context.Context) (bool, plan.Plan, error) {
 	if len(runnable) == 0 {
 		return false, shown, nil
 	}
-	s := runnable[0]
-	if n := l.again.count(s.Key()); n > maxRepeats {
-		err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, n-1)
-		l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, now)
+	batch := nextBatch(runnable)
+	if n := l.again.count(batch); n > maxRepeats {
+		for _, s := range batch {
+			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, n-1)
+			l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, now)
+		}
 		return true, shown, nil
 	}
-	return true, shown, l.carryOut(ctx, w, s)
+	return true, shown, l.carryOutAll(ctx, w, batch)
 }
 
-// maxRepeats is how often the same step may run in a row. More means that its
+// nextBatch takes the steps that leave the membership alone all together, for
+// none depends on another; else the one that changes it, alone.
+func nextBatch(runnable []plan.Step) []plan.Step {
+	var batch []plan.Step
+	for _, s := range runnable {
+		if !s.ChangesMembership() {
+			batch = append(batch, s)
+		}
+	}
+	if len(batch) == 0 {
+		return runnable[:1]
+	}
+	return batch
+}
+
+func (l *Loop) carryOutAll(ctx context.Context, w Wanted, batch []plan.Step) error {
+	var g errgroup.Group
+	for _, s := range batch {
+		g.Go(func() error { return l.carryOut(ctx, w, s) })
+	}
+	return g.Wait()
+}
+
+// maxRepeats is how often the same steps may run in a row. More means that its
 // Done and its rule disagree; that must not become a busy loop.
 const maxRepeats = 5
 
-// repetition counts how often the same step came up in a row.
+// repetition counts how often the same steps came up in a row.
 type repetition struct {
 	key   string
 	times int
 }
 
-func (r *repetition) count(key string) int {
+func (r *repetition) count(batch []plan.Step) int {
+	key := ""
+	for _, s := range batch {
+		key += s.Key() + "\n"
+	}
 	if key != r.key {
 		*r = repetition{key: key}
 	}

@@ -24,6 +24,9 @@ type Options struct {
 	Root string
 	// Releases holds v<version>/etcd; empty means Root/opt/cke/etcd.
 	Releases string
+	// Known is shared by the agents of one machine that have the same Releases,
+	// so that a binary is looked at once; nil for knowledge of its own.
+	Known *Releases
 	// Log gets what the agent does; nil discards it.
 	Log *slog.Logger
 	// Helper is the version that Facts reports.
@@ -36,7 +39,7 @@ type Agent struct {
 	layout   layout
 	log      *slog.Logger
 	helper   string
-	versions *versions
+	versions *Releases
 	runtime  runtime
 	keys     keyCache
 	now      func() time.Time
@@ -60,10 +63,13 @@ func New(o Options) *Agent {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Known == nil {
+		o.Known = NewReleases(o.Releases)
+	}
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},
 		log:    o.Log, helper: o.Helper,
-		versions: newVersions(o.Releases),
+		versions: o.Known,
 		now:      time.Now,
 		reached:  func(string) {},
 	}

@@ -18,9 +18,9 @@ import (
 // versionTimeout bounds one `etcd --version`.
 const versionTimeout = 10 * time.Second
 
-// versions knows which etcd versions are installed and are what their
+// Releases knows which etcd versions are installed and are what their
 // directory says. A binary is run once and not again until its file changes.
-type versions struct {
+type Releases struct {
 	dir string
 
 	mu   sync.Mutex
@@ -39,10 +39,18 @@ type fileID struct {
 	size       int64
 }
 
-func newVersions(dir string) *versions { return &versions{dir: dir, seen: map[string]verdict{}} }
+// NewReleases knows nothing of the directory yet.
+func NewReleases(dir string) *Releases { return &Releases{dir: dir, seen: map[string]verdict{}} }
+
+// Look runs each binary that has not been looked at, so that the first Facts
+// need not wait for it.
+func (v *Releases) Look(ctx context.Context) error {
+	_, err := v.list(ctx)
+	return err
+}
 
 // list returns the versions that are installed and right.
-func (v *versions) list(ctx context.Context) ([]string, error) {
+func (v *Releases) list(ctx context.Context) ([]string, error) {
 	found, err := names(v.dir)
 	if err != nil {
 		return nil, err
@@ -58,7 +66,7 @@ func (v *versions) list(ctx context.Context) ([]string, error) {
 }
 
 // has returns nil, or why a version cannot be used.
-func (v *versions) has(ctx context.Context, name string) error {
+func (v *Releases) has(ctx context.Context, name string) error {
 	path := filepath.Join(v.dir, "v"+name, "etcd")
 	id, err := identifyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
