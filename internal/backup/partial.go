@@ -98,14 +98,17 @@ func lockDir(dir string) (unlock func(), err error) {
 // the one it lies in.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
-	switch {
-	case err == nil:
-		return syncDir(filepath.Dir(dir))
-	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
 		if err := makeDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
-		return makeDir(dir)
+		// Once more and no oftener: in /proc, or in a directory that was removed
+		// under our feet, nothing can be made although the parent is there.
+		err = os.Mkdir(dir, 0o700)
+	}
+	switch {
+	case err == nil:
+		return syncDir(filepath.Dir(dir))
 	case errors.Is(err, fs.ErrExist):
 		info, err := os.Stat(dir)
 		if err == nil && !info.IsDir() {
