@@ -39,30 +39,54 @@ func Stdio(rw io.ReadWriteCloser, id func() Identity) *Client {
 		HTTP2:     &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	t.Protocols.SetUnencryptedHTTP2(true)
-	return NewClient(t, id, func() error {
-		t.CloseIdleConnections()
-		return s.conn.Close()
-	})
+	s.transport = t
+	return NewClient(s, id, s.conn.Close)
 }
 
-// session hands its one stream out once.
+// session is the one connection over the stream. A Transport of its own would
+// dial once for each of the requests that come before the first connection
+// stands, and fail those that find the stream taken.
 type session struct {
-	conn *streamConn
+	conn      *streamConn
+	transport *http.Transport
 
-	mu    sync.Mutex
-	taken bool
-	ended error // sticky
+	mu     sync.Mutex
+	client *http.ClientConn
+	ended  error // sticky
 }
 
-func (s *session) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+// RoundTrip greets with the first request and shares the connection with all
+// others.
+func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
+	c, err := s.connect(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	return c.RoundTrip(req)
+}
+
+func (s *session) connect(ctx context.Context) (*http.ClientConn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.client != nil && s.client.Err() != nil {
+		s.client, s.ended = nil, fmt.Errorf("%w: %w", ErrSessionEnded, s.client.Err())
+	}
 	if s.ended != nil {
 		return nil, s.ended
 	}
-	if s.taken {
-		return nil, ErrSessionEnded
+	if s.client != nil {
+		return s.client, nil
 	}
+	c, err := s.transport.NewClientConn(ctx, "http", "stdio:1")
+	if err != nil {
+		return nil, err
+	}
+	s.client = c
+	return c, nil
+}
+
+// dial is called once, by connect, which holds the lock.
+func (s *session) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() }) // unblocks the read below
 	noise, err := awaitMagic(s.conn)
 	if !stop() && ctx.Err() != nil {
@@ -72,7 +96,6 @@ func (s *session) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		s.ended = handshakeError(noise, err)
 		return nil, errors.Join(s.ended, s.conn.Close())
 	}
-	s.taken = true
 	return s.conn, nil
 }
 

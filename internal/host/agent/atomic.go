@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // staged is a file's new content, synced under a temporary name beside it.
@@ -84,17 +86,21 @@ func remove(path string) error {
 
 // mkdirs makes a directory with its parents, and each entry durable.
 func mkdirs(dir string) error {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return nil
+	var parents []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if info, err := os.Stat(d); err == nil && info.IsDir() {
+			break
+		}
+		parents = append(parents, filepath.Dir(d))
 	}
-	parent := filepath.Dir(dir)
-	if err := mkdirs(parent); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	var g errgroup.Group
+	for _, p := range parents {
+		g.Go(func() error { return syncDir(p) })
 	}
-	return syncDir(parent)
+	return g.Wait()
 }
 
 func syncDir(dir string) error {

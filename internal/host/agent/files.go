@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"cke/internal/host"
 )
 
@@ -64,28 +66,34 @@ func (a *Agent) putFiles(ctx context.Context, id host.Identity, req host.PutFile
 	return syncDir(a.layout.pki(req.Cluster))
 }
 
+// stageChanged syncs the new files all at once: one journal commit of the file
+// system serves many that wait together.
 func (a *Agent) stageChanged(req host.PutFiles) ([]staged, error) {
-	var ready []staged
-	for _, k := range order() {
+	kinds := slices.DeleteFunc(order(), func(k host.FileKind) bool {
 		b, ok := req.Files[k]
 		if !ok {
-			continue
+			return true
 		}
-		path := a.layout.file(req.Cluster, k)
-		if old, err := os.ReadFile(path); err == nil && slices.Equal(old, b) {
-			continue
-		}
-		mode := fs.FileMode(0o644)
-		if _, isKey := pairs()[k]; isKey {
-			mode = 0o600
-		}
-		s, err := stage(path, b, mode)
-		if err != nil {
-			return ready, err
-		}
-		ready = append(ready, s)
+		old, err := os.ReadFile(a.layout.file(req.Cluster, k))
+		return err == nil && slices.Equal(old, b)
+	})
+	all := make([]staged, len(kinds))
+	var g errgroup.Group
+	for i, k := range kinds {
+		g.Go(func() error {
+			mode := fs.FileMode(0o644)
+			if _, isKey := pairs()[k]; isKey {
+				mode = 0o600
+			}
+			s, err := stage(a.layout.file(req.Cluster, k), req.Files[k], mode)
+			if err == nil {
+				all[i] = s // a failed one has removed itself
+			}
+			return err
+		})
 	}
-	return ready, nil
+	err := g.Wait()
+	return slices.DeleteFunc(all, func(s staged) bool { return s.tmp == "" }), err
 }
 
 func unstage(files []staged) error {
