@@ -158,22 +158,34 @@ func authCalls() []call {
 		calls = append(calls, call{"etcdserverpb.Auth/" + rpc, what, make})
 	}
 	everything := &authpb.Permission{Key: []byte{0}, RangeEnd: []byte{0}, PermType: authpb.Permission_READWRITE}
-	add("AuthDisable", "", func(ctx context.Context, s services) error { return only(s.auth.AuthDisable(ctx, &pb.AuthDisableRequest{})) })
-	add("AuthEnable", "", func(ctx context.Context, s services) error { return only(s.auth.AuthEnable(ctx, &pb.AuthEnableRequest{})) })
+	add("AuthDisable", "", func(ctx context.Context, s services) error {
+		return only(s.auth.AuthDisable(ctx, &pb.AuthDisableRequest{}))
+	})
+	add("AuthEnable", "", func(ctx context.Context, s services) error {
+		return only(s.auth.AuthEnable(ctx, &pb.AuthEnableRequest{}))
+	})
 	add("UserAdd", "without password", func(ctx context.Context, s services) error {
 		return only(s.auth.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "intruder", Options: &authpb.UserAddOptions{NoPassword: true}}))
 	})
 	add("UserAdd", "with password", func(ctx context.Context, s services) error {
 		return only(s.auth.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "intruder", Password: "x"}))
 	})
-	add("UserList", "", func(ctx context.Context, s services) error { return only(s.auth.UserList(ctx, &pb.AuthUserListRequest{})) })
-	add("RoleList", "", func(ctx context.Context, s services) error { return only(s.auth.RoleList(ctx, &pb.AuthRoleListRequest{})) })
+	add("UserList", "", func(ctx context.Context, s services) error {
+		return only(s.auth.UserList(ctx, &pb.AuthUserListRequest{}))
+	})
+	add("RoleList", "", func(ctx context.Context, s services) error {
+		return only(s.auth.RoleList(ctx, &pb.AuthRoleListRequest{}))
+	})
 	add("RoleAdd", "", func(ctx context.Context, s services) error {
 		return only(s.auth.RoleAdd(ctx, &pb.AuthRoleAddRequest{Name: "intruder"}))
 	})
 	for _, of := range []string{"root", "other"} {
-		add("UserGet", "of "+of, func(ctx context.Context, s services) error { return only(s.auth.UserGet(ctx, &pb.AuthUserGetRequest{Name: of})) })
-		add("RoleGet", "of "+of, func(ctx context.Context, s services) error { return only(s.auth.RoleGet(ctx, &pb.AuthRoleGetRequest{Role: of})) })
+		add("UserGet", "of "+of, func(ctx context.Context, s services) error {
+			return only(s.auth.UserGet(ctx, &pb.AuthUserGetRequest{Name: of}))
+		})
+		add("RoleGet", "of "+of, func(ctx context.Context, s services) error {
+			return only(s.auth.RoleGet(ctx, &pb.AuthRoleGetRequest{Role: of}))
+		})
 	}
 	for _, of := range []string{"root", "other", "app", "kube-apiserver"} {
 		add("UserDelete", "of "+of, func(ctx context.Context, s services) error {
@@ -214,7 +226,9 @@ func openCalls(self string) []call {
 	add("Maintenance/Alarm", "GET", func(ctx context.Context, s services) error {
 		return only(s.maint.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_GET}))
 	})
-	add("Auth/AuthStatus", "", func(ctx context.Context, s services) error { return only(s.auth.AuthStatus(ctx, &pb.AuthStatusRequest{})) })
+	add("Auth/AuthStatus", "", func(ctx context.Context, s services) error {
+		return only(s.auth.AuthStatus(ctx, &pb.AuthStatusRequest{}))
+	})
 	add("Auth/UserGet", "of itself", func(ctx context.Context, s services) error {
 		return only(s.auth.UserGet(ctx, &pb.AuthUserGetRequest{Name: self}))
 	})
