@@ -96,6 +96,9 @@ func openWith(ctx context.Context, o Options, steps []migration) (_ *Store, err 
 		return nil, err
 	}
 	s.client = s.embedded.client
+	if err := errors.Join(syncTree(storeDir(o.Dir)), syncDir(o.Dir)); err != nil {
+		return nil, err
+	}
 	if err := s.enter(ctx, steps); err != nil {
 		return nil, err
 	}

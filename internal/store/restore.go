@@ -69,6 +69,9 @@ func restore(ctx context.Context, dir string, r io.Reader, sealer Sealer, log *s
 	if err := b.fill(ctx, tmp, log); err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
 	}
+	if err := syncTree(tmp); err != nil {
+		return errors.Join(err, os.RemoveAll(tmp))
+	}
 	if err := os.Rename(tmp, storeDir(dir)); err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
 	}
@@ -150,12 +153,4 @@ func removeUnfinishedRestores(dir string) error {
 		}
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -9,6 +9,44 @@ import (
 	"cke/internal/cluster"
 )
 
+// What AddUser may answer.
+const (
+	ok = iota
+	there
+	taken
+	overlaps
+	invalid
+)
+
+type userCase struct {
+	user  cluster.User
+	want  int
+	other string
+}
+
+// userCases are added, in this order, to a cluster that has app.
+func userCases(app cluster.User) []userCase {
+	return []userCase{
+		{app, there, ""},
+		{cluster.User{Name: "app", Prefix: "/app2/"}, taken, "app"},
+		{cluster.User{Name: "x", Prefix: "/app/"}, overlaps, "app"},
+		{cluster.User{Name: "x", Prefix: "/app/x/"}, overlaps, "app"},
+		{cluster.User{Name: "x", Prefix: "/ap"}, overlaps, "app"},
+		{cluster.User{Name: "x", Prefix: "/"}, overlaps, cluster.APIServerUser},
+		{cluster.User{Name: "x", Prefix: ""}, overlaps, cluster.APIServerUser},
+		{cluster.User{Name: "x", Prefix: "/registry/pods/"}, overlaps, cluster.APIServerUser},
+		{cluster.User{Name: "root", Prefix: "/root/"}, taken, "root"},
+		{cluster.User{Name: "root"}, taken, "root"},
+		{cluster.User{Name: cluster.APIServerUser, Prefix: "/k/"}, taken, cluster.APIServerUser},
+		{cluster.User{Name: cluster.APIServerUser, Prefix: cluster.APIServerPath}, there, ""},
+		{cluster.User{Name: "a/b", Prefix: "/ab/"}, invalid, ""},
+		{cluster.User{Name: "", Prefix: "/ab/"}, invalid, ""},
+		{cluster.User{Name: "app2", Prefix: "/app2/"}, ok, ""},
+		{cluster.User{Name: "deep", Prefix: "/reg"}, overlaps, cluster.APIServerUser},
+		{cluster.User{Name: "near", Prefix: "/registrar/"}, ok, ""},
+	}
+}
+
 func TestAddUser(t *testing.T) {
 	s := open(t, testOptions(t))
 	ctx := t.Context()
@@ -26,43 +64,14 @@ func TestAddUser(t *testing.T) {
 	if created, err := s.AddUser(ctx, "main", app); err != nil || !created {
 		t.Fatalf("app: %v, %v", created, err)
 	}
-	const (
-		ok = iota
-		there
-		exists
-		overlaps
-		invalid
-	)
-	for _, c := range []struct {
-		user  cluster.User
-		want  int
-		other string
-	}{
-		{app, there, ""},
-		{cluster.User{Name: "app", Prefix: "/app2/"}, exists, "app"},
-		{cluster.User{Name: "x", Prefix: "/app/"}, overlaps, "app"},
-		{cluster.User{Name: "x", Prefix: "/app/x/"}, overlaps, "app"},
-		{cluster.User{Name: "x", Prefix: "/ap"}, overlaps, "app"},
-		{cluster.User{Name: "x", Prefix: "/"}, overlaps, cluster.APIServerUser},
-		{cluster.User{Name: "x", Prefix: ""}, overlaps, cluster.APIServerUser},
-		{cluster.User{Name: "x", Prefix: "/registry/pods/"}, overlaps, cluster.APIServerUser},
-		{cluster.User{Name: "root", Prefix: "/root/"}, exists, "root"},
-		{cluster.User{Name: "root"}, exists, "root"},
-		{cluster.User{Name: cluster.APIServerUser, Prefix: "/k/"}, exists, cluster.APIServerUser},
-		{cluster.User{Name: cluster.APIServerUser, Prefix: cluster.APIServerPath}, there, ""},
-		{cluster.User{Name: "a/b", Prefix: "/ab/"}, invalid, ""},
-		{cluster.User{Name: "", Prefix: "/ab/"}, invalid, ""},
-		{cluster.User{Name: "app2", Prefix: "/app2/"}, ok, ""},
-		{cluster.User{Name: "deep", Prefix: "/reg"}, overlaps, cluster.APIServerUser},
-		{cluster.User{Name: "near", Prefix: "/registrar/"}, ok, ""},
-	} {
+	for _, c := range userCases(app) {
 		created, err := s.AddUser(ctx, "main", c.user)
 		var have *UserExistsError
 		var over *OverlapError
 		got := invalid
 		switch {
 		case errors.As(err, &have):
-			got = exists
+			got = taken
 			equal(t, "have", have.Have.Name, c.other)
 		case errors.As(err, &over):
 			got = overlaps
