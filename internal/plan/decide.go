@@ -158,7 +158,7 @@ func (in input) dataLost(m cluster.Member) bool {
 		case u.Sealed:
 			return u.DataLost
 		default: // killed before it was sealed: its log is its own, if there is one
-			return !u.Running && !holdsLog(ns, m.ID)
+			return !holdsLog(ns, m.ID)
 		}
 	}
 	d, ok := ns.Dir(m.ID)

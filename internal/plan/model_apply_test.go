@@ -53,6 +53,16 @@ func (h *hand) apply(step Step) error {
 	if err != nil || done {
 		return err
 	}
+	if err := h.do(step); err != nil {
+		return err
+	}
+	if !h.s.quiet {
+		h.s.done[step.Kind]++
+	}
+	return nil
+}
+
+func (h *hand) do(step Step) error {
 	if step.ChangesMembership() || step.Kind == RetireMember {
 		if err := Guard(step, h.s.observeEtcd(nil)); err != nil {
 			return err

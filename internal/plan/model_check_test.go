@@ -59,11 +59,34 @@ func (s *sim) judge(step Step) {
 				s.t.Fatalf("%s is to start without its data", name)
 			}
 		}
+	case RemoveMember:
+		if why := s.needless(step.Member); why != "" {
+			s.t.Fatalf("%s: %s", step, why)
+		}
 	case RetireMember:
 		if _, member := s.raft.agreed.find(step.Member); member {
 			s.t.Fatalf("a present member is to be retired: %s", step)
 		}
 	}
+}
+
+// needless says why a voter should stay: it has its data and its node is wanted.
+func (s *sim) needless(id cluster.MemberID) string {
+	able, fits := 0, false
+	for _, m := range s.raft.agreed.voters() {
+		for _, n := range s.store.spec.Nodes {
+			if n.ControlPlane && n.PeerURL() == m.url {
+				able++
+				fits = fits || m.id == id
+			}
+		}
+	}
+	for _, b := range s.boxes() {
+		if r := b.dirs[id]; fits && r != nil && (r.mark || !b.seals[id]) && able <= s.store.spec.WantedVoters() {
+			return "its data is on " + string(b.node.Hostname) + " and it is wanted"
+		}
+	}
+	return ""
 }
 
 // try carries one step out on a clone of the world, whatever becomes of the
@@ -79,14 +102,15 @@ func (s *sim) try(step Step) {
 
 func (s *sim) excused(step Step, err error) bool {
 	switch {
-	case errors.Is(err, errTransient):
+	case errors.Is(err, errTransient), errors.Is(err, errNoWAL):
 		return true
 	case errors.Is(err, errNoLeader):
 		return slices.ContainsFunc(s.boxes(), func(b *box) bool { return b.runs(s.raft.leader) && b.netAway })
 	case errors.Is(err, errEnds):
 		return slices.ContainsFunc(step.Nodes, func(n cluster.NodeName) bool {
 			b := s.hosts[n]
-			return !b.certs || b.portBusy || b.isolated
+			forgot := b.unit != nil && s.raft.ran[b.unit.Member] && b.dirs[b.unit.Member] == nil
+			return !b.certs || b.portBusy || b.isolated || forgot
 		})
 	}
 	return false
@@ -133,7 +157,7 @@ func (s *sim) misplaced() string {
 	return ""
 }
 
-// believed is the world in one line a host, for a failure.
+// describe logs the world in one line a host, for a failure.
 func (s *sim) describe() {
 	s.logf("agreed %+v, acked %d, leader %s, auth %+v", s.raft.agreed, s.raft.acked, s.raft.leader, s.raft.auth)
 	for _, b := range s.boxes() {

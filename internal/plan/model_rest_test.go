@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"slices"
 	"time"
+
+	"cke/internal/cluster"
 )
 
 // wheel is the reconcile loop: it looks, carries out the first step that is not
@@ -9,17 +12,22 @@ import (
 // longer.
 type wheel struct {
 	s        *sim
-	held     map[string]time.Time // failed steps, until when
+	failed   map[string]failure // by step
 	patience time.Duration
 	last     string
 	times    int
+}
+
+type failure struct {
+	wait time.Duration
+	next time.Time
 }
 
 // maxRepeats is how often the loop itself lets one step run in a row.
 const maxRepeats = 5
 
 func newWheel(s *sim) *wheel {
-	return &wheel{s: s, held: map[string]time.Time{}, patience: time.Second}
+	return &wheel{s: s, failed: map[string]failure{}, patience: time.Second}
 }
 
 // round is one turn. It returns the plan it acted on.
@@ -27,15 +35,17 @@ func (w *wheel) round() Plan {
 	s := w.s
 	p := s.look()
 	for _, step := range p.Steps {
-		if s.now.Before(w.held[step.Key()]) {
+		if s.now.Before(w.failed[step.Key()].next) {
 			continue
 		}
 		s.logf("CKE: %s", step.Key())
 		if err := (&hand{s: s, left: -1}).apply(step); err != nil {
 			s.logf("  %v", err)
-			w.held[step.Key()] = s.now.Add(time.Second)
+			wait := min(30*time.Second, max(time.Second, 2*w.failed[step.Key()].wait))
+			w.failed[step.Key()] = failure{wait, s.now.Add(wait)}
 			w.last = ""
 		} else {
+			delete(w.failed, step.Key())
 			w.repeated(step, p)
 		}
 		w.patience = time.Second
@@ -49,15 +59,22 @@ func (w *wheel) round() Plan {
 }
 
 func (w *wheel) repeated(step Step, p Plan) {
-	// A removed member may be started and end over and over: without quorum CKE
-	// cannot know.
-	if step.Key() != w.last || step.Kind == StartMembers && !w.s.serves() {
+	if step.Key() != w.last || w.inVain(step) {
 		w.last, w.times = step.Key(), 0
 	}
 	if w.times++; w.times > maxRepeats {
 		w.s.describe()
 		w.s.t.Fatalf("a step is done %d times in a row and asked for again:\n%s", maxRepeats, p)
 	}
+}
+
+// inVain: while CKE sees no quorum it cannot know that a member was removed, and
+// starts it over and over; peers make it end each time.
+func (w *wheel) inVain(step Step) bool {
+	return step.Kind == StartMembers && slices.ContainsFunc(step.Nodes, func(n cluster.NodeName) bool {
+		_, removed := w.s.raft.removed[w.s.hosts[n].unit.Member]
+		return removed
+	})
 }
 
 // rest lets CKE work undisturbed. It must come to rest with everything as
@@ -81,7 +98,8 @@ func (s *sim) rest() {
 			}
 			return
 		}
-		if blocked++; !p.Has(Blocked) {
+		// The loop shows a step that is done in vain as blocked.
+		if blocked++; !p.Has(Blocked) && !slices.ContainsFunc(p.Steps, w.inVain) {
 			blocked = 0
 		}
 		if (lost || doomed) && blocked > 20 {

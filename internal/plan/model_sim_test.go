@@ -23,6 +23,7 @@ type sim struct {
 	raft  consensus
 	eyes  eyes
 	turn  int
+	done  map[Kind]int // how many steps succeeded, in all worlds
 }
 
 // shelf is what CKE's store holds.

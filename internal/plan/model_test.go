@@ -16,12 +16,16 @@ import (
 //
 // CKE_TEST_LONG=1 looks longer; -rapid.seed and the fail files repeat a case.
 func TestModel(t *testing.T) {
+	checks, steps := "400", "40"
 	if os.Getenv("CKE_TEST_LONG") != "" {
-		longer(t, "rapid.checks", "5000")
-		longer(t, "rapid.steps", "60")
+		checks, steps = "20000", "80"
 	}
+	preset(t, "rapid.checks", checks)
+	preset(t, "rapid.steps", steps)
+	done := map[Kind]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSim(t)
+		s.done = done
 		gentle := rapid.IntRange(0, 3).Draw(t, "gentle") > 0
 		if rapid.IntRange(0, 3).Draw(t, "founded") > 0 {
 			s.rest()
@@ -30,10 +34,25 @@ func TestModel(t *testing.T) {
 		s.repair()
 		s.rest()
 	})
+	for _, k := range []Kind{
+		RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
+		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode,
+	} {
+		if done[k] == 0 {
+			t.Errorf("no world needed %s; the model is too tame", k)
+		}
+	}
+	t.Logf("steps carried out: %v", done)
 }
 
-func longer(t *testing.T, name, value string) {
+// preset sets one of rapid's flags for this test, unless the caller did.
+func preset(t *testing.T, name, value string) {
 	t.Helper()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if given {
+		return
+	}
 	f := flag.Lookup(name)
 	before := f.Value.String()
 	if err := f.Value.Set(value); err != nil {

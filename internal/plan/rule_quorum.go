@@ -88,6 +88,8 @@ func memberOnHost(ns cluster.NodeState) (string, dataIs) {
 		return "data disk not mounted", dataAway
 	case u.DataLost:
 		return "data of member " + u.Unit.Member.String() + " lost", dataGone
+	case !u.Sealed && !holdsLog(ns, u.Unit.Member):
+		return "member " + u.Unit.Member.String() + " without data", dataGone
 	case u.Running:
 		return "member " + u.Unit.Member.String() + " runs", dataThere
 	default:

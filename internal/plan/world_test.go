@@ -23,7 +23,7 @@ import (
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	gone NAME                               not in the membership
-//	noquorum | clusterid ID
+//	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 type world struct {
 	spec cluster.Spec
@@ -85,6 +85,8 @@ func (w *world) line(f []string) error {
 		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
 	case "noquorum":
 		w.st.Etcd.Quorum, w.st.Etcd.Asked, w.st.Etcd.Members, w.st.Etcd.Err = false, false, nil, "nobody answers"
+	case "stale":
+		w.st.Etcd.Quorum, w.st.Etcd.Auth, w.st.Etcd.Err = false, cluster.Auth{}, "no leader known"
 	case "clusterid":
 		_, err := fmt.Sscanf(args[0], "%x", (*uint64)(&w.st.Etcd.ClusterID))
 		return err
