@@ -18,7 +18,7 @@ func (d *document) decodeStruct(path string, n *yaml.Node, v reflect.Value) {
 		fields[name], names = v.Field(i), append(names, name)
 	}
 	meant := map[string]bool{}
-	d.eachKey(path, n, func(key, value *yaml.Node) {
+	d.eachKey(n, func(key, value *yaml.Node) {
 		if field, ok := fields[key.Value]; ok {
 			d.decode(join(path, key.Value), value, field)
 			return
@@ -57,7 +57,7 @@ func (d *document) decodeMap(path string, n *yaml.Node, v reflect.Value) {
 	if len(n.Content) > 0 {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
-	d.eachKey(path, n, func(key, value *yaml.Node) {
+	d.eachKey(n, func(key, value *yaml.Node) {
 		at := join(path, key.Value)
 		if isNull(value) {
 			d.fail(at, key, "%s has no value; write \"\" for an empty one", short(key.Value))
@@ -71,7 +71,7 @@ func (d *document) decodeMap(path string, n *yaml.Node, v reflect.Value) {
 
 // eachKey calls fn for every key of a mapping that is plain text and the first
 // of its name.
-func (d *document) eachKey(path string, n *yaml.Node, fn func(key, value *yaml.Node)) {
+func (d *document) eachKey(n *yaml.Node, fn func(key, value *yaml.Node)) {
 	first := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]

@@ -115,7 +115,7 @@ func copyProgram(from, to string) error {
 		return fmt.Errorf("read etcd: %w", err)
 	}
 	tmp := to + ".new"
-	if err := os.WriteFile(tmp, data, 0o755); err != nil {
+	if err := os.WriteFile(tmp, data, 0o755); err != nil { //nolint:gosec // a program is run by everyone
 		return fmt.Errorf("copy etcd: %w", err)
 	}
 	return os.Rename(tmp, to)

@@ -67,7 +67,7 @@ func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) 
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries)
+	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries) //nolint:gosec // this very program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = errors.Join(cmd.Start(), log.Close())

@@ -116,7 +116,7 @@ func writeNew(path, text string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
 	_, err = tmp.WriteString(text)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(tmp.Name(), path); err != nil {

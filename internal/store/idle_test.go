@@ -69,12 +69,12 @@ func idle(dir, keyFile string) error {
 	if _, err := s.Watch(ctx); err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second) // until the writes have settled
+	<-time.After(5 * time.Second) // until the writes have settled
 	before, err := cpuTime()
 	if err != nil {
 		return err
 	}
-	time.Sleep(idleFor)
+	<-time.After(idleFor)
 	after, err := cpuTime()
 	if err != nil {
 		return err

@@ -20,15 +20,13 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &LockedError{Dir: dir, PID: readPID(path)}
+			return nil, errors.Join(&LockedError{Dir: dir, PID: readPID(path)}, f.Close())
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	if err := writePID(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write pid to %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("write pid to %s: %w", path, err), f.Close())
 	}
 	return f, nil
 }

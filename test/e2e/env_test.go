@@ -204,17 +204,6 @@ func (e *env) end(sig syscall.Signal) {
 	e.daemon = nil
 }
 
-// died waits until the daemon has ended by itself.
-func (e *env) died() bool {
-	select {
-	case <-e.ended:
-		e.daemon = nil
-		return true
-	case <-time.After(patience):
-		return false
-	}
-}
-
 // eventually polls until fn succeeds.
 func (e *env) eventually(what string, fn func() error) {
 	e.t.Helper()
