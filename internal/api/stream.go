@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -87,7 +88,11 @@ func stream[I any](s *server, op huma.Operation, do func(context.Context, *I, *s
 			w := &streamWriter{w: raw, control: http.NewResponseController(raw)}
 			err := do(r.Context(), in, w)
 			if err != nil && w.begun {
-				s.options.Log.WarnContext(r.Context(), "stream breaks off", "operation", op.OperationID, "error", err)
+				level := slog.LevelWarn
+				if r.Context().Err() != nil {
+					level = slog.LevelDebug // the client has left, as one who watches does
+				}
+				s.options.Log.Log(r.Context(), level, "stream breaks off", "operation", op.OperationID, "error", err)
 				panic(http.ErrAbortHandler)
 			}
 			if err != nil {

@@ -139,7 +139,14 @@ func restoreState(ctx context.Context, dir, file string, key *seal.Key, log *slo
 		return fmt.Errorf("open state backup: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := store.Restore(ctx, dir, f, key, log); err != nil {
+	err = store.Restore(ctx, dir, f, key, log)
+	if errors.Is(err, store.ErrExists) {
+		return &hintError{
+			fmt.Errorf("%s: %w", file, err),
+			"to go on with the store that is there, start without --restore-state; to begin from the backup instead, move that directory away",
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil

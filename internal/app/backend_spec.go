@@ -32,10 +32,7 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 	if err != nil {
 		return api.SpecChange{}, api.Invalid(err.Error(), "nothing was changed")
 	}
-	change := api.SpecChange{Cluster: spec.Name}
-	for _, w := range warnings {
-		change.Warnings = append(change.Warnings, w.String())
-	}
+	change := api.SpecChange{Cluster: spec.Name, Warnings: texts(warnings)}
 	ifRevision, err := b.checkChange(ctx, name, yaml, spec, &change)
 	if err != nil {
 		return api.SpecChange{}, err
@@ -82,9 +79,7 @@ func (b backend) checkChange(ctx context.Context, file string, yaml []byte, spec
 	if err != nil {
 		return 0, api.Invalid(err.Error(), "nothing was changed")
 	}
-	for _, w := range warnings {
-		change.Warnings = append(change.Warnings, w.String())
-	}
+	change.Warnings = append(change.Warnings, texts(warnings)...)
 	return old.Revision, b.checkAddresses(ctx, spec)
 }
 
@@ -113,6 +108,16 @@ func (b backend) checkAddresses(ctx context.Context, spec cluster.Spec) error {
 		}
 	}
 	return nil
+}
+
+// texts are warnings with their places, without the word: where they go says it.
+func texts(warnings []config.Problem) []string {
+	var out []string
+	for _, w := range warnings {
+		w.Warning = false
+		out = append(out, w.String())
+	}
+	return out
 }
 
 func describe(c api.SpecChange) string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -101,6 +102,9 @@ func (s *session) readSpec(file string) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read cluster file: %w", err)
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, api.Invalid(file+":1:1: the file is empty", "nothing was changed")
 	}
 	if m := specName.FindSubmatch(text); m != nil && s.clusterName != "" && string(m[1]) != s.clusterName {
 		return nil, &usageError{

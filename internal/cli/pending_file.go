@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -18,7 +19,11 @@ type pendingFile struct {
 func newPendingFile(name string) (*pendingFile, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
 	if err != nil {
-		return nil, err
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err // of a name the caller has never heard of
+		}
+		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
 	return &pendingFile{file: f, name: name}, nil
 }

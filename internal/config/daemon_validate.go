@@ -30,9 +30,13 @@ func (d Daemon) validate(clientNamed bool) []cluster.Problem {
 	}
 	for _, f := range []struct{ path, value string }{
 		{"data_dir", d.DataDir}, {"key_file", d.KeyFile}, {"socket", d.Socket},
-		{"local.root", d.Local.Root}, {"local.releases", d.Local.Releases},
+		{"local.releases", d.Local.Releases},
 	} {
 		absolute(add, f.path, f.value)
+	}
+	// By default it is below data_dir, and there is nothing more to say.
+	if d.Local.Root != filepath.Join(d.DataDir, "nodes") {
+		absolute(add, "local.root", d.Local.Root)
 	}
 	if len(d.Socket) > maxSocket {
 		add("socket", "socket is %d bytes long; the system takes at most %d", len(d.Socket), maxSocket)
