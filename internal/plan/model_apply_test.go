@@ -230,6 +230,9 @@ func (h *hand) changeMembership(step Step) error {
 	}
 	s := h.s
 	return h.does(step.Key(), func() error {
+		if why := s.rash(step); why != "" {
+			s.t.Fatalf("%s, though %s", step.Key(), why)
+		}
 		switch step.Kind {
 		case AddLearner:
 			return s.addLearner(s.hosts[step.Nodes[0]].node.PeerURL())

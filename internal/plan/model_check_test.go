@@ -59,6 +59,10 @@ func (s *sim) judge(step Step) {
 				s.t.Fatalf("%s is to start without its data", name)
 			}
 		}
+	case PromoteLearner:
+		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+learnerSlack < l.index {
+			s.t.Fatalf("a learner that has not caught up is to vote: %s", step)
+		}
 	case RemoveMember:
 		if why := s.needless(step.Member); why != "" {
 			s.t.Fatalf("%s: %s", step, why)
@@ -68,6 +72,36 @@ func (s *sim) judge(step Step) {
 			s.t.Fatalf("a present member is to be retired: %s", step)
 		}
 	}
+}
+
+// rash says why a change of the membership is not safe at this very instant,
+// whether or not etcd itself would refuse it.
+func (s *sim) rash(step Step) string {
+	up := map[cluster.MemberID]bool{}
+	for _, p := range s.connected() {
+		up[p.unit.Member] = true
+	}
+	l := s.lead()
+	voters, serving, others := l.cfg.voters(), 0, 0
+	for _, v := range voters {
+		if up[v.id] {
+			serving++
+		}
+		if up[v.id] && v.id != step.Member {
+			others++
+		}
+	}
+	switch {
+	case step.Kind == AddLearner && serving < len(voters):
+		return "not every voter serves"
+	case step.Kind == PromoteLearner && !up[step.Member]:
+		return "the learner does not serve"
+	case step.Kind == RemoveMember && l.cfg.votes(step.Member) && others < cluster.Quorum(len(voters)-1):
+		return "the others are no quorum"
+	case step.Kind == RemoveMember && l.cfg.votes(step.Member) && l.unit.Member == step.Member:
+		return "it leads"
+	}
+	return ""
 }
 
 // needless says why a voter should stay: it has its data and its node is wanted.

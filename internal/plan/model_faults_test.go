@@ -14,7 +14,7 @@ import (
 func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 	on := func(what string, do func(*box)) func(*rapid.T) {
 		return func(t *rapid.T) {
-			b := s.hosts[rapid.SampledFrom(s.cared()).Draw(t, "host")]
+			b := s.victim(t)
 			s.logf("%s: %s", b.node.Hostname, what)
 			do(b)
 			s.settle()
@@ -58,6 +58,15 @@ func (s *sim) cared() []cluster.NodeName {
 	return names
 }
 
+// victim is the host a fault strikes: one of those aimed at, if any are.
+func (s *sim) victim(t *rapid.T) *box {
+	names := s.aim
+	if len(names) == 0 {
+		names = s.cared()
+	}
+	return s.hosts[rapid.SampledFrom(names).Draw(t, "host")]
+}
+
 func (s *sim) rejoin(b *box) {
 	b.isolated = false
 	if b.proc != nil {
@@ -89,7 +98,7 @@ func (s *sim) repair() {
 // it goes on until it ends. Before the founding is recorded nothing but the seal
 // tells a wiped founder from one that never started.
 func (s *sim) wipe(t *rapid.T, gentle bool) {
-	b := s.hosts[rapid.SampledFrom(s.cared()).Draw(t, "host")]
+	b := s.victim(t)
 	all := rapid.Bool().Draw(t, "all of it")
 	if b.unit == nil || !b.seals[b.unit.Member] && s.store.boot.Phase != cluster.PhaseBootstrapped || b.unmounted || b.dirs[b.unit.Member] == nil {
 		return
@@ -204,6 +213,6 @@ func (s *sim) authDrifts(t *rapid.T) {
 			a.Users[victim] = append(slices.Clone(a.Users[victim]), cluster.RootUser)
 		}
 	default:
-		a.Users["foreign"] = []string{cluster.RootUser}
+		a.Users["foreign"], a.Users["stranger"] = []string{cluster.RootUser}, nil
 	}
 }

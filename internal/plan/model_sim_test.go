@@ -23,7 +23,8 @@ type sim struct {
 	raft  consensus
 	eyes  eyes
 	turn  int
-	done  map[Kind]int // how many steps succeeded, in all worlds
+	aim   []cluster.NodeName // whom the next faults strike; nil: anyone
+	done  map[Kind]int       // how many steps succeeded, in all worlds
 }
 
 // shelf is what CKE's store holds.

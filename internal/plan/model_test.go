@@ -3,9 +3,12 @@ package plan
 import (
 	"flag"
 	"os"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"cke/internal/cluster"
 )
 
 // TestModel lets Decide care for a simulated cluster while the environment and
@@ -16,7 +19,7 @@ import (
 //
 // CKE_TEST_LONG=1 looks longer; -rapid.seed and the fail files repeat a case.
 func TestModel(t *testing.T) {
-	checks, steps := "400", "40"
+	checks, steps := "1500", "40"
 	if os.Getenv("CKE_TEST_LONG") != "" {
 		checks, steps = "20000", "80"
 	}
@@ -68,8 +71,18 @@ func preset(t *testing.T, name, value string) {
 // actions are the faults and, as often as some of them, CKE at work.
 func (s *sim) actions(gentle bool) map[string]func(*rapid.T) {
 	all := s.faults(gentle)
-	faults := rapid.SampledFrom(sortedKeys(all))
-	interfere := func(t *rapid.T) { s.faults(gentle)[faults.Draw(t, "meanwhile")](t) }
+	faults, strikes := rapid.SampledFrom(sortedKeys(all)), rapid.SampledFrom([]string{
+		"data wiped", "host down", "member isolated", "member killed", "network away",
+	})
+	interfere := func(t *rapid.T) {
+		from := faults
+		if s.aim != nil {
+			from = strikes
+		}
+		for range rapid.IntRange(1, 2).Draw(t, "faults") {
+			s.faults(gentle)[from.Draw(t, "meanwhile")](t)
+		}
+	}
 	for _, name := range []string{"CKE works 1", "CKE works 2", "CKE works 3", "CKE works 4"} {
 		all[name] = func(t *rapid.T) {
 			w := newWheel(s)
@@ -81,7 +94,9 @@ func (s *sim) actions(gentle bool) map[string]func(*rapid.T) {
 	for _, name := range []string{"CKE is killed 1", "CKE is killed 2"} {
 		all[name] = func(t *rapid.T) { s.oneStep(t, rapid.IntRange(0, 6).Draw(t, "effects"), nil) }
 	}
-	all["CKE acts on what was"] = func(t *rapid.T) { s.oneStep(t, -1, interfere) }
+	for _, name := range []string{"CKE acts on what was 1", "CKE acts on what was 2", "CKE acts on what was 3"} {
+		all[name] = func(t *rapid.T) { s.oneStep(t, -1, interfere) }
+	}
 	all[""] = func(*rapid.T) { s.inspect() }
 	return all
 }
@@ -94,9 +109,16 @@ func (s *sim) oneStep(t *rapid.T, left int, meanwhile func(*rapid.T)) {
 		return
 	}
 	step := rapid.SampledFrom(p.Steps).Draw(t, "step")
+	if i := slices.IndexFunc(p.Steps, Step.ChangesMembership); i >= 0 && rapid.Bool().Draw(t, "membership") {
+		step = p.Steps[i]
+	}
 	first := rapid.IntRange(0, 4).Draw(t, "first node")
 	if meanwhile != nil {
+		if rapid.Bool().Draw(t, "aimed") {
+			s.aim = slices.DeleteFunc(slices.Clone(step.Nodes), func(n cluster.NodeName) bool { return !slices.Contains(s.cared(), n) })
+		}
 		meanwhile(t)
+		s.aim = nil
 	}
 	s.logf("CKE, %d effects: %s", left, step.Key())
 	h := &hand{s: s, left: left, first: first}
