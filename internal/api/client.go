@@ -24,6 +24,7 @@ type Client struct {
 	server string // as given, for messages
 	base   string
 	http   *http.Client
+	tls    *tls.Config // nil on a unix socket
 }
 
 // ClientTLS names the PEM files for HTTPS: the CA of the server (empty: the
@@ -82,7 +83,7 @@ func httpsClient(server string, u *url.URL, files ClientTLS) (*Client, error) {
 	config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return own, checkCertificate(own, info)
 	}
-	return &Client{server: server, base: "https://" + u.Host, http: &http.Client{Transport: &http.Transport{
+	return &Client{server: server, base: "https://" + u.Host, tls: config, http: &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSClientConfig:     config,

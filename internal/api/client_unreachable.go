@@ -40,12 +40,50 @@ func (c *Client) sendError(ctx context.Context, connected bool, err error) error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	var op *net.OpError
-	refused := errors.Is(err, errCertificate) || errors.As(err, &op) && op.Op == "remote error"
+	refused := errors.Is(err, errCertificate) || isAlert(err)
+	if connected && !refused && c.tls != nil {
+		if alert := c.alert(ctx); alert != nil {
+			err, refused = fmt.Errorf("%w: %w", errCertificate, alert), true
+		}
+	}
 	if connected && !refused {
 		return fmt.Errorf("get an answer from %s: %w", c.server, err)
 	}
 	return &UnreachableError{Server: c.server, Err: err, Hint: c.unreachableHint(err, refused)}
+}
+
+// isAlert says whether the other end of a TLS connection ended it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// alertPatience is how long to wait for the server to say why it hung up.
+const alertPatience = 5 * time.Second
+
+// alert connects once more to hear why the server would not have the
+// certificate: with TLS 1.3 it says so after the handshake, and net/http loses
+// that where HTTP/2 is not under way yet. Nil when it does not say.
+func (c *Client) alert(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, alertPatience)
+	defer cancel()
+	config := c.tls.Clone()
+	config.NextProtos = []string{"h2"} // whose server speaks first
+	addr := strings.TrimPrefix(c.base, "https://")
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		addr = net.JoinHostPort(strings.Trim(addr, "[]"), "443")
+	}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		defer conn.Close()
+		if err = conn.SetReadDeadline(time.Now().Add(alertPatience)); err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+	}
+	if isAlert(err) {
+		return err
+	}
+	return nil
 }
 
 func (c *Client) unreachableHint(err error, refused bool) string {

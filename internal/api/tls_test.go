@@ -100,10 +100,12 @@ func serveTLS(t *testing.T, dir string) string {
 }
 
 func TestHTTPSTakesOnlyItsClients(t *testing.T) {
-	dir := t.TempDir()
+	dir, old := t.TempDir(), t.TempDir()
 	newAuthority(t, dir, "server-ca").issue("server", "cke")
 	newAuthority(t, dir, "client-ca").issue("ada", "ada")
 	newAuthority(t, dir, "other-ca").issue("eve", "ada")
+	// One that was made anew has the same name, so that only the server can tell.
+	newAuthority(t, old, "client-ca").issue("ada", "ada")
 	server := serveTLS(t, dir)
 	file := func(name string) string { return filepath.Join(dir, name) }
 
@@ -117,6 +119,7 @@ func TestHTTPSTakesOnlyItsClients(t *testing.T) {
 	}{
 		"no certificate":   {ClientTLS{CA: file("server-ca.crt")}, "--tls-cert"},
 		"another CA's":     {ClientTLS{CA: file("server-ca.crt"), Cert: file("eve.crt"), Key: file("eve.key")}, "--tls-cert"},
+		"an older CA's":    {ClientTLS{CA: file("server-ca.crt"), Cert: filepath.Join(old, "ada.crt"), Key: filepath.Join(old, "ada.key")}, "--tls-cert"},
 		"unknown server":   {ClientTLS{CA: file("other-ca.crt"), Cert: file("ada.crt"), Key: file("ada.key")}, "--tls-ca"},
 		"no CA for server": {ClientTLS{Cert: file("ada.crt"), Key: file("ada.key")}, "--tls-ca"},
 	} {
