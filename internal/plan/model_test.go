@@ -19,7 +19,7 @@ import (
 //
 // CKE_TEST_LONG=1 looks longer; -rapid.seed and the fail files repeat a case.
 func TestModel(t *testing.T) {
-	checks, steps := "1500", "40"
+	checks, steps := "1000", "40"
 	if os.Getenv("CKE_TEST_LONG") != "" {
 		checks, steps = "20000", "80"
 	}
