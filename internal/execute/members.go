@@ -15,19 +15,21 @@ import (
 // pinned to it fails all that time.
 const stopGrace = time.Second
 
-// leader returns what the members say and the leader's client URL, where
-// a mutation takes one hop fewer and MoveLeader must go.
+// leader returns what the members say and the leader's client URL, where a
+// mutation takes one hop fewer; a leader only its peers can reach is replaced by
+// any serving voter, which passes the mutation on.
 func (t target) leader(ctx context.Context) (cluster.EtcdState, etcd.Endpoint, error) {
 	e := t.members(ctx)
-	for _, m := range e.Members {
-		if !m.Leader || !m.Healthy {
-			continue
-		}
-		if ep, ok := etcd.Of(t.w.Nodes(), m.PeerURL); ok {
-			return e, ep, nil
+	var via etcd.Endpoint
+	for _, m := range e.HealthyVoters() {
+		if ep, ok := etcd.Of(t.w.Nodes(), m.PeerURL); ok && (via == "" || m.Leader) {
+			via = ep
 		}
 	}
-	return e, "", fmt.Errorf("find the leader: %w: %s", etcd.ErrNoMember, e.Err)
+	if via == "" {
+		return e, "", fmt.Errorf("find a serving voter: %w: %s", etcd.ErrNoMember, e.Err)
+	}
+	return e, via, nil
 }
 
 // membership is the fresh membership, linearizable or an error.

@@ -31,7 +31,11 @@ func ruleLostData(in input) verdict {
 		return v
 	}
 	m := deadFirst(lost)
-	return takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
+	v = takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
+	if m.Healthy && len(v.steps) == 0 && len(v.reasons) > 0 {
+		v.reasons[0].Hint = "its process still serves from deleted files: take a backup now, with ckecli etcd local-backup, before it ends"
+	}
+	return v
 }
 
 // deadFirst: a process goes on serving without its files until it ends, and
