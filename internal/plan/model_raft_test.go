@@ -288,7 +288,7 @@ func (s *sim) remove(id cluster.MemberID) error {
 			return errTransient
 		}
 		active := slices.ContainsFunc(s.connected(), func(p *process) bool { return p.unit.Member == id })
-		if active && s.seasoned(l)-1 < 1+(voters-1)/2 {
+		if active && s.seasoned(l) <= 1+(voters-1)/2 {
 			return errTransient
 		}
 	}
