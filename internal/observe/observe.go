@@ -59,13 +59,16 @@ type Observer struct {
 	// endpoints are the members last known, asked even when their host's helper
 	// does not answer.
 	endpoints map[etcd.Endpoint]bool
+	// stopped are the members without a process when their hosts were last
+	// asked. A guard, which asks no host, does not wait for their answer.
+	stopped map[etcd.Endpoint]bool
 }
 
 // New returns an observer that remembers nothing yet.
 func New(o Options) *Observer {
 	return &Observer{
 		o: o, unreachable: map[cluster.NodeName]time.Time{},
-		unhealthy: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{},
+		unhealthy: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
 	}
 }
 
@@ -98,8 +101,9 @@ func (o *Observer) Node(ctx context.Context, w Wanted, n cluster.Node) cluster.N
 	if err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
+	fenced, deposed := o.fenced(f)
 	return cluster.NodeState{
-		Fenced: o.fenced(f), Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
 		Certificates: o.certificates(w.Spec, n, f),
 	}
 }
@@ -136,16 +140,34 @@ func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time
 	return now
 }
 
-func (o *Observer) fenced(f host.Facts) string {
+func (o *Observer) fenced(f host.Facts) (why string, deposed bool) {
 	me := o.o.Identity()
 	switch {
 	case f.StoreID != "" && f.StoreID != me.StoreID:
-		return fmt.Sprintf("the host belongs to the CKE store %s, this one is %s", f.StoreID, me.StoreID)
+		return fmt.Sprintf("the host belongs to the CKE store %s, this one is %s", f.StoreID, me.StoreID), false
 	case f.Epoch > me.Epoch:
-		return fmt.Sprintf("the host has seen a newer leader (epoch %d, this one is %d)", f.Epoch, me.Epoch)
+		return fmt.Sprintf("a newer leader of this store has acted on the host (epoch %d, this one is %d)", f.Epoch, me.Epoch), true
 	default:
-		return ""
+		return "", false
 	}
+}
+
+func asideNames(f host.Facts) []string {
+	var names []string
+	for _, a := range f.Aside {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// Deposed asks every host whether a newer leader of this store has acted on it.
+func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, bool) {
+	for name, ns := range o.nodes(ctx, w) {
+		if ns.Deposed {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) []string {
@@ -157,7 +179,7 @@ func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts)
 }
 
 // etcdState asks the members whose process runs and those last known. With no
-// node states at hand only the latter are asked.
+// node states at hand only the latter are asked, but for those that were stopped.
 func (o *Observer) etcdState(ctx context.Context, w Wanted, nodes map[cluster.NodeName]cluster.NodeState) cluster.EtcdState {
 	all := w.Nodes()
 	e := o.o.Etcd.Observe(ctx, o.ask(w, nodes), all)
@@ -183,8 +205,11 @@ func (o *Observer) ask(w Wanted, nodes map[cluster.NodeName]cluster.NodeState) [
 		ep := etcd.Endpoint(n.ClientURL())
 		ns, looked := nodes[n.Hostname]
 		runs := ns.Unit != nil && ns.Unit.Running
+		if looked {
+			o.stopped[ep] = ns.Reachable() && !runs
+		}
 		silent := looked && !ns.Reachable() && (o.endpoints[ep] || !known && n.ControlPlane)
-		if runs || silent || !looked && o.endpoints[ep] {
+		if runs || silent || !looked && o.endpoints[ep] && !o.stopped[ep] {
 			eps = append(eps, ep)
 		}
 	}
@@ -202,6 +227,8 @@ func (o *Observer) remember(e cluster.EtcdState, all []cluster.Node) {
 		if ep, ok := etcd.Of(all, m.PeerURL); ok {
 			o.endpoints[ep] = true
 			urls = append(urls, string(ep))
+		} else if m.ClientURL != "" {
+			urls = append(urls, m.ClientURL)
 		}
 	}
 	for id := range o.unhealthy {

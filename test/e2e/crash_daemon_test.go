@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"cke/internal/api"
+)
+
+// mortal is an installation whose daemon is killed on purpose.
+type mortal struct {
+	*env
+	walk *walk
+	// dead is called each time the daemon was killed, before the next starts.
+	dead func()
+	// watch is called while a daemon runs, over and over, and when it has settled.
+	watch func()
+}
+
+// crash has one daemon after the other killed after its n-th effect, for each n
+// of kills, while the spec is changed to these nodes, or left alone with none.
+// The last daemon is left alone and finishes. It says whether the first died.
+func (m *mortal) crash(kills []int, nodes ...int) bool {
+	m.t.Helper()
+	edited, revision := len(nodes) == 0, int64(0)
+	for i, n := range append(append([]int(nil), kills...), 0) {
+		m.startMortal(n)
+		if !edited {
+			// A daemon that dies meanwhile may or may not have taken it.
+			revision, edited = m.edit(nodes...)
+		}
+		killed := m.diedOrSettled(revision)
+		effects := m.effects()
+		if i == 0 {
+			m.walk.note(effects, killed)
+		}
+		if !killed {
+			return i > 0
+		}
+		if n == 0 || len(effects) != n {
+			m.t.Fatalf("a daemon to be killed after effect %d ended after %d effects: %q", n, len(effects), effects)
+		}
+		last := effects[n-1]
+		m.t.Logf("killed after %d: %s", n, last)
+		m.walk.killed[last] = true
+		m.walk.reached.killedAfter(last)
+		m.dead()
+	}
+	m.t.Fatal("the last daemon was killed as well")
+	return true
+}
+
+// startMortal starts a daemon that is killed after its n-th effect; 0: never.
+func (m *mortal) startMortal(n int) {
+	m.t.Helper()
+	if err := os.Remove(m.trace()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	environ := []string{"CKE_EFFECT_TRACE=" + m.trace()}
+	if n > 0 {
+		environ = append(environ, "CKE_EFFECT_KILL="+strconv.Itoa(n))
+	}
+	if !m.startWith(environ) {
+		m.wasKilled()
+	}
+}
+
+func (m *mortal) trace() string { return filepath.Join(m.dir, "effects") }
+
+// effects are what the present or last daemon did, in order, each as its step
+// kind and effect.
+func (m *mortal) effects() []string {
+	m.t.Helper()
+	b, err := os.ReadFile(m.trace())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	return strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' })
+}
+
+// edit puts a cluster.yml and returns its revision; false when the daemon died
+// before it answered.
+func (m *mortal) edit(nodes ...int) (int64, bool) {
+	m.t.Helper()
+	r := m.run("ckecli", "cluster", "set", m.write("cluster.yml", m.clusterYAML(nodes...)), "--output", "json")
+	if r.code == 0 {
+		return decode[api.SpecChange](m.t, r.stdout).Revision, true
+	}
+	select {
+	case <-m.ended:
+	default:
+		m.t.Fatalf("cluster set: exit %d from a daemon that lives\n%s", r.code, r.stderr)
+	}
+	return 0, false
+}
+
+// diedOrSettled waits until the daemon was killed (true), or has nothing left to
+// do for the spec of this revision (false).
+func (m *mortal) diedOrSettled(revision int64) bool {
+	m.t.Helper()
+	c := m.client()
+	died := false
+	m.eventually("the daemon is killed or settles", func() error {
+		select {
+		case <-m.ended:
+			died = true
+			return nil
+		default:
+		}
+		s, err := c.Status(context.Background(), "main")
+		m.watch()
+		if err != nil {
+			return err
+		}
+		if !s.Settled || s.SpecRevision < revision {
+			return fmt.Errorf("plan for revision %d of %d:\n%s", s.SpecRevision, revision, s.Plan)
+		}
+		return nil
+	})
+	if died {
+		m.wasKilled()
+	}
+	return died
+}
+
+// wasKilled checks that the daemon ended by SIGKILL and not for a reason of its own.
+func (m *mortal) wasKilled() {
+	m.t.Helper()
+	status, ok := m.daemon.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		m.t.Fatalf("the daemon ended by itself: %s", m.daemon.ProcessState)
+	}
+}
