@@ -43,16 +43,18 @@ type Status struct {
 	// Healthy: bootstrapped, every wanted member is a healthy voter and auth is on.
 	Healthy bool `json:"healthy"`
 	// Settled: healthy and nothing to do, waited for or blocked, for the spec as it is now.
-	Settled    bool              `json:"settled"`
-	Phase      cluster.Phase     `json:"phase"`
-	ClusterID  cluster.ClusterID `json:"cluster_id,omitzero"`
-	Paused     *cluster.Pause    `json:"paused,omitempty"`
-	Quorum     bool              `json:"quorum"`
-	Tolerance  int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
-	AuthOn     bool              `json:"auth_on"`
-	Nodes      []NodeStatus      `json:"nodes"`
-	Plan       plan.Plan         `json:"plan"`
-	ObservedAt time.Time         `json:"observed_at"`
+	Settled   bool              `json:"settled"`
+	Phase     cluster.Phase     `json:"phase"`
+	ClusterID cluster.ClusterID `json:"cluster_id,omitzero"`
+	Paused    *cluster.Pause    `json:"paused,omitempty"`
+	Quorum    bool              `json:"quorum"`
+	Tolerance int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
+	AuthOn    bool              `json:"auth_on"`
+	// Strangers are members on no node of the spec or leaving.
+	Strangers  []cluster.Member `json:"strangers,omitempty"`
+	Nodes      []NodeStatus     `json:"nodes"`
+	Plan       plan.Plan        `json:"plan"`
+	ObservedAt time.Time        `json:"observed_at"`
 	// SpecRevision is the spec that was last planned for; Settled speaks of it.
 	SpecRevision int64 `json:"spec_revision"`
 }

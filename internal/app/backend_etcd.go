@@ -103,6 +103,10 @@ func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool
 	} else if !v.State.Etcd.Quorum {
 		return false, api.Refused("etcd has no quorum now: "+v.State.Etcd.Err, "nothing was changed; ckecli status tells what is wrong")
 	}
+	v, _ := c.loop.View()
+	if err := clash(u, v.State); err != nil {
+		return false, err
+	}
 	created, err := b.store.AddUser(ctx, name, u)
 	var exists *store.UserExistsError
 	var overlaps *store.OverlapError
@@ -112,13 +116,44 @@ func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool
 	if err != nil {
 		return false, err
 	}
-	if err := awaitUser(ctx, c.loop, u); err != nil {
-		return created, err
+	if created {
+		// Whoever asked may be gone by now; that access was given is recorded all the same.
+		if err := b.note(context.WithoutCancel(ctx), name, "user-add "+u.Name+" "+u.Prefix, "", nil, began); err != nil {
+			return true, err
+		}
 	}
-	if !created {
-		return false, nil
+	return created, awaitUser(ctx, c.loop, u)
+}
+
+// clash refuses a user whose name or keys someone in etcd has whom CKE's store
+// does not know: made by hand, or before the store was restored from an older
+// backup. Exactly the same grant may be taken over.
+func clash(u cluster.User, st cluster.State) error {
+	known := map[string]bool{cluster.RootUser: true, cluster.APIServerUser: true}
+	for _, k := range st.Users {
+		known[k.Name] = true
 	}
-	return true, b.note(ctx, name, "user-add "+u.Name+" "+u.Prefix, "", nil, began)
+	if known[u.Name] {
+		return nil // the store compares
+	}
+	want := cluster.Permission{Key: u.Prefix, RangeEnd: cluster.PrefixRangeEnd(u.Prefix), Type: "READWRITE"}
+	for role, perms := range st.Etcd.Auth.Roles {
+		for _, p := range perms {
+			switch {
+			case known[role] || role == u.Name && p == want:
+			case role == u.Name:
+				return api.Refused(fmt.Sprintf("etcd has a role %q with other permissions, which CKE did not make", role),
+					"nothing was changed; choose another name, or make the user with the prefix it has")
+			case cluster.RangesOverlap(p.Key, p.RangeEnd, want.Key, want.RangeEnd):
+				return api.Refused(fmt.Sprintf("prefix %q overlaps what role %q has in etcd, which CKE did not make", u.Prefix, role),
+					"nothing was changed; choose another prefix, or take that role away with etcdctl as root")
+			}
+		}
+	}
+	if roles := st.Etcd.Auth.Users[u.Name]; slices.ContainsFunc(roles, func(r string) bool { return r != u.Name }) {
+		return api.Refused(fmt.Sprintf("etcd has a user %q with roles %v, which CKE did not make", u.Name, roles), "nothing was changed; choose another name")
+	}
+	return nil
 }
 
 // awaitUser waits until the loop has seen the user in etcd as wanted.

@@ -52,12 +52,15 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 	if !change.Changed {
 		return change, nil
 	}
+	if err := b.note(context.WithoutCancel(ctx), spec.Name, "cluster set", describe(change), nil, began); err != nil {
+		return change, err
+	}
 	c, err := b.careFor(ctx, spec.Name)
 	if err != nil {
-		return api.SpecChange{}, err
+		return change, err
 	}
 	c.loop.Wake()
-	return change, b.note(ctx, spec.Name, "cluster set", describe(change), nil, began)
+	return change, nil
 }
 
 // checkChange compares a spec with the present one and returns the revision the

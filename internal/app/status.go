@@ -1,6 +1,8 @@
 package app
 
 import (
+	"slices"
+
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/reconcile"
@@ -26,6 +28,11 @@ func status(v reconcile.View) api.Status {
 			st.Member = &m
 		}
 		s.Nodes = append(s.Nodes, st)
+	}
+	for _, m := range e.Members {
+		if !slices.ContainsFunc(v.Wanted.Nodes(), func(n cluster.Node) bool { return n.PeerURL() == m.PeerURL }) {
+			s.Strangers = append(s.Strangers, m)
+		}
 	}
 	return s
 }

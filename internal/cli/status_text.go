@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,20 +35,26 @@ func statusText(st api.Status, now time.Time) string {
 	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
 		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
 	}
-	b.WriteString("\n" + membersText(st.Nodes))
+	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
 	b.WriteString(troublesText(st.Nodes))
 	b.WriteString(planText(st.Plan))
 	return b.String()
 }
 
 func headline(st api.Status) string {
-	voters, serving := 0, 0
+	members := slices.Clone(st.Strangers)
 	for _, n := range st.Nodes {
-		if n.Member == nil || n.Member.Learner {
+		if n.Member != nil {
+			members = append(members, *n.Member)
+		}
+	}
+	voters, serving := 0, 0
+	for _, m := range members {
+		if m.Learner {
 			continue
 		}
 		voters++
-		if n.Member.Healthy {
+		if m.Healthy {
 			serving++
 		}
 	}
@@ -78,22 +85,31 @@ func mayFail(n int) string {
 	return fmt.Sprintf("%d more may fail", n)
 }
 
-func membersText(nodes []api.NodeStatus) string {
-	if len(nodes) == 0 {
+func membersText(nodes []api.NodeStatus, strangers []cluster.Member) string {
+	if len(nodes) == 0 && len(strangers) == 0 {
 		return "no nodes\n"
 	}
 	rows := [][]string{{"NODE", "ADDRESS", "MEMBER", "ROLE", "HEALTH", "VERSION", "DB", "INDEX"}}
 	for _, n := range nodes {
 		row := []string{string(n.Hostname), n.Address}
 		if m := n.Member; m != nil {
-			row = append(row, m.ID.String(), roleText(*m), healthText(*m),
-				orDash(m.Version), bytesText(m.DBSize), strconv.FormatUint(m.RaftIndex, 10))
+			row = append(row, memberCells(*m)...)
 		} else {
 			row = append(row, "-", spareText(n), nodeHealth(n))
 		}
 		rows = append(rows, row)
 	}
+	for _, m := range strangers {
+		rows = append(rows, append([]string{"unknown", m.PeerURL}, memberCells(m)...))
+	}
 	return table(rows)
+}
+
+func memberCells(m cluster.Member) []string {
+	return []string{
+		m.ID.String(), roleText(m), healthText(m),
+		orDash(m.Version), bytesText(m.DBSize), strconv.FormatUint(m.RaftIndex, 10),
+	}
 }
 
 func spareText(n api.NodeStatus) string {

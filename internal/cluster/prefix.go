@@ -14,3 +14,21 @@ func PrefixRangeEnd(prefix string) string {
 	}
 	return "\x00"
 }
+
+// RangesOverlap says whether two of etcd's ranges share a key. An empty end is
+// the single key; "\x00" is everything from the key on.
+func RangesOverlap(key1, end1, key2, end2 string) bool {
+	return beginsBefore(key1, end2, key2) && beginsBefore(key2, end1, key1)
+}
+
+// beginsBefore: the key lies before the end of the range that begins at from.
+func beginsBefore(key, end, from string) bool {
+	switch end {
+	case "":
+		return key <= from
+	case "\x00":
+		return true
+	default:
+		return key < end
+	}
+}

@@ -57,6 +57,8 @@ type NodeState struct {
 	Err string `json:"err,omitempty"`
 	// Fenced is set when the host belongs to another CKE store or a newer leader.
 	Fenced string `json:"fenced,omitempty"`
+	// Deposed: a newer leader of this very store has acted on the host.
+	Deposed bool `json:"deposed,omitempty"`
 	// UnreachableSince is zero while the host answers.
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
 	// Versions are the etcd versions installed, such as "3.7.3".
@@ -67,7 +69,10 @@ type NodeState struct {
 	Unit *UnitState `json:"unit,omitempty"`
 	// Data are the data directories present, set-aside ones not included.
 	Data []DataDir `json:"data,omitempty"`
-	// Certificates lists what is wrong with the files of design; empty is good.
+	// Aside are the names of data directories of this cluster that were moved
+	// aside: the host has carried a member before.
+	Aside []string `json:"aside,omitempty"`
+	// Certificates lists what is wrong with the member's files; empty is good.
 	Certificates []string `json:"certificates,omitempty"`
 }
 
@@ -123,6 +128,9 @@ type EtcdState struct {
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
 	Auth    Auth     `json:"auth"`
+	// Mixed is set when members of different clusters answer, and names them.
+	// There is no membership then.
+	Mixed string `json:"mixed,omitempty"`
 	// Err is the last error met while asking.
 	Err string `json:"err,omitempty"`
 }
@@ -132,7 +140,9 @@ type Member struct {
 	ID      MemberID `json:"id"`
 	Name    string   `json:"name"` // empty until it has started once
 	PeerURL string   `json:"peer_url"`
-	Learner bool     `json:"learner"`
+	// ClientURL is empty until it has started once.
+	ClientURL string `json:"client_url,omitempty"`
+	Learner   bool   `json:"learner"`
 	// Healthy: it answered its status, knows a leader, and served a
 	// linearizable read (a learner: answered its status).
 	Healthy        bool      `json:"healthy"`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,33 +41,18 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 		return e
 	}
 	answers := c.askAll(ctx, endpoints)
-	byID := map[cluster.MemberID]answer{}
-	var via Endpoint
-	var lastErr error
-	for _, a := range answers {
-		if a.statusErr != nil {
-			lastErr = a.statusErr
-			continue
-		}
-		e.Asked = true
-		id := cluster.MemberID(a.status.Header.MemberId)
-		byID[id] = a
-		e.ClusterID = cluster.ClusterID(a.status.Header.ClusterId)
-		if a.healthy() && !a.status.IsLearner {
-			// The leader itself is asked where possible: one hop fewer.
-			if via == "" || a.status.Leader == a.status.Header.MemberId {
-				via = a.endpoint
-			}
-		} else if a.readErr != nil {
-			lastErr = a.readErr
-		}
+	if e.Mixed = mixed(answers); e.Mixed != "" {
+		e.Asked, e.Err = true, e.Mixed
+		return e
 	}
+	via, lastErr := choose(&e, answers)
 	if lastErr != nil {
 		e.Err = lastErr.Error()
 	}
 	c.members(ctx, &e, via, answers)
+	answers = append(answers, c.askStrangers(ctx, e.Members, nodes)...)
 	for i := range e.Members {
-		fill(&e.Members[i], byID, nodes, answers)
+		fill(&e.Members[i], nodes, answers)
 	}
 	if e.Quorum {
 		auth, err := c.Auth(ctx, via)
@@ -75,6 +62,57 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 		e.Auth = auth
 	}
 	return e
+}
+
+// mixed names the members that answer for different clusters; empty when all
+// belong to one.
+func mixed(answers []answer) string {
+	ids := map[uint64]bool{}
+	var said []string
+	for _, a := range answers {
+		if a.statusErr == nil {
+			id := a.status.Header.ClusterId
+			ids[id] = true
+			said = append(said, fmt.Sprintf("%s is of cluster %s", a.endpoint, cluster.ClusterID(id)))
+		}
+	}
+	if len(ids) < 2 {
+		return ""
+	}
+	return "members of different clusters answer: " + strings.Join(said, ", ")
+}
+
+// choose picks the voter to ask for what all share: the leader where possible,
+// one hop fewer.
+func choose(e *cluster.EtcdState, answers []answer) (via Endpoint, lastErr error) {
+	for _, a := range answers {
+		if a.statusErr != nil {
+			lastErr = a.statusErr
+			continue
+		}
+		e.Asked, e.ClusterID = true, cluster.ClusterID(a.status.Header.ClusterId)
+		switch {
+		case a.healthy() && !a.status.IsLearner:
+			if via == "" || a.status.Leader == a.status.Header.MemberId {
+				via = a.endpoint
+			}
+		case a.readErr != nil:
+			lastErr = a.readErr
+		}
+	}
+	return via, lastErr
+}
+
+// askStrangers asks the members on no known node, where they themselves say
+// they are: one that serves must not be taken for dead.
+func (c *Client) askStrangers(ctx context.Context, members []cluster.Member, nodes []cluster.Node) []answer {
+	var eps []Endpoint
+	for _, m := range members {
+		if _, known := Of(nodes, m.PeerURL); !known && m.ClientURL != "" {
+			eps = append(eps, Endpoint(m.ClientURL))
+		}
+	}
+	return c.askAll(ctx, eps)
 }
 
 func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
@@ -150,21 +188,29 @@ func (c *Client) memberList(ctx context.Context, ep Endpoint, opts ...clientv3.O
 		if len(m.PeerURLs) > 0 {
 			cm.PeerURL = m.PeerURLs[0]
 		}
+		if len(m.ClientURLs) > 0 {
+			cm.ClientURL = m.ClientURLs[0]
+		}
 		list = append(list, cm)
 	}
 	return list, nil
 }
 
 // fill joins a member of the list with what it said of itself.
-func fill(m *cluster.Member, byID map[cluster.MemberID]answer, nodes []cluster.Node, answers []answer) {
-	a, ok := byID[m.ID]
-	if !ok {
+func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
+	i := slices.IndexFunc(answers, func(a answer) bool {
+		return a.statusErr == nil && cluster.MemberID(a.status.Header.MemberId) == m.ID
+	})
+	if i < 0 {
 		m.Err = "not asked: its node is not known"
 		if ep, known := Of(nodes, m.PeerURL); known {
 			m.Err = unanswered(ep, answers)
+		} else if m.ClientURL != "" {
+			m.Err = unanswered(Endpoint(m.ClientURL), answers)
 		}
 		return
 	}
+	a := answers[i]
 	st := a.status
 	m.Healthy = a.healthy()
 	m.Leader = st.Leader == st.Header.MemberId

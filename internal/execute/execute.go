@@ -75,12 +75,32 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error
 	if done {
 		return nil
 	}
-	if s.ChangesMembership() || s.Kind == plan.RetireMember {
-		if err := plan.Guard(s, t.members(ctx)); err != nil {
-			return err
-		}
+	if err := t.guard(ctx); err != nil {
+		return err
 	}
 	return a.Do(ctx)
+}
+
+// guard checks, immediately before the act, what etcd cannot check itself: that
+// this is the cluster that was founded, that no newer leader of this store has
+// acted meanwhile, and that the step is still safe.
+func (t target) guard(ctx context.Context) error {
+	s := t.step
+	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
+	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.FinishBootstrap {
+		return nil
+	}
+	if node, deposed := t.x.o.Observer.Deposed(ctx, t.w); deposed {
+		return fmt.Errorf("guard %s: a newer leader has acted on %s", s.Kind, node)
+	}
+	e := t.members(ctx)
+	if want := t.w.Bootstrap.ClusterID; e.Mixed != "" || want != 0 && e.ClusterID != want {
+		return fmt.Errorf("guard %s: cluster %s answers, not %s: %s", s.Kind, e.ClusterID, want, e.Mixed)
+	}
+	if !membership {
+		return nil
+	}
+	return plan.Guard(s, e)
 }
 
 func (t target) action() (action, error) {
@@ -188,6 +208,10 @@ func (t target) allNodes(ctx context.Context, ok func(cluster.Node, cluster.Node
 	return true, nil
 }
 
+// nodeTimeout bounds the work on one node, so that a host that hangs keeps the
+// loop from the others no longer than this.
+const nodeTimeout = 20 * time.Second
+
 // eachNode works on the step's nodes in parallel. One node's failure does not
 // cut the others short.
 func (t target) eachNode(ctx context.Context, do func(context.Context, cluster.Node, host.Host) error) error {
@@ -202,6 +226,8 @@ func (t target) eachNode(ctx context.Context, do func(context.Context, cluster.N
 			if err != nil {
 				return err
 			}
+			ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+			defer cancel()
 			if err := do(ctx, n, h); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}

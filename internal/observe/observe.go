@@ -101,8 +101,9 @@ func (o *Observer) Node(ctx context.Context, w Wanted, n cluster.Node) cluster.N
 	if err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
+	fenced, deposed := o.fenced(f)
 	return cluster.NodeState{
-		Fenced: o.fenced(f), Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
 		Certificates: o.certificates(w.Spec, n, f),
 	}
 }
@@ -139,16 +140,34 @@ func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time
 	return now
 }
 
-func (o *Observer) fenced(f host.Facts) string {
+func (o *Observer) fenced(f host.Facts) (why string, deposed bool) {
 	me := o.o.Identity()
 	switch {
 	case f.StoreID != "" && f.StoreID != me.StoreID:
-		return fmt.Sprintf("the host belongs to the CKE store %s, this one is %s", f.StoreID, me.StoreID)
+		return fmt.Sprintf("the host belongs to the CKE store %s, this one is %s", f.StoreID, me.StoreID), false
 	case f.Epoch > me.Epoch:
-		return fmt.Sprintf("the host has seen a newer leader (epoch %d, this one is %d)", f.Epoch, me.Epoch)
+		return fmt.Sprintf("a newer leader of this store has acted on the host (epoch %d, this one is %d)", f.Epoch, me.Epoch), true
 	default:
-		return ""
+		return "", false
 	}
+}
+
+func asideNames(f host.Facts) []string {
+	var names []string
+	for _, a := range f.Aside {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// Deposed asks every host whether a newer leader of this store has acted on it.
+func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, bool) {
+	for name, ns := range o.nodes(ctx, w) {
+		if ns.Deposed {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) []string {
@@ -208,6 +227,8 @@ func (o *Observer) remember(e cluster.EtcdState, all []cluster.Node) {
 		if ep, ok := etcd.Of(all, m.PeerURL); ok {
 			o.endpoints[ep] = true
 			urls = append(urls, string(ep))
+		} else if m.ClientURL != "" {
+			urls = append(urls, m.ClientURL)
 		}
 	}
 	for id := range o.unhealthy {

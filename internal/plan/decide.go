@@ -48,6 +48,7 @@ type rule func(input) verdict
 func rules() []rule {
 	return []rule{
 		rulePaused,
+		ruleDeposed,
 		ruleBootstrap,
 		ruleIdentity,
 		ruleHosts,
@@ -73,6 +74,22 @@ func (s Step) ChangesMembership() bool {
 	default:
 		return false
 	}
+}
+
+// NextBatch takes, of steps that may run now, those that leave the membership
+// alone all together, for none depends on another; else the one that changes it,
+// alone.
+func NextBatch(runnable []Step) []Step {
+	var batch []Step
+	for _, s := range runnable {
+		if !s.ChangesMembership() {
+			batch = append(batch, s)
+		}
+	}
+	if len(batch) == 0 {
+		return runnable[:min(1, len(runnable))]
+	}
+	return batch
 }
 
 // input is what the rules read, with the lookups they share.
@@ -112,7 +129,14 @@ func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
 	return all
 }
 
-func (in input) node(name cluster.NodeName) cluster.NodeState { return in.st.Nodes[name] }
+// node is what its host told. One that was not asked is not taken for bare.
+func (in input) node(name cluster.NodeName) cluster.NodeState {
+	ns, ok := in.st.Nodes[name]
+	if !ok {
+		ns.Err = "the node is neither in the spec nor leaving"
+	}
+	return ns
+}
 
 // nodeOf finds the node a member lives on by its peer URL.
 func (in input) nodeOf(m cluster.Member) (cluster.Node, bool) {

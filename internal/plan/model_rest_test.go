@@ -7,15 +7,14 @@ import (
 	"cke/internal/cluster"
 )
 
-// wheel is the reconcile loop: it looks, carries out the first step that is not
-// held back, and looks again; when there is nothing to do it waits longer and
+// wheel is the reconcile loop: it looks, carries out the batch of steps that are
+// not held back, and looks again; when there is nothing to do it waits longer and
 // longer.
 type wheel struct {
 	s        *sim
 	failed   map[string]failure // by step
 	patience time.Duration
-	last     string
-	times    int
+	done     map[string]int // how often in a row, by step
 }
 
 type failure struct {
@@ -34,38 +33,39 @@ func newWheel(s *sim) *wheel {
 func (w *wheel) round() Plan {
 	s := w.s
 	p := s.look()
+	var runnable []Step
 	for _, step := range p.Steps {
-		if s.now.Before(w.failed[step.Key()].next) {
-			continue
+		if !s.now.Before(w.failed[step.Key()].next) {
+			runnable = append(runnable, step)
 		}
+	}
+	done := map[string]int{}
+	for _, step := range NextBatch(runnable) {
 		s.logf("CKE: %s", step.Key())
 		if err := (&hand{s: s, left: -1}).apply(step); err != nil {
 			s.logf("  %v", err)
 			wait := min(30*time.Second, max(time.Second, 2*w.failed[step.Key()].wait))
 			w.failed[step.Key()] = failure{wait, s.now.Add(wait)}
-			w.last = ""
-		} else {
-			delete(w.failed, step.Key())
-			w.repeated(step, p)
+			continue
 		}
+		delete(w.failed, step.Key())
+		if !w.inVain(step) {
+			done[step.Key()] = w.done[step.Key()] + 1
+		}
+		if done[step.Key()] > maxRepeats {
+			s.describe()
+			s.t.Fatalf("%s is done %d times in a row and asked for again:\n%s", step.Key(), maxRepeats, p)
+		}
+	}
+	w.done = done
+	if len(runnable) > 0 {
 		w.patience = time.Second
 		s.pass(100 * time.Millisecond)
 		return p
 	}
-	w.last = ""
 	s.pass(w.patience)
 	w.patience = min(2*w.patience, 30*time.Second)
 	return p
-}
-
-func (w *wheel) repeated(step Step, p Plan) {
-	if step.Key() != w.last || w.inVain(step) {
-		w.last, w.times = step.Key(), 0
-	}
-	if w.times++; w.times > maxRepeats {
-		w.s.describe()
-		w.s.t.Fatalf("a step is done %d times in a row and asked for again:\n%s", maxRepeats, p)
-	}
 }
 
 // inVain: while CKE sees no quorum it cannot know that a member was removed, and

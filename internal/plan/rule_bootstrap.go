@@ -53,6 +53,8 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 	case ns.Unit != nil || len(ns.Data) > 0:
 		r.Rule, r.Text = "dataWithoutRecord", "the host carries "+describeData(ns)+" of this cluster, but CKE's store knows of no bootstrap"
 		r.Hint = "the store was lost or is another one: start from a state backup with cke --restore-state FILE; to give the data up, move it away by hand"
+	case len(ns.Aside) > 0:
+		return carriedBefore(n, ns), true
 	case ns.Fenced != "":
 		r.Rule, r.Text = "hostObeysAnother", ns.Fenced
 		r.Hint = "ckecli node claim " + string(n.Hostname)
@@ -67,6 +69,15 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 		return r, false
 	}
 	return r, true
+}
+
+// carriedBefore: a founding has already been, whatever the store remembers.
+func carriedBefore(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{
+		Level: Blocked, Rule: "hostCarriedMemberBefore", Node: n.Hostname,
+		Text: fmt.Sprintf("data of this cluster was moved aside on the host (%s): it was founded before", strings.Join(ns.Aside, ", ")),
+		Hint: "CKE's state is older than the cluster; look where its members are now. To found it anew, move that data away by hand",
+	}
 }
 
 func describeData(ns cluster.NodeState) string {
@@ -154,6 +165,8 @@ func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bo
 		r.Rule, r.Text = "founderIsUnreachable", "the host of a founding member does not answer: "+ns.Err
 	case ns.Fenced != "":
 		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
+	case len(ns.Aside) > 0:
+		return carriedBefore(f.Node, ns), true
 	case !hasVersion(ns, in.spec.Etcd.Version) && (ns.Unit == nil || !ns.Unit.Running):
 		return versionMissing(in, f.Node), true
 	case ns.Unit != nil && ns.Unit.NotMounted != "":

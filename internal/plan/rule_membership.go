@@ -13,6 +13,9 @@ func ruleMembership(in input) verdict {
 	if len(e.Learners()) > 0 {
 		return verdict{}
 	}
+	if v := strangers(in); len(v.reasons) > 0 {
+		return v
+	}
 	var surplus []cluster.Member
 	for _, m := range e.Voters() {
 		if n, ok := in.nodeOf(m); !ok || !in.isWanted(n) {
@@ -46,6 +49,25 @@ func ruleMembership(in input) verdict {
 		return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more", in.name(m)))
 	}
 	return unhealthyVoters(in)
+}
+
+// strangers are voters on a node CKE does not know, as after a restore of an
+// older state. Who put them there had a reason; only one that has not served for
+// replace_after is taken for dead.
+func strangers(in input) verdict {
+	var v verdict
+	for _, m := range in.st.Etcd.Voters() {
+		away := in.now.Sub(m.UnhealthySince)
+		if _, known := in.nodeOf(m); known || !m.Healthy && away >= in.spec.Etcd.ReplaceAfter.Std() {
+			continue
+		}
+		v.reasons = append(v.reasons, Reason{
+			Level: Blocked, Rule: "memberIsUnknown",
+			Text: fmt.Sprintf("voter %s (%s) is at %s, which is no node of the spec", m.ID, m.Name, m.PeerURL),
+			Hint: "add its node to cluster.yml; to be rid of it, take the node out again afterwards",
+		})
+	}
+	return v
 }
 
 func leaderLast(ms []cluster.Member) cluster.Member {

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strings"
+
 	"cke/internal/cluster"
 )
 
@@ -11,7 +13,6 @@ import (
 // that runs unsealed, as when CKE died in its first start, is sealed by this too.
 func ruleStart(in input) verdict {
 	var v verdict
-	var nodes []cluster.NodeName
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		u := ns.Unit
@@ -31,10 +32,22 @@ func ruleStart(in input) verdict {
 			v.reasons = append(v.reasons, versionMissing(in, n))
 			continue
 		}
-		nodes = append(nodes, n.Hostname)
-	}
-	if len(nodes) > 0 {
-		v.steps = []Step{{Kind: StartMembers, Nodes: nodes, Reason: "the member is stopped and its data is there"}}
+		// A step for each, so that one that keeps ending holds no other back.
+		v.steps = append(v.steps, Step{Kind: StartMembers, Nodes: []cluster.NodeName{n.Hostname}, Reason: stoppedBecause(u)})
 	}
 	return v
+}
+
+func stoppedBecause(u *cluster.UnitState) string {
+	why := "the member is stopped and its data is there"
+	if u.Running {
+		why = "the member runs and is not sealed yet"
+	}
+	if u.Exit != "" && !u.Running {
+		why += "; it ended with " + u.Exit
+		if log := strings.TrimSpace(u.Log); log != "" {
+			why += ": " + strings.ReplaceAll(log, "\n", " / ")
+		}
+	}
+	return why
 }

@@ -18,8 +18,10 @@ import (
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
-//	host NAME unreachable [SINCE] | fenced | busy | certs | version V
-//	unit NAME [ID] [stopped] [unsealed] [lost] [unmounted] [flags] [founding]
+//	host NAME unreachable [SINCE] | fenced | deposed | aside | busy | certs | version V
+//	stranger ADDRESS leader|serves|down     a voter on no known node
+//	mixed                                   members of two clusters answer
+//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding]
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	gone NAME                               not in the membership
@@ -87,6 +89,16 @@ func (w *world) line(f []string) error {
 		w.st.Etcd.Quorum, w.st.Etcd.Asked, w.st.Etcd.Members, w.st.Etcd.Err = false, false, nil, "nobody answers"
 	case "stale":
 		w.st.Etcd.Quorum, w.st.Etcd.Auth, w.st.Etcd.Err = false, cluster.Auth{}, "no leader known"
+	case "mixed":
+		w.st.Etcd.Quorum, w.st.Etcd.Members = false, nil
+		w.st.Etcd.Mixed = "members of different clusters answer: https://10.0.0.1:2379 is of cluster c1, https://10.0.0.2:2379 is of cluster ee"
+	case "stranger":
+		m := cluster.Member{ID: 0x57, Name: "who", PeerURL: "https://" + args[0] + ":2380", RaftIndex: 5000, RaftApplied: 5000, RaftTerm: 2}
+		m.Healthy, m.Leader = args[1] != "down", args[1] == "leader"
+		if !m.Healthy {
+			m.UnhealthySince = w.now.Add(-6 * time.Minute)
+		}
+		w.st.Etcd.Members = append(w.st.Etcd.Members, m)
 	case "clusterid":
 		_, err := fmt.Sscanf(args[0], "%x", (*uint64)(&w.st.Etcd.ClusterID))
 		return err
@@ -194,6 +206,10 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 			}
 		case "fenced":
 			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"
+		case "deposed":
+			ns.Deposed, ns.Fenced = true, "a newer leader of this store has acted on the host (epoch 9, this one is 2)"
+		case "aside":
+			ns.Aside = []string{"4b33d1e6f8613242-20260102T030405.000Z"}
 		case "busy":
 			ns.BusyPorts = []int{2379}
 		case "certs":
@@ -223,6 +239,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.Running, us.Started = false, nil
 		case "unsealed":
 			us.Sealed = false
+		case "ended":
+			us.Exit, us.Log = "exit status 1", "cannot lock data directory\n"
 		case "lost":
 			us.DataLost = true
 		case "unmounted":

@@ -15,9 +15,25 @@ import (
 type failures struct {
 	mu    sync.Mutex
 	steps map[string]failure
+	// starts are the members started a short while ago.
+	starts map[string]start
 }
 
-func newFailures() *failures { return &failures{steps: map[string]failure{}} }
+// start is a start-members step that was done. One that is needed again soon
+// after is a failure that came late: the member ended by itself.
+type start struct {
+	at    time.Time
+	times int // in a row
+	rec   record.Record
+}
+
+// startMustHold is how long a member must have run not to count as ending at
+// its start.
+const startMustHold = time.Minute
+
+func newFailures() *failures {
+	return &failures{steps: map[string]failure{}, starts: map[string]start{}}
+}
 
 type failure struct {
 	times     int
@@ -42,10 +58,7 @@ func (f *failures) fail(s plan.Step, err error, rec record.Record, now time.Time
 	v := f.steps[s.Key()]
 	v.times++
 	v.transient, v.err, v.rec = etcd.IsTransient(err), err.Error(), rec
-	wait := retryMax
-	if shift := v.times - 1; shift < 7 {
-		wait = min(retryMax, retryMin<<shift)
-	}
+	wait := backoff(v.times)
 	if v.transient {
 		wait = min(wait, time.Second)
 	}
@@ -53,10 +66,42 @@ func (f *failures) fail(s plan.Step, err error, rec record.Record, now time.Time
 	f.steps[s.Key()] = v
 }
 
-func (f *failures) succeed(s plan.Step) {
+func (f *failures) succeed(s plan.Step, rec record.Record, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if s.Kind == plan.StartMembers {
+		f.starts[s.Key()] = start{at: now, times: f.steps[s.Key()].times, rec: rec}
+	}
 	delete(f.steps, s.Key())
+}
+
+// noticeEnded turns starts that did not hold into failures, so that they are
+// spaced out, shown, and folded into one record.
+func (f *failures) noticeEnded(p plan.Plan, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range p.Steps {
+		st, started := f.starts[s.Key()]
+		if _, known := f.steps[s.Key()]; known || !started {
+			continue
+		}
+		f.steps[s.Key()] = failure{
+			times: st.times + 1, err: "the member ended again: " + s.Reason, rec: st.rec,
+			next: st.at.Add(backoff(st.times + 1)),
+		}
+	}
+	for k, st := range f.starts {
+		if now.Sub(st.at) > startMustHold {
+			delete(f.starts, k)
+		}
+	}
+}
+
+func backoff(times int) time.Duration {
+	if shift := times - 1; shift < 7 {
+		return min(retryMax, retryMin<<shift)
+	}
+	return retryMax
 }
 
 // record is the step's last record, if its last attempt failed.

@@ -159,13 +159,14 @@ func (l *Loop) once(ctx context.Context) (bool, plan.Plan, error) {
 	}
 	now := l.o.Now()
 	l.failures.forgetAllBut(p)
+	l.failures.noticeEnded(p, now)
 	runnable, shown := l.failures.holdBack(p, now)
 	l.publish(w, st, shown)
 	l.exits.follow(ctx, w.Nodes(), st)
 	if len(runnable) == 0 {
 		return false, shown, nil
 	}
-	batch := nextBatch(runnable)
+	batch := plan.NextBatch(runnable)
 	if n := l.again.count(batch); n > maxRepeats {
 		for _, s := range batch {
 			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, n-1)
@@ -174,21 +175,6 @@ func (l *Loop) once(ctx context.Context) (bool, plan.Plan, error) {
 		return true, shown, nil
 	}
 	return true, shown, l.carryOutAll(ctx, w, batch)
-}
-
-// nextBatch takes the steps that leave the membership alone all together, for
-// none depends on another; else the one that changes it, alone.
-func nextBatch(runnable []plan.Step) []plan.Step {
-	var batch []plan.Step
-	for _, s := range runnable {
-		if !s.ChangesMembership() {
-			batch = append(batch, s)
-		}
-	}
-	if len(batch) == 0 {
-		return runnable[:1]
-	}
-	return batch
 }
 
 func (l *Loop) carryOutAll(ctx context.Context, w Wanted, batch []plan.Step) error {
@@ -278,24 +264,25 @@ func (l *Loop) conclude(ctx context.Context, s plan.Step, rec record.Record, fai
 	defer cancel()
 	out := rec
 	out.TookMS = took.Milliseconds()
-	switch {
-	case stepErr == nil:
-		l.failures.succeed(s)
-		out.Outcome, out.Error = record.Done, ""
-	case failedBefore && rec.Error == stepErr.Error():
-		out.Repeats++
-	default:
-		out.Outcome, out.Error, out.Repeats = record.Failed, stepErr.Error(), 0
+	out.Outcome, out.Error = record.Done, ""
+	if stepErr != nil {
+		out.Outcome, out.Error = record.Failed, stepErr.Error()
 	}
 	var err error
-	if failedBefore && out.Outcome != rec.Outcome || failedBefore && out.Error != rec.Error {
-		out.At = l.o.Now()
-		out, err = l.o.Store.Append(ctx, out)
-	} else {
+	switch {
+	case !failedBefore:
 		err = l.o.Store.Amend(ctx, out)
+	case out.Outcome == rec.Outcome && out.Error == rec.Error:
+		out.Repeats++
+		err = l.o.Store.Amend(ctx, out)
+	default:
+		out.At, out.Repeats = l.o.Now(), 0
+		out, err = l.o.Store.Append(ctx, out)
 	}
 	if stepErr != nil {
 		l.failures.fail(s, stepErr, out, l.o.Now())
+	} else {
+		l.failures.succeed(s, out, l.o.Now())
 	}
 	if err != nil {
 		return errors.Join(stepErr, fmt.Errorf("record the outcome of %s: %w", s.Kind, err))

@@ -25,7 +25,7 @@ type Record struct {
 	// the last, so that what a crash interrupted stays visible.
 	Outcome Outcome `json:"outcome"`
 	Error   string  `json:"error,omitempty"`
-	// Repeats counts further failures with the same error, folded into this one.
+	// Repeats counts further attempts that ended the same, folded into this one.
 	Repeats int   `json:"repeats,omitempty"`
 	TookMS  int64 `json:"took_ms"`
 }
@@ -53,9 +53,9 @@ func (r Record) String() string {
 	outcome := string(r.Outcome)
 	if r.Error != "" {
 		outcome += ": " + r.Error
-		if r.Repeats > 0 {
-			outcome += fmt.Sprintf(" (and %d times more)", r.Repeats)
-		}
+	}
+	if r.Repeats > 0 {
+		outcome += fmt.Sprintf(" (and %d times more)", r.Repeats)
 	}
 	reason := r.Reason
 	if r.Step != nil {

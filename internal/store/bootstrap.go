@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -53,11 +54,15 @@ func (s *Store) advance(ctx context.Context, name string, from cluster.Phase, b 
 			return errors.New("the token is not the one it began with")
 		}
 	}
+	specRev, err := s.foundersBelong(ctx, name, from, b)
+	if err != nil {
+		return err
+	}
 	put, err := opPut(bootstrapKey(name), b)
 	if err != nil {
 		return err
 	}
-	_, ok, err := s.change(ctx, []clientv3.Cmp{unchanged(bootstrapKey(name), rev), exist(specKey(name))}, put)
+	_, ok, err := s.change(ctx, []clientv3.Cmp{unchanged(bootstrapKey(name), rev), unchanged(specKey(name), specRev)}, put)
 	if err != nil || ok {
 		return err
 	}
@@ -65,6 +70,22 @@ func (s *Store) advance(ctx context.Context, name string, from cluster.Phase, b 
 		return err
 	}
 	return ErrConflict
+}
+
+// foundersBelong checks a beginning against the spec, and returns the spec's
+// revision for the transaction: an edit in between must not leave founders that
+// no spec knows.
+func (s *Store) foundersBelong(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) (int64, error) {
+	spec, rev, err := s.Spec(ctx, name)
+	if err != nil || from != cluster.PhaseNew {
+		return rev, err
+	}
+	for _, f := range b.Founders {
+		if !slices.Contains(spec.Nodes, f.Node) {
+			return 0, fmt.Errorf("founder %s is not in the spec any more: %w", f.Node.Hostname, ErrConflict)
+		}
+	}
+	return rev, nil
 }
 
 func nextPhase(p cluster.Phase) (cluster.Phase, bool) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -105,7 +106,8 @@ func (b backup) raiseEpoch() error {
 		if err := json.Unmarshal(e.Value, &ep); err != nil {
 			return fmt.Errorf("decode %s: %w", keyEpoch, err)
 		}
-		ep.Epoch += epochJump
+		// Two restores of the same backup must not share an epoch either.
+		ep.Epoch = max(ep.Epoch+epochJump, time.Now().Unix())
 		raised, err := json.Marshal(ep)
 		b.entries[i].Value = raised
 		return err

@@ -1,0 +1,108 @@
+package reconcile
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/record"
+)
+
+func TestFailuresBackOffAndAreShown(t *testing.T) {
+	f, now := newFailures(), time.Unix(1000, 0)
+	s := plan.Step{Kind: plan.AddLearner, Nodes: []cluster.NodeName{"cp4"}}
+	p := plan.Plan{Steps: []plan.Step{s}}
+	var waited time.Duration
+	for i := 1; i <= 12; i++ {
+		runnable, _ := f.holdBack(p, now)
+		if len(runnable) != 1 {
+			t.Fatalf("attempt %d: not tried when its time has come", i)
+		}
+		f.fail(s, errors.New("no space left on device"), record.Record{Seq: 7}, now)
+		wait, ok := f.next(now)
+		if !ok || wait < waited && waited < retryMax || wait > retryMax {
+			t.Fatalf("attempt %d: next in %s after %s", i, wait, waited)
+		}
+		runnable, shown := f.holdBack(p, now)
+		if len(runnable) != 0 {
+			t.Fatalf("attempt %d: tried again at once", i)
+		}
+		level := plan.Waiting
+		if i >= showBlocked {
+			level = plan.Blocked
+		}
+		if r := shown.Reasons[0]; r.Level != level || !strings.Contains(r.Text, "no space left") {
+			t.Fatalf("attempt %d: shown as %s", i, r)
+		}
+		waited, now = wait, now.Add(wait)
+	}
+	if waited != retryMax {
+		t.Errorf("after 12 failures the next comes in %s, want %s", waited, retryMax)
+	}
+	if rec, ok := f.record(s); !ok || rec.Seq != 7 {
+		t.Errorf("the record to amend is %+v, %v", rec, ok)
+	}
+	f.forgetAllBut(plan.Plan{})
+	if _, ok := f.next(now); ok {
+		t.Error("a step nobody wants is still remembered")
+	}
+}
+
+// TestStartThatDoesNotHold: a member that ends again and again right after its
+// start is started at growing intervals, shown, and folded into one record; one
+// that ran for a while is started at once.
+func TestStartThatDoesNotHold(t *testing.T) {
+	f, now := newFailures(), time.Unix(1000, 0)
+	s := plan.Step{Kind: plan.StartMembers, Nodes: []cluster.NodeName{"cp2"}, Reason: "it ended with exit status 2"}
+	p := plan.Plan{Steps: []plan.Step{s}}
+	look := func() ([]plan.Step, plan.Plan) {
+		f.forgetAllBut(p)
+		f.noticeEnded(p, now)
+		return f.holdBack(p, now)
+	}
+	for i := range 6 {
+		runnable, shown := look()
+		if i == 0 {
+			if len(runnable) != 1 || len(shown.Reasons) != 0 {
+				t.Fatalf("the first start waits: %v", shown)
+			}
+		} else {
+			if len(runnable) != 0 {
+				t.Fatalf("start %d comes at once", i)
+			}
+			wait, _ := f.next(now)
+			now = now.Add(wait)
+			if runnable, shown = look(); len(runnable) != 1 || !strings.Contains(shown.Reasons[0].Text, "exit status 2") {
+				t.Fatalf("start %d: %v", i, shown)
+			}
+			if rec, ok := f.record(s); !ok || rec.Seq != 3 {
+				t.Fatalf("start %d makes a record of its own", i)
+			}
+		}
+		f.succeed(s, record.Record{Seq: 3, Outcome: record.Done}, now)
+		now = now.Add(10 * time.Millisecond)
+		f.forgetAllBut(plan.Plan{}) // it runs for a moment
+	}
+	if _, shown := look(); !shown.Has(plan.Blocked) {
+		t.Errorf("after six starts: %v", shown)
+	}
+	f.succeed(s, record.Record{}, now)
+	now = now.Add(startMustHold + time.Second)
+	f.noticeEnded(plan.Plan{}, now)
+	if runnable, _ := look(); len(runnable) != 1 {
+		t.Error("a member that ran for a while is not started at once")
+	}
+}
+
+func TestBatchLeavesMembershipAlone(t *testing.T) {
+	steps := []plan.Step{{Kind: plan.AddLearner}, {Kind: plan.StartMembers}, {Kind: plan.ConfigureAuth}}
+	if got := plan.NextBatch(steps); len(got) != 2 || got[0].Kind != plan.StartMembers {
+		t.Errorf("batch %v", got)
+	}
+	if got := plan.NextBatch(steps[:1]); len(got) != 1 || got[0].Kind != plan.AddLearner {
+		t.Errorf("batch %v", got)
+	}
+}
