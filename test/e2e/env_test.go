@@ -398,3 +398,14 @@ func (e *env) history() []record.Record {
 	}
 	return h
 }
+
+// hold listens on a node's port, as another program would.
+func (e *env) hold(node, port int) net.Listener {
+	e.t.Helper()
+	l, err := net.Listen("tcp", e.addr(node)+":"+strconv.Itoa(port))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = l.Close() }) // closed earlier where the test goes on
+	return l
+}
