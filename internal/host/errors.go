@@ -24,6 +24,9 @@ const (
 	NotMounted GuardKind = "not-mounted"
 	// ForeignData: the member's directory holds what CKE did not put there.
 	ForeignData GuardKind = "foreign-data"
+	// FoundedBefore: the unit founds a new cluster, and the machine carried a
+	// member of this cluster before.
+	FoundedBefore GuardKind = "founded-before"
 	// NotFounding: the member was never started and its unit does not say how.
 	NotFounding GuardKind = "not-founding"
 	// OtherMember: another member's unit is installed, or its data is in place.

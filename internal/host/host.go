@@ -23,7 +23,9 @@ type Host interface {
 	Facts(ctx context.Context, cluster string, address netip.Addr) (Facts, error)
 	// PutFiles installs PKI files, each atomically, keys 0600.
 	PutFiles(ctx context.Context, req PutFiles) error
-	// InstallUnit writes or replaces the unit without touching the process.
+	// InstallUnit writes or replaces the unit without touching the process. It
+	// refuses a unit that founds a cluster the machine carried a member of
+	// before, and extra flags that the unit's etcd, when installed, does not know.
 	InstallUnit(ctx context.Context, u cluster.Unit) error
 	// StartUnit starts the installed unit unless it runs, and returns when the
 	// process runs and the member is sealed: its WAL exists and carries the mark.

@@ -107,8 +107,9 @@ func (a *Agent) allowStart(u cluster.Unit) (seal, error) {
 		return seal{}, refuse(host.ForeignData, "%s holds data, and member %s was never started here", a.layout.data(u.Cluster, u.Member), u.Member)
 	case u.Founding == nil:
 		return seal{}, refuse(host.NotFounding, "member %s was never started and its unit does not say how it enters the cluster", u.Member)
-	case known:
-		return s, nil
+	}
+	if err := a.allowFounding(u); err != nil || known {
+		return s, err
 	}
 	return a.beginSeal(u)
 }

@@ -130,7 +130,10 @@ func TestDataRootNotMounted(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 
-	// Mounted and new: a lost disk, not an absent one.
+	// Mounted and new: a lost disk, not an absent one. What was set aside keeps
+	// the machine from founding the cluster again; a person takes it away.
+	wantGuard(t, h.InstallUnit(t.Context(), u), host.FoundedBefore)
+	must(t, os.RemoveAll(filepath.Join(disk, u.Cluster, ".aside")))
 	u = sealed(t, b, h)
 	must(t, os.RemoveAll(disk))
 	must(t, os.Mkdir(disk, 0o700))

@@ -158,24 +158,6 @@ func TestClientPort(t *testing.T) {
 	}
 }
 
-func TestFirstStartThatFailsSaysWhy(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
-		h, u := open(t, b), b.founder()
-		u.ExtraArgs = map[string]string{"no-such-flag": "1"}
-		b.install(t, h, u)
-		err := h.StartUnit(t.Context(), u.Cluster, u.Member)
-		if err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "no-such-flag") {
-			t.Fatalf("got %v", err)
-		}
-		if f := facts(t, h, b); f.Unit.Sealed || f.Unit.Running || f.Unit.Exit != "exit status 2" {
-			t.Fatalf("%+v", f.Unit)
-		}
-		u.ExtraArgs = nil
-		must(t, h.InstallUnit(t.Context(), u))
-		must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
-	})
-}
-
 // A member that cannot reach its cluster ends without data; that is told, and
 // the call ends with its context meanwhile.
 func TestJoiningNobody(t *testing.T) {

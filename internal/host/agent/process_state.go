@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How much of a log is told.
-const tailBytes = 4 << 10
+// How much of a log's end is looked through.
+const tailBytes = 32 << 10
 
 func (p *processes) state(cluster string) (procState, error) {
 	rec, running, err := p.last(cluster)
@@ -32,8 +32,8 @@ func (p *processes) state(cluster string) (procState, error) {
 	if err != nil {
 		return procState{}, err
 	}
-	log, err := p.tail(cluster, rec.LogFrom)
-	return procState{exit: exit, log: log}, err
+	said, err := p.said(cluster, rec.LogFrom)
+	return procState{exit: exit, cause: said.cause(), log: said.summary()}, err
 }
 
 func (p *processes) exit(cluster string, rec procRecord) (string, error) {
@@ -133,14 +133,14 @@ func (p *processes) openLogs(cluster string) (logFiles, error) {
 	return logFiles{out, from}, err
 }
 
-// tail is the end of what the last process said.
-func (p *processes) tail(cluster string, from int64) (string, error) {
+// said is what the last process told at its end.
+func (p *processes) said(cluster string, from int64) (messages, error) {
 	log, err := tailFile(p.logPath(cluster), from)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	out, err := tailFile(p.stderrPath(cluster), 0)
-	return strings.TrimSpace(log + out), err
+	return append(distil(log), distil(out)...), err
 }
 
 func tailFile(path string, from int64) (string, error) {

@@ -133,13 +133,13 @@ func TestOutputIsKeptOnce(t *testing.T) {
 	dir := filepath.Join(b.root, "var/lib/cke/host/etcd/prod/log")
 	b.install(t, h, u)
 	for i := range 3 {
-		u.ExtraArgs = map[string]string{"bad-flag-" + strconv.Itoa(i): "x"}
+		u.ExtraArgs = map[string]string{"heartbeat-interval": "bad-" + strconv.Itoa(i)}
 		must(t, h.InstallUnit(t.Context(), u))
 		if err := h.StartUnit(t.Context(), u.Cluster, u.Member); err == nil {
 			t.Fatal("started")
 		}
 	}
-	for file, flag := range map[string]string{"stderr.log": "bad-flag-2", "stderr.log.1": "bad-flag-1"} {
+	for file, flag := range map[string]string{"stderr.log": "bad-2", "stderr.log.1": "bad-1"} {
 		if text, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !strings.Contains(string(text), flag) {
 			t.Errorf("%s: %v %.100s", file, err, text)
 		}
@@ -147,7 +147,7 @@ func TestOutputIsKeptOnce(t *testing.T) {
 	if left, err := names(dir); err != nil || len(left) > 3 {
 		t.Errorf("%v %v", left, err)
 	}
-	if f := facts(t, h, b); !strings.Contains(f.Unit.Log, "bad-flag-2") || strings.Contains(f.Unit.Log, "bad-flag-1") {
+	if f := facts(t, h, b); !strings.Contains(f.Unit.Log, "bad-2") || strings.Contains(f.Unit.Log, "bad-1") {
 		t.Errorf("the log of the last process: %.200s", f.Unit.Log)
 	}
 }

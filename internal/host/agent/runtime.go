@@ -33,5 +33,6 @@ type procState struct {
 	running bool
 	started *cluster.Unit // of the running process
 	exit    string        // how the last one ended; empty while running
-	log     string        // the end of the last one's log; empty while running
+	cause   string        // the one message that says most about why; empty while running
+	log     string        // the last one's last messages of weight; empty while running
 }

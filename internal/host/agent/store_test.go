@@ -157,7 +157,9 @@ func TestForeignNamesAreNoData(t *testing.T) {
 	for _, dir := range []string{"lost+found", "prod/lost+found", "prod/.aside/7-20260304T040607.000Z"} {
 		must(t, os.MkdirAll(filepath.Join(b.root, "var/lib/cke/etcd", dir), 0o700))
 	}
-	must(t, inProcess(t, b).InstallUnit(t.Context(), b.founder()))
+	u := b.founder()
+	u.Founding.New = false // joining: a founder is kept out by what was set aside
+	must(t, inProcess(t, b).InstallUnit(t.Context(), u))
 }
 
 func TestMarksAndSealsSurviveTheirFormat(t *testing.T) {

@@ -54,8 +54,14 @@ func (a *Agent) installUnit(ctx context.Context, id host.Identity, u cluster.Uni
 			return err
 		}
 	}
+	if err := a.allowFounding(u); err != nil {
+		return err
+	}
 	if installed && old.Equal(u) {
 		return nil
+	}
+	if err := a.versions.knows(ctx, u.Version, u.ExtraArgs); err != nil {
+		return err
 	}
 	if err := a.runtime.install(u); err != nil {
 		return err
@@ -183,11 +189,13 @@ func (a *Agent) awaitWAL(ctx context.Context, id host.Identity, u cluster.Unit) 
 	}
 }
 
+// endedEarly has the same text for the same failure: whoever repeats the start
+// can tell that it is no news.
 func endedEarly(st procState) error {
-	if st.log == "" {
+	if st.cause == "" {
 		return fmt.Errorf("etcd ends right after its start: %s", st.exit)
 	}
-	return fmt.Errorf("etcd ends right after its start: %s; its log ends:\n%s", st.exit, st.log)
+	return fmt.Errorf("etcd ends right after its start: %s: %s", st.exit, st.cause)
 }
 
 func (a *Agent) stopUnit(ctx context.Context, id host.Identity, req host.StopUnit) error {

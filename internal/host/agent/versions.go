@@ -15,7 +15,7 @@ import (
 	"cke/internal/host"
 )
 
-// versionTimeout bounds one `etcd --version`.
+// versionTimeout bounds one `etcd --version` or `etcd --help`.
 const versionTimeout = 10 * time.Second
 
 // Releases knows which etcd versions are installed and are what their
@@ -28,8 +28,9 @@ type Releases struct {
 }
 
 type verdict struct {
-	file fileID
-	err  error // why the binary is not that version; nil when it is
+	file  fileID
+	err   error    // why the binary is not that version; nil when it is
+	flags []string // that it knows; nil when it does not tell
 }
 
 // fileID changes when a file's content does.
@@ -67,25 +68,36 @@ func (v *Releases) list(ctx context.Context) ([]string, error) {
 
 // has returns nil, or why a version cannot be used.
 func (v *Releases) has(ctx context.Context, name string) error {
+	known, err := v.look(ctx, name)
+	if err != nil {
+		return err
+	}
+	return known.err
+}
+
+func (v *Releases) look(ctx context.Context, name string) (verdict, error) {
 	path := filepath.Join(v.dir, "v"+name, "etcd")
 	id, err := identifyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return refuse(host.NoVersion, "etcd %s is not installed (%s)", name, path)
+		return verdict{err: refuse(host.NoVersion, "etcd %s is not installed (%s)", name, path)}, nil
 	}
 	if err != nil {
-		return err
+		return verdict{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if known, ok := v.seen[name]; ok && known.file == id {
-		return known.err
+		return known, nil
 	}
-	err = verify(ctx, path, name)
+	now := verdict{file: id, err: verify(ctx, path, name)}
+	if now.err == nil {
+		now.flags = flagsOf(ctx, path)
+	}
 	if ctx.Err() != nil {
-		return ctx.Err() // it says nothing about the binary
+		return verdict{}, ctx.Err() // it says nothing about the binary
 	}
-	v.seen[name] = verdict{id, err}
-	return err
+	v.seen[name] = now
+	return now, nil
 }
 
 func verify(ctx context.Context, path, name string) error {
