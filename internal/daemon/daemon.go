@@ -57,7 +57,8 @@ Flags:
   --nodes N               members of the first cluster.yml (default 3)
   --first-address IP      loopback address of the first node (default 127.0.0.1)
   --binaries DIR          where etcd lies (default: beside cke)
-  --restore-state FILE    begin from a file of "ckecli state backup"
+  --restore-state FILE    begin from a file of "ckecli state backup"; not for a
+                          daemon that runs already, nor with down or forget
 `
 
 // Main runs cke with these arguments and returns its exit code.
@@ -133,7 +134,7 @@ func runDev(ctx context.Context, args []string, version string, stdout, stderr i
 	fs.IntVar(&o.Nodes, "nodes", 3, "")
 	fs.StringVar(&o.Binaries, "binaries", "", "")
 	first := fs.String("first-address", "127.0.0.1", "")
-	restore := fs.String("restore-state", "", "")
+	fs.StringVar(&o.RestoreState, "restore-state", "", "")
 	if err := parse(fs, args, devUsage, stdout); err != nil {
 		return err
 	}
@@ -146,11 +147,17 @@ func runDev(ctx context.Context, args []string, version string, stdout, stderr i
 	}
 	switch verb := fs.Arg(0); {
 	case fs.NArg() == 0:
-		return serveDev(ctx, o, version, *restore, stderr)
+		return serveDev(ctx, o, version, stderr)
 	case fs.NArg() > 1:
 		return usageError{fmt.Errorf("unexpected argument %q after %q", fs.Arg(1), verb)}
 	case verb == "up":
-		return o.Up(ctx, stdout)
+		err := o.Up(ctx, stdout)
+		if runs := (*dev.RunsError)(nil); errors.As(err, &runs) {
+			return usageError{err}
+		}
+		return err
+	case o.RestoreState != "" && (verb == "down" || verb == "forget"):
+		return usageError{fmt.Errorf("--restore-state says what a daemon begins from; %q starts none", verb)}
 	case verb == "down":
 		return o.Down(ctx, stdout)
 	case verb == "forget":
@@ -160,7 +167,7 @@ func runDev(ctx context.Context, args []string, version string, stdout, stderr i
 	}
 }
 
-func serveDev(ctx context.Context, o dev.Options, version, restore string, stderr io.Writer) error {
+func serveDev(ctx context.Context, o dev.Options, version string, stderr io.Writer) error {
 	if err := o.Prepare(); err != nil {
 		return err
 	}
@@ -168,7 +175,7 @@ func serveDev(ctx context.Context, o dev.Options, version, restore string, stder
 	if err != nil {
 		return err
 	}
-	return serve(ctx, app.Options{Config: cfg, Version: version, RestoreState: restore, Log: newLog(cfg.Log, stderr)}, o.EnsureCluster)
+	return serve(ctx, app.Options{Config: cfg, Version: version, RestoreState: o.RestoreState, Log: newLog(cfg.Log, stderr)}, o.EnsureCluster)
 }
 
 // stopPatience bounds a graceful stop; what is left then is ended hard.

@@ -29,6 +29,8 @@ type Options struct {
 	First netip.Addr // the first node's loopback address; the others count up
 	// Binaries is where etcd lies; beside cke itself unless told otherwise.
 	Binaries string
+	// RestoreState is a backup of CKE's own state to begin from; empty for none.
+	RestoreState string
 }
 
 // Config is the daemon's configuration below the directory.

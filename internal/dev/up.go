@@ -28,9 +28,19 @@ func (o Options) Up(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if leader, err := c.Leader(ctx); err == nil {
-		say(out, "cke runs already (pid %d)\n", leader.PID)
-	} else if err := o.startDaemon(ctx, c, out); err != nil {
+	pid, err := o.daemonPID()
+	switch {
+	case err != nil:
+		return err
+	case pid != 0 && o.RestoreState != "":
+		return &RunsError{Dir: o.Dir, PID: pid}
+	case pid != 0:
+		say(out, "cke runs already (pid %d)\n", pid)
+		err = o.awaitAnswer(ctx, c, nil)
+	default:
+		err = o.startDaemon(ctx, c, out)
+	}
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthyPatience)
@@ -40,6 +50,16 @@ func (o Options) Up(ctx context.Context, out io.Writer) error {
 		return &logHint{err, o.logFile()}
 	}
 	return o.writeEnv(out, s)
+}
+
+// RunsError says that a daemon runs already, and so cannot begin from a backup.
+type RunsError struct {
+	Dir string
+	PID int
+}
+
+func (e *RunsError) Error() string {
+	return fmt.Sprintf("--restore-state: cke runs already below %s (pid %d) and keeps its own state", e.Dir, e.PID)
 }
 
 // logHint points an operator at the daemon's log.
@@ -67,7 +87,7 @@ func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) 
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	cmd := exec.Command(self, "dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries) //nolint:gosec // this very program
+	cmd := exec.Command(self, o.daemonArgs()...) //nolint:gosec // this very program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = errors.Join(cmd.Start(), log.Close())
@@ -79,12 +99,30 @@ func (o Options) startDaemon(ctx context.Context, c *api.Client, out io.Writer) 
 		_ = cmd.Wait() // its log tells why it ended
 		close(ended)
 	}()
+	if err := o.awaitAnswer(ctx, c, ended); err != nil {
+		return err
+	}
+	say(out, "cke started (pid %d)\n", cmd.Process.Pid)
+	return nil
+}
+
+// daemonArgs are what the daemon in the background is told: all of the options.
+func (o Options) daemonArgs() []string {
+	args := []string{"dev", "--dir", o.Dir, "--nodes", strconv.Itoa(o.Nodes), "--first-address", o.First.String(), "--binaries", o.Binaries}
+	if o.RestoreState != "" {
+		args = append(args, "--restore-state", o.RestoreState)
+	}
+	return args
+}
+
+// awaitAnswer waits until the daemon's API answers. A daemon that is no child
+// of this process has no channel that tells its end.
+func (o Options) awaitAnswer(ctx context.Context, c *api.Client, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	for {
 		_, err := c.Leader(ctx)
 		if err == nil {
-			say(out, "cke started (pid %d)\n", cmd.Process.Pid)
 			return nil
 		}
 		select {
