@@ -99,9 +99,9 @@ func below(dir, path string) bool {
 		return false
 	}
 	for parent := path; parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
-		if real, err := filepath.EvalSymlinks(parent); err == nil {
+		if resolved, err := filepath.EvalSymlinks(parent); err == nil {
 			rest := strings.TrimPrefix(path, parent)
-			return strings.HasPrefix(real+rest, realDir+"/")
+			return strings.HasPrefix(resolved+rest, realDir+"/")
 		}
 	}
 	return false
