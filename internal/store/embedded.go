@@ -3,7 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"expvar"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -146,6 +148,7 @@ func (e *embedded) elect(ctx context.Context, dir string) error {
 	defer tick.Stop()
 	patience := time.NewTimer(electPatience)
 	defer patience.Stop()
+	started := time.Now()
 	for {
 		select {
 		case <-e.etcd.Server.ReadyNotify():
@@ -160,7 +163,7 @@ func (e *embedded) elect(ctx context.Context, dir string) error {
 			return &StartError{Dir: dir, Err: fmt.Errorf("it has no leader after %s", electPatience)}
 		case <-tick.C:
 		}
-		if e.etcd.Server.Leader() != 0 {
+		if e.etcd.Server.Leader() != 0 || !e.applied(ctx, started) {
 			continue
 		}
 		now := &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self}
@@ -169,6 +172,41 @@ func (e *embedded) elect(ctx context.Context, dir string) error {
 		}
 	}
 }
+
+// applied says whether raft itself has taken note that its log was applied.
+// Before that, etcd may have compacted the log already, and a campaign, which
+// looks for unapplied membership changes, panics on the missing entries (raft
+// raft.go, hasUnappliedConfChanges). etcd tells it in the variable raft.status
+// only, for the server started last in this process; any other waits as long as
+// etcd's own first tick would.
+func (e *embedded) applied(ctx context.Context, started time.Time) bool {
+	v := expvar.Get("raft.status")
+	if v == nil {
+		return time.Since(started) > etcdTick
+	}
+	// raft answers for itself; one that has died of a fatal message never does.
+	said := make(chan string, 1)
+	go func() { said <- v.String() }()
+	var status struct {
+		ID      string `json:"id"`
+		Commit  uint64 `json:"commit"`
+		Applied uint64 `json:"applied"`
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-e.fatal.done:
+		return false
+	case s := <-said:
+		if err := json.Unmarshal([]byte(s), &status); err != nil || status.ID != e.etcd.Server.MemberID().String() {
+			return time.Since(started) > etcdTick
+		}
+	}
+	return status.Applied == status.Commit
+}
+
+// etcdTick is etcd's default tick.
+const etcdTick = 100 * time.Millisecond
 
 // stop ends client and server. After a fatal message some of etcd's goroutines
 // are gone and it may wait for them for ever; then it is left behind.
