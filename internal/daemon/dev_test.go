@@ -201,6 +201,7 @@ func TestDownStopsADaemonThatDoesNotAnswer(t *testing.T) {
 	out, err := cmd.StdoutPipe()
 	b.must(err)
 	b.must(cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }() // it has ended, unless the test fails
 	ended := make(chan error, 1)
 	if _, err := out.Read(make([]byte, 64)); err != nil {
 		t.Fatal(err)
