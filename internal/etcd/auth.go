@@ -2,10 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"cke/internal/cluster"
 )
@@ -47,34 +50,66 @@ func (c *Client) Auth(ctx context.Context, ep Endpoint) (cluster.Auth, error) {
 	return a, nil
 }
 
+// readAuth asks in parallel: etcd orders each of these questions through raft, so
+// that many in turn cost as many disk syncs.
 func readAuth(ctx context.Context, conn *clientv3.Client) (cluster.Auth, error) {
 	a := cluster.Auth{Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}}
-	users, err := conn.UserList(ctx)
-	if err != nil {
-		return a, err
-	}
-	for _, u := range users.Users {
-		r, err := conn.UserGet(ctx, u)
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(authParallel)
+	var both errgroup.Group
+	both.Go(func() error {
+		users, err := conn.UserList(ctx)
 		if err != nil {
-			return a, err
+			return err
 		}
-		a.Users[u] = r.Roles
-	}
-	roles, err := conn.RoleList(ctx)
-	if err != nil {
-		return a, err
-	}
-	for _, name := range roles.Roles {
-		r, err := conn.RoleGet(ctx, name)
+		for _, u := range users.Users {
+			g.Go(func() error {
+				r, err := conn.UserGet(ctx, u)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				a.Users[u] = r.Roles
+				return nil
+			})
+		}
+		return nil
+	})
+	both.Go(func() error {
+		roles, err := conn.RoleList(ctx)
 		if err != nil {
-			return a, err
+			return err
 		}
-		a.Roles[name] = []cluster.Permission{}
-		for _, p := range r.Perm {
-			a.Roles[name] = append(a.Roles[name], cluster.Permission{Key: string(p.Key), RangeEnd: string(p.RangeEnd), Type: p.PermType.String()})
+		for _, name := range roles.Roles {
+			g.Go(func() error {
+				r, err := conn.RoleGet(ctx, name)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				a.Roles[name] = permissions(r)
+				return nil
+			})
 		}
+		return nil
+	})
+	// The lists are through when both have ended, and only then may g be waited for.
+	err := both.Wait()
+	return a, errors.Join(err, g.Wait())
+}
+
+// authParallel bounds the questions under way at once.
+const authParallel = 32
+
+func permissions(r *clientv3.AuthRoleGetResponse) []cluster.Permission {
+	perms := []cluster.Permission{}
+	for _, p := range r.Perm {
+		perms = append(perms, cluster.Permission{Key: string(p.Key), RangeEnd: string(p.RangeEnd), Type: p.PermType.String()})
 	}
-	return a, nil
+	return perms
 }
 
 // AddRole makes an empty role.

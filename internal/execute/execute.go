@@ -87,7 +87,7 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error
 func (t target) guard(ctx context.Context) error {
 	s := t.step
 	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
-	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.FinishBootstrap {
+	if !membership && s.Kind != plan.ConfigureAuth {
 		return nil
 	}
 	if node, deposed := t.x.o.Observer.Deposed(ctx, t.w); deposed {
