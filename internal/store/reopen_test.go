@@ -2,6 +2,7 @@ package store
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,16 +17,12 @@ func TestReopensWithALogToReplay(t *testing.T) {
 		add(t, s, "main", "again")
 	}
 	closeStore(t, s)
-	stop := make(chan struct{})
-	defer close(stop)
+	var stop atomic.Bool
+	defer stop.Store(true)
 	for range 2 * runtime.NumCPU() {
 		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for n := 0; !stop.Load(); n++ {
+				runtime.KeepAlive(n)
 			}
 		}()
 	}
