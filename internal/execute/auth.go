@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"cke/internal/cluster"
 	"cke/internal/etcd"
 	"cke/internal/plan"
 )
 
-// configureAuth makes the changes the step carries, in their order, leaving out
-// those that are already so.
+// configureAuth makes the changes the step carries, wave by wave, leaving out
+// those that are already so. etcd orders each through raft, so a wave costs about
+// as much as a single change.
 type configureAuth struct{ target }
 
 func (a configureAuth) Done(ctx context.Context) (bool, error) {
@@ -27,16 +30,25 @@ func (a configureAuth) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range a.step.Auth {
-		if applied(c, e.Auth) {
-			continue
+	missing := slices.DeleteFunc(slices.Clone(a.step.Auth), func(c plan.AuthChange) bool { return applied(c, e.Auth) })
+	for len(missing) > 0 {
+		var wave errgroup.Group
+		wave.SetLimit(authParallel)
+		n := 0
+		for ; n < len(missing) && missing[n].Wave() == missing[0].Wave(); n++ {
+			c := missing[n]
+			wave.Go(func() error { return a.apply(ctx, via, c) })
 		}
-		if err := a.apply(ctx, via, c); err != nil {
+		if err := wave.Wait(); err != nil {
 			return err
 		}
+		missing = missing[n:]
 	}
 	return nil
 }
+
+// authParallel bounds the changes under way at once.
+const authParallel = 16
 
 // applied says whether a change is already so.
 func applied(c plan.AuthChange, a cluster.Auth) bool {

@@ -28,6 +28,22 @@ type AuthChange struct {
 	Permission cluster.Permission `json:"permission,omitzero"`
 }
 
+// Wave is when a change may be made: all of one wave side by side, the waves in
+// turn. Access is taken away before any is given, roles and users are there
+// before they are granted, and authentication is turned on last.
+func (c AuthChange) Wave() int {
+	switch c.Op {
+	case RevokePermission, RevokeRole:
+		return 0
+	case AddRole, AddUser:
+		return 1
+	case GrantPermission, GrantRole:
+		return 2
+	default:
+		return 3
+	}
+}
+
 func (c AuthChange) String() string {
 	switch c.Op {
 	case AddUser:

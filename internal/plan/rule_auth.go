@@ -40,44 +40,49 @@ func wantedUsers(tenants []cluster.User) []cluster.User {
 	return append(users, tenants...)
 }
 
-// authChanges is the difference between wanted and present, in an order that is
-// safe to be interrupted anywhere: access is taken away before it is given, and
-// authentication is turned on last.
+// authChanges is the difference between wanted and present, ordered by wave so
+// that it is safe to be interrupted anywhere.
 func authChanges(in input) []AuthChange {
 	a := in.st.Etcd.Auth
-	var take, give []AuthChange
+	var changes []AuthChange
 	for _, u := range wantedUsers(in.st.Users) {
-		roles, exists := a.Users[u.Name]
-		perms, roleExists := a.Roles[u.Name]
-		if !roleExists {
-			give = append(give, AuthChange{Op: AddRole, Role: u.Name})
-		}
-		want := rolePermissions(u)
-		for _, p := range perms {
-			if !slices.Contains(want, p) && u.Name != cluster.RootUser {
-				take = append(take, AuthChange{Op: RevokePermission, Role: u.Name, Permission: p})
-			}
-		}
-		for _, p := range want {
-			if !slices.Contains(perms, p) {
-				give = append(give, AuthChange{Op: GrantPermission, Role: u.Name, Permission: p})
-			}
-		}
-		if !exists {
-			give = append(give, AuthChange{Op: AddUser, User: u.Name})
-		}
-		for _, r := range roles {
-			if r != u.Name {
-				take = append(take, AuthChange{Op: RevokeRole, User: u.Name, Role: r})
-			}
-		}
-		if !slices.Contains(roles, u.Name) {
-			give = append(give, AuthChange{Op: GrantRole, User: u.Name, Role: u.Name})
-		}
+		changes = append(changes, userChanges(u, a)...)
 	}
-	changes := slices.Concat(take, give)
 	if !a.Enabled {
 		changes = append(changes, AuthChange{Op: EnableAuth})
+	}
+	slices.SortStableFunc(changes, func(x, y AuthChange) int { return x.Wave() - y.Wave() })
+	return changes
+}
+
+func userChanges(u cluster.User, a cluster.Auth) []AuthChange {
+	var changes []AuthChange
+	roles, exists := a.Users[u.Name]
+	perms, roleExists := a.Roles[u.Name]
+	if !roleExists {
+		changes = append(changes, AuthChange{Op: AddRole, Role: u.Name})
+	}
+	if !exists {
+		changes = append(changes, AuthChange{Op: AddUser, User: u.Name})
+	}
+	want := rolePermissions(u)
+	for _, p := range perms {
+		if !slices.Contains(want, p) && u.Name != cluster.RootUser {
+			changes = append(changes, AuthChange{Op: RevokePermission, Role: u.Name, Permission: p})
+		}
+	}
+	for _, p := range want {
+		if !slices.Contains(perms, p) {
+			changes = append(changes, AuthChange{Op: GrantPermission, Role: u.Name, Permission: p})
+		}
+	}
+	for _, r := range roles {
+		if r != u.Name {
+			changes = append(changes, AuthChange{Op: RevokeRole, User: u.Name, Role: r})
+		}
+	}
+	if !slices.Contains(roles, u.Name) {
+		changes = append(changes, AuthChange{Op: GrantRole, User: u.Name, Role: u.Name})
 	}
 	return changes
 }
