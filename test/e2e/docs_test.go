@@ -32,10 +32,10 @@ func TestDocs(t *testing.T) {
 			if !strings.Contains(blocks[0][1], "make up") {
 				script += up + " up\n. .cke/env\n"
 			}
+			mine := strings.NewReplacer("make up", up+" up", "127.0.0.1", e.addr(1), "/tmp/", e.dir+"/")
 			for _, b := range blocks {
-				script += b[1] + "\n"
+				script += mine.Replace(b[1]) + "\n"
 			}
-			script = strings.NewReplacer("make up", up+" up", "127.0.0.1", e.addr(1), "/tmp/", e.dir+"/").Replace(script)
 			cmd := exec.Command("bash", "-c", script)
 			cmd.Dir = e.dir
 			out, err := cmd.CombinedOutput()
