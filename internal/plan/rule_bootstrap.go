@@ -61,14 +61,21 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 	case !n.ControlPlane:
 		return r, false
 	case len(ns.BusyPorts) > 0:
-		r.Rule, r.Text = "portsMustBeFree", fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address)
-		r.Hint = "stop it, or choose another address"
+		return portsBusy(n, ns), true
 	case !hasVersion(ns, in.spec.Etcd.Version):
 		return versionMissing(in, n), true
 	default:
 		return r, false
 	}
 	return r, true
+}
+
+func portsBusy(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{
+		Level: Blocked, Rule: "portsMustBeFree", Node: n.Hostname,
+		Text: fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address),
+		Hint: "stop it, or choose another address",
+	}
 }
 
 // carriedBefore: a founding has already been, whatever the store remembers.

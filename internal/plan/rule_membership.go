@@ -121,8 +121,7 @@ func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 	case ns.Unit != nil || len(ns.Data) > 0:
 		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
 	case len(ns.BusyPorts) > 0:
-		r.Rule, r.Text = "portsMustBeFree", fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address)
-		r.Hint = "stop it, or choose another address"
+		return portsBusy(n, ns), true
 	case !hasVersion(ns, in.spec.Etcd.Version):
 		return versionMissing(in, n), true
 	default:

@@ -74,6 +74,15 @@ interval: 2s
 	return e
 }
 
+// newCluster is an installation with a settled cluster on these nodes.
+func newCluster(t *testing.T, nodes ...int) *env {
+	t.Helper()
+	e := newEnv(t)
+	e.start()
+	e.set(nodes...)
+	return e
+}
+
 // freeNet picks a loopback /24 on which nobody listens at the members' ports.
 func freeNet(t *testing.T) string {
 	t.Helper()

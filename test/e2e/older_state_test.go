@@ -15,9 +15,7 @@ import (
 // CKE does not know is not removed, and putting the spec right settles it.
 func TestOlderState(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	backup := filepath.Join(e.dir, "cke.state")
 	e.cli("state", "backup", backup)
 	e.cli("etcd", "user-add", "shop", "/shop/")
@@ -83,9 +81,7 @@ func TestStateFromBeforeTheFounding(t *testing.T) {
 // one: CKE touches neither.
 func TestMixedClusters(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "local-backup", "--dir", filepath.Join(e.dir, "backups"))
 	files, err := filepath.Glob(filepath.Join(e.dir, "backups", "*.backup"))
 	if err != nil || len(files) != 1 {
@@ -124,9 +120,7 @@ func TestMixedClusters(t *testing.T) {
 // reason is shown, history is not flooded, and a better spec mends it.
 func TestMemberKeepsEnding(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	good := e.clusterYAML(1, 2, 3)
 	bad := strings.Replace(good, "etcd: {quota: 512MiB}", `etcd: {quota: 512MiB, extra_args: {max-txn-ops: "many"}}`, 1)
 	e.cli("cluster", "set", e.write("cluster.yml", bad))

@@ -13,9 +13,7 @@ import (
 // write is lost, quorum is never lost, each member that left has its data aside.
 func TestResizeUnderLoad(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1)
+	e := newCluster(t, 1)
 	e.cli("etcd", "user-add", "app", "/app/")
 	w := e.startWriter(1, 2, 3, 4, 5)
 	for _, nodes := range [][]int{{1, 2, 3}, {1, 2, 3, 4, 5}, {1, 2, 3}, {1}} {
@@ -34,9 +32,7 @@ func TestResizeUnderLoad(t *testing.T) {
 // TestReplaceAllUnderLoad swaps all three nodes for others by one edit.
 func TestReplaceAllUnderLoad(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "user-add", "app", "/app/")
 	w := e.startWriter(1, 2, 3, 4, 5, 6)
 	w.wrote(50)

@@ -13,9 +13,7 @@ import (
 // TestMemberKilled: a member that dies is back without help, one after another.
 func TestMemberKilled(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "user-add", "app", "/app/")
 	w := e.startWriter(1, 2, 3)
 	for _, node := range []string{"cp1", "cp2", "cp3"} {
@@ -42,9 +40,7 @@ func TestMemberKilled(t *testing.T) {
 // with the same data; no certificate was reissued for it.
 func TestEverythingStops(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "user-add", "app", "/app/")
 	id := e.settled().ClusterID
 	cert := e.userCert("app")
@@ -72,9 +68,7 @@ func TestEverythingStops(t *testing.T) {
 // by anyone, and rebuilt as a learner when CKE is back.
 func TestWipedWhileAway(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "user-add", "app", "/app/")
 	cert := e.userCert("app")
 	put(t, e, cert, "/app/x", "1")
@@ -100,9 +94,7 @@ func TestWipedWhileAway(t *testing.T) {
 // TestAllWiped: three members wiped at once start nothing.
 func TestAllWiped(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.kill()
 	for node := range e.members() {
 		e.killMember(node)
@@ -119,9 +111,7 @@ func TestAllWiped(t *testing.T) {
 // TestReplaceAllWhileOldOnesAreGone: never an empty cluster.
 func TestReplaceAllWhileOldOnesAreGone(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.kill()
 	for node := range e.members() {
 		e.killMember(node)
@@ -141,9 +131,7 @@ func TestReplaceAllWhileOldOnesAreGone(t *testing.T) {
 // TestStoreEmptied: a CKE that lost its store does not touch living members.
 func TestStoreEmptied(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.start()
-	e.set(1, 2, 3)
+	e := newCluster(t, 1, 2, 3)
 	e.cli("etcd", "user-add", "app", "/app/")
 	cert := e.userCert("app")
 	put(t, e, cert, "/app/x", "1")
