@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,7 +79,7 @@ func (o Options) stopDaemon(ctx context.Context, out io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
-	for syscall.Kill(pid, 0) == nil && !zombie(pid) {
+	for !store.Ended(pid) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("stop cke (pid %d): it does not end: %w", pid, ctx.Err())
@@ -87,20 +88,6 @@ func (o Options) stopDaemon(ctx context.Context, out io.Writer) error {
 	}
 	say(out, "cke stopped (pid %d)\n", pid)
 	return nil
-}
-
-// zombie: ended, but its parent has not asked for it yet.
-func zombie(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == ')' {
-			return i+2 < len(b) && b[i+2] == 'Z'
-		}
-	}
-	return false
 }
 
 func (o Options) stopMembers(ctx context.Context, out io.Writer) error {
@@ -113,12 +100,15 @@ func (o Options) stopMembers(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("list nodes: %w", err)
 	}
 	var g errgroup.Group
+	var telling sync.Mutex
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
 		g.Go(func() error {
 			return stopNode(ctx, filepath.Join(cfg.Local.Root, e.Name()), cfg.Local.Releases, func(cluster string) {
+				telling.Lock()
+				defer telling.Unlock()
 				say(out, "member on %s stopped%s\n", e.Name(), ofCluster(cluster))
 			})
 		})

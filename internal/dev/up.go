@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 )
 
 const (
@@ -208,7 +210,7 @@ func (o Options) writeEnv(out io.Writer, s api.Status) error {
 	var members []string
 	for _, n := range s.Nodes {
 		if n.Member != nil {
-			members = append(members, n.Address)
+			members = append(members, net.JoinHostPort(n.Address, strconv.Itoa(cluster.ClientPort)))
 		}
 	}
 	say(out, `
@@ -219,7 +221,7 @@ Next:
   ckecli status
   ckecli etcd user-add app /app/
   ckecli etcd issue --output file app
-  etcdctl --endpoints=%s:2379 --cacert=etcd-ca.crt --cert=etcd-app.crt --key=etcd-app.key put /app/x hello
+  etcdctl --endpoints=%s --cacert=etcd-ca.crt --cert=etcd-app.crt --key=etcd-app.key put /app/x hello
 
 The guide is docs/etcd.md. make down stops everything and keeps the data.
 `, len(members), file, members[0])

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,8 @@ import (
 )
 
 // Holder returns the pid of the process that holds the data directory's lock,
-// or 0 when there is none. It does not try
-// the lock: that could make a daemon that starts meanwhile give up.
+// or 0 when there is none. It does not try the lock: that could make a daemon
+// that starts meanwhile give up.
 func Holder(dir string) (int, error) {
 	path := filepath.Join(dir, "lock")
 	lock, err := os.Stat(path)
@@ -22,7 +23,7 @@ func Holder(dir string) (int, error) {
 		return 0, fmt.Errorf("look at lock: %w", err)
 	}
 	pid := readPID(path)
-	if pid == 0 {
+	if pid == 0 || Ended(pid) {
 		return 0, nil
 	}
 	// The pid may be an earlier holder's and another process's by now.
@@ -53,4 +54,16 @@ func hasOpen(pid int, file fs.FileInfo) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// Ended says whether a process runs no more. One that its parent has not asked
+// for yet has ended too (state Z in proc_pid_stat(5), behind the program's name,
+// which may itself hold anything).
+func Ended(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	end := bytes.LastIndex(b, []byte(") "))
+	return end >= 0 && end+2 < len(b) && b[end+2] == 'Z'
 }

@@ -1,0 +1,29 @@
+package e2e
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+)
+
+// TestIPv6 runs a member on ::1, which is one address: a cluster of one.
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e := newEnv(t)
+	e.start()
+	e.cli("cluster", "set", e.write("cluster.yml", "name: main\nnodes: [{address: '::1', hostname: cp1, control_plane: true}]\n"), "--wait")
+	e.cli("etcd", "user-add", "app", "/app/")
+	e.cli("etcd", "issue", "--output", "file", "app")
+	file := func(name string) string { return filepath.Join(e.dir, name) }
+	r := e.run("etcdctl", "--endpoints=[::1]:2379", "--cacert="+file("etcd-ca.crt"), "--cert="+file("etcd-app.crt"), "--key="+file("etcd-app.key"), "put", "/app/x", "1")
+	if r.code != 0 {
+		t.Errorf("etcdctl put: exit %d\n%s", r.code, r.stderr)
+	}
+}
