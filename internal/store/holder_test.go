@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -39,5 +40,21 @@ func TestHolder(t *testing.T) {
 	}
 	if pid, err := Holder(filepath.Join(dir, "none")); err != nil || pid != 0 {
 		t.Errorf("no directory: %d %v", pid, err)
+	}
+}
+
+// TestEnded: a process its parent has not asked for yet runs no more; only root
+// may look at its descriptors, and nobody needs to.
+func TestEnded(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process ends", func() bool { return Ended(cmd.Process.Pid) })
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !Ended(cmd.Process.Pid) || Ended(os.Getpid()) {
+		t.Error("a process that is gone, or this one, is mistaken")
 	}
 }
