@@ -77,7 +77,7 @@ type box struct {
 func newBox(t testing.TB) *box {
 	t.Helper()
 	b := &box{
-		root:     t.TempDir(),
+		root:     rootDir(t),
 		releases: t.TempDir(),
 		addr:     netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(255)), byte(1 + rand.IntN(250))}),
 	}
@@ -85,6 +85,20 @@ func newBox(t testing.TB) *box {
 	b.release(t, testVersion)
 	t.Cleanup(func() { b.killAll(t) })
 	return b
+}
+
+// rootDir is a directory that is removed only once the agents have written down
+// how the members ended, which they do while the test is over already.
+func rootDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cke-agent-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		eventually(t, "the root is removed", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 func (b *box) release(t testing.TB, version string) {
