@@ -63,7 +63,7 @@ func runLocalBackup(ctx context.Context, s *session, o localBackupOptions) error
 
 func backupText(made backup.Result) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "made %s (%s, %d keys, revision %d)\n", made.Path, bytesText(made.Bytes), made.Keys, made.Revision)
+	fmt.Fprintf(&b, "made %s (%s, keys: %d, revision %d)\n", made.Path, bytesText(made.Bytes), made.Keys, made.Revision)
 	for _, old := range made.Removed {
 		fmt.Fprintf(&b, "removed %s\n", old)
 	}

@@ -43,11 +43,13 @@ func stoppedBecause(u *cluster.UnitState) string {
 	if u.Running {
 		why = "the member runs and is not sealed yet"
 	}
-	if u.Exit != "" && !u.Running {
-		why += "; it ended with " + u.Exit
-		if log := strings.TrimSpace(u.Log); log != "" {
-			why += ": " + strings.ReplaceAll(log, "\n", " / ")
-		}
+	if u.Exit == "" || u.Running {
+		return why
+	}
+	why += "; its last end: " + u.Exit
+	// Who was killed, or ended while nobody looked, said nothing about it.
+	if log := strings.TrimSpace(u.Log); log != "" && strings.HasPrefix(u.Exit, "exit status") {
+		why += ": " + strings.ReplaceAll(log, "\n", " / ")
 	}
 	return why
 }

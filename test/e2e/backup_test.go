@@ -138,7 +138,7 @@ func keepsAsManyAsAsked(e *env) {
 	if len(lines) != 3 || lines[1] != "removed kept/"+old[0] || lines[2] != "removed kept/"+old[1] {
 		t.Errorf("it says %q", out)
 	}
-	if !regexp.MustCompile(`^made kept/etcd-\d{8}-\d{6}\.backup \([\d.]+ MiB, \d+ keys, revision \d+\)$`).MatchString(lines[0]) {
+	if !regexp.MustCompile(`^made kept/etcd-\d{8}-\d{6}\.backup \([\d.]+ MiB, keys: \d+, revision \d+\)$`).MatchString(lines[0]) {
 		t.Errorf("it says %q", lines[0])
 	}
 	for _, gone := range old[:2] {
