@@ -29,7 +29,13 @@ type Node struct {
 	ControlPlane bool       `json:"control_plane,omitempty" yaml:"control_plane,omitempty"`
 	// User is the SSH user; empty means this machine.
 	User string `json:"user,omitempty" yaml:"user,omitempty"`
-	Zone string `json:"zone,omitempty" yaml:"zone,omitempty"`
+	// Port is where its sshd listens; 0 means 22.
+	Port uint16 `json:"port,omitempty" yaml:"port,omitempty"`
+	// HostKey pins the machine's SSH host key: "SHA256:…" as ssh-keygen -l
+	// prints it, or a public key line. Empty: the key trusted with `node trust`
+	// or found in a known_hosts file.
+	HostKey string `json:"host_key,omitempty" yaml:"host_key,omitempty"`
+	Zone    string `json:"zone,omitempty" yaml:"zone,omitempty"`
 }
 
 // Etcd says how the members run.

@@ -59,8 +59,13 @@ type NodeState struct {
 	Fenced string `json:"fenced,omitempty"`
 	// Deposed: a newer leader of this very store has acted on the host.
 	Deposed bool `json:"deposed,omitempty"`
+	// Trouble is why it did not answer, where that is known; Hint what to do.
+	Trouble Trouble `json:"trouble,omitempty"`
+	Hint    string  `json:"hint,omitempty"`
 	// UnreachableSince is zero while the host answers.
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
+	// Arch is the machine's architecture in Go's words: amd64, arm64.
+	Arch string `json:"arch,omitempty"`
 	// Versions are the etcd versions installed, such as "3.7.3".
 	Versions []string `json:"versions,omitempty"`
 	// BusyPorts are member ports in use by something that is not this unit.
@@ -75,6 +80,19 @@ type NodeState struct {
 	// Certificates lists what is wrong with the member's files; empty is good.
 	Certificates []string `json:"certificates,omitempty"`
 }
+
+// Trouble names a reason why a host's helper cannot be asked that a person can
+// do something about. It is never worth repeating at once.
+type Trouble string
+
+// The troubles there are; any other failure to reach a host has none.
+const (
+	HostKeyUnknown Trouble = "host-key-unknown"
+	HostKeyChanged Trouble = "host-key-changed"
+	LoginRefused   Trouble = "login-refused"
+	HelperMissing  Trouble = "helper-missing"
+	HelperVersion  Trouble = "helper-version" // it is of another version than cke
+)
 
 // Reachable says whether the host's helper answered.
 func (n NodeState) Reachable() bool { return n.Err == "" }

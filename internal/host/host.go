@@ -93,6 +93,7 @@ type Facts struct {
 	Free     int64               `json:"free_bytes"` // on the data file system
 	Helper   string              `json:"helper"`     // the helper's version
 	Hostname string              `json:"hostname"`
+	Arch     string              `json:"arch"` // in Go's words: amd64, arm64
 }
 
 // AsideDir is a data directory that was moved aside.

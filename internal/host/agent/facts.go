@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func (a *Agent) facts(ctx context.Context, req host.FactsRequest) (host.Facts, e
 			return host.Facts{}, err
 		}
 	}
-	f := host.Facts{Helper: a.helper}
+	f := host.Facts{Helper: a.helper, Arch: goruntime.GOARCH}
 	for _, part := range []func(context.Context, host.FactsRequest, *host.Facts) error{
 		a.machineFacts, a.unitFacts, a.dataFacts, a.fileFacts, a.portFacts,
 	} {
