@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -14,10 +15,12 @@ import (
 )
 
 // enter puts itself into the machine's control groups, so that what stalls or
-// slows the machine reaches the command too, and then into the machine.
-const enter = `pid=$1; shift
+// slows the machine reaches the command too, gives up what the machine may not
+// do, and goes into the machine. Namespaces alone would leave root of the box
+// what it may: setting the box's clock, for one.
+const enter = `pid=$1 drop=$2; shift 2
 while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; done
-shift; exec nsenter --target "$pid" --all -- "$@"`
+shift; exec setpriv --bounding-set "$drop" --inh-caps "$drop" nsenter --target "$pid" --all -- "$@"`
 
 // Exec runs a command on the machine as root, without the network, and returns
 // its standard output. It returns when ctx ends, even if the command hangs in
@@ -32,7 +35,11 @@ func (m *Machine) ExecInput(ctx context.Context, input string, command ...string
 	if pid == 0 {
 		return "", fmt.Errorf("run %s on %s: the machine is off", command[0], m.name)
 	}
-	args := []string{"-c", enter, "enter", strconv.Itoa(pid)}
+	drop, err := withheld(pid)
+	if err != nil {
+		return "", fmt.Errorf("run %s on %s: %w", command[0], m.name, err)
+	}
+	args := []string{"-c", enter, "enter", strconv.Itoa(pid), drop}
 	for _, root := range hierarchies() {
 		args = append(args, filepath.Join(root, labGroup, m.name))
 	}
@@ -42,6 +49,41 @@ func (m *Machine) ExecInput(ctx context.Context, input string, command ...string
 		return out, fmt.Errorf("run %s on %s: %w", strings.Join(command, " "), m.name, err)
 	}
 	return out, nil
+}
+
+// withheld are the capabilities that this process has and another has not, as
+// setpriv(1) drops them. CAP_SYS_TIME is always among them.
+func withheld(pid int) (string, error) {
+	own, err := bounding("self")
+	if err != nil {
+		return "", err
+	}
+	other, err := bounding(strconv.Itoa(pid))
+	if err != nil {
+		return "", err
+	}
+	drop := []string{"-sys_time"}
+	for n := range 64 {
+		if bit := uint64(1) << n; own&bit != 0 && other&bit == 0 {
+			drop = append(drop, fmt.Sprintf("-cap_%d", n))
+		}
+	}
+	return strings.Join(drop, ","), nil
+}
+
+// bounding is a process's capability bounding set.
+func bounding(pid string) (uint64, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	if err != nil {
+		return 0, fmt.Errorf("read capabilities: %w", err)
+	}
+	_, after, _ := strings.Cut(string(text), "\nCapBnd:\t")
+	hex, _, _ := strings.Cut(after, "\n")
+	set, err := strconv.ParseUint(hex, 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read capabilities: %w", err)
+	}
+	return set, nil
 }
 
 // bounded runs cmd until ctx ends. exec.CommandContext kills too, but then waits
