@@ -53,6 +53,34 @@ down: bin/cke ## stop what `make up` started; the data stays
 clean-dev: bin/cke ## stop it and forget its data
 	@$(DEV) forget
 
+# `make lab-up 5` is `make lab-up N=5`: the number is another goal to make, which
+# takes no making.
+N ?= 3
+ifeq (lab-up,$(firstword $(MAKECMDGOALS)))
+ifneq (,$(filter $(shell seq 100),$(word 2,$(MAKECMDGOALS))))
+N := $(word 2,$(MAKECMDGOALS))
+.PHONY: $(N)
+$(N): ; @:
+endif
+endif
+
+.PHONY: lab-up
+lab-up: bin/lab ## start N machines (3 unless told: make lab-up 5) with systemd and sshd; root
+	@bin/lab up $(LAB_ARGS) $(N)
+
+.PHONY: lab-down
+lab-down: bin/lab ## remove them and everything of them
+	@bin/lab down
+
+.PHONY: lab-image
+lab-image: bin/lab ## make the machines' image, once, ahead of time
+	@bin/lab image
+
+.PHONY: bin/lab
+bin/lab:
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -o bin/lab ./test/lab/cmd/lab
+
 .PHONY: test
 test: build ## unit, golden, CLI and end-to-end tests on local processes; no root
 	@$(TIER) test

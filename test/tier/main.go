@@ -18,14 +18,15 @@ type tier struct {
 	name  string
 	holds string // what it tests, in words
 	dir   string // where its tests are; empty: all that no other tier has
+	alone bool   // its packages share the box's one lab, and so take turns
 }
 
 func tiers() []tier {
 	return []tier{
-		{"test", "unit, golden, CLI and end-to-end tests on local processes", ""},
-		{"lab", "the end-to-end tests on real hosts over SSH, with systemd", "test/lab"},
-		{"faults", "killed, paused and cut-off members, full and lost disks, under load", "test/faults"},
-		{"kube", "a real Kubernetes API server on the cluster, and what CKE exports to it", "test/kube"},
+		{"test", "unit, golden, CLI and end-to-end tests on local processes", "", false},
+		{"lab", "the end-to-end tests on real hosts over SSH, with systemd", "test/lab", true},
+		{"faults", "killed, paused and cut-off members, full and lost disks, under load", "test/faults", true},
+		{"kube", "a real Kubernetes API server on the cluster, and what CKE exports to it", "test/kube", true},
 	}
 }
 
@@ -70,6 +71,9 @@ func runTier(t tier) (tally, error) {
 	fmt.Printf("tier %s: %s\n", t.name, t.holds)
 	var noRace []skip
 	args := []string{"-count=1", "-timeout=" + timeout().String()}
+	if t.alone { // waiting for the lab would count against a package's time limit
+		args = append(args, "-p=1")
+	}
 	if why := raceUnavailable(); why == "" {
 		args = append(args, "-race")
 	} else {

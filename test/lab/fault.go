@@ -1,0 +1,57 @@
+package lab
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+// Fault is something that can be done to a lab and taken back. The functions
+// below make them; nothing happens before Break.
+type Fault struct {
+	// Name says what it is, as in "cut h1 off".
+	Name string
+	// Break and Heal may be called from any goroutine; what one fault does the
+	// other faults leave alone. Heal is nil if the fault is over at once.
+	Break, Heal func() error
+}
+
+// Break does f, and takes it back when the returned function is called or t
+// ends, whichever comes first. Trouble with either fails t.
+func (l *Lab) Break(t testing.TB, f Fault) (heal func()) {
+	t.Helper()
+	t.Logf("lab: %s", f.Name)
+	var once sync.Once
+	heal = func() {
+		t.Helper()
+		once.Do(func() {
+			if f.Heal == nil {
+				return
+			}
+			if err := f.Heal(); err != nil {
+				t.Errorf("heal %q: %v", f.Name, err)
+			}
+		})
+	}
+	t.Cleanup(heal) // a fault that broke half is healed too
+	if err := f.Break(); err != nil {
+		t.Fatalf("%s: %v", f.Name, err)
+	}
+	return heal
+}
+
+// Both is two faults at the same time; the second is healed first.
+func Both(a, b Fault) Fault {
+	return Fault{
+		Name:  a.Name + " and " + b.Name,
+		Break: func() error { return errors.Join(a.Break(), b.Break()) },
+		Heal:  func() error { return errors.Join(b.heal(), a.heal()) },
+	}
+}
+
+func (f Fault) heal() error {
+	if f.Heal == nil {
+		return nil
+	}
+	return f.Heal()
+}

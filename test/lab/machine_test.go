@@ -1,0 +1,94 @@
+package lab_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"cke/test/lab"
+)
+
+func stall(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	heal := l.Break(t, lab.Stall(m))
+	if _, err := try(t, time.Second, m, "true"); err == nil {
+		t.Error("a command ran on a stalled machine")
+	}
+	wantPing(t, true, [2]lab.Node{l.Box(), m}) // its kernel lives
+	heal()
+	sh(t, m, "true")
+}
+
+func stallProcess(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	sh(t, m, "systemd-run --quiet --unit=victim sleep 4711")
+	state := func() string { return sh(t, m, "ps -o s= -C sleep") }
+	heal := l.Break(t, lab.StallProcess(m, "^[^ ]*sleep 4711"))
+	eventually(t, "the process is stopped", func() bool { return state() == "T" })
+	heal()
+	eventually(t, "the process goes on", func() bool { return state() == "S" })
+	sh(t, m, "systemctl stop victim")
+}
+
+func kill(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	sh(t, m, "systemd-run --quiet --unit=victim -p Restart=always -p RestartSec=50ms sleep 4711")
+	l.Break(t, lab.Kill(m, "^[^ ]*sleep 4711"))
+	eventually(t, "systemd starts it again", func() bool { return sh(t, m, "systemctl show -P NRestarts victim") == "1" })
+	sh(t, m, "systemctl stop victim")
+}
+
+func slowCPU(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	count := func() time.Duration {
+		began := time.Now()
+		sh(t, m, "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done")
+		return time.Since(began)
+	}
+	before := count()
+	heal := l.Break(t, lab.SlowCPU(m, 10))
+	slow := count()
+	t.Logf("counting takes %s, without the fault %s", slow, before)
+	if slow < 3*before {
+		t.Errorf("counting takes %s, with a tenth of the CPU %s", before, slow)
+	}
+	heal()
+	if got := count(); got > slow/2 {
+		t.Errorf("healed, counting takes %s", got)
+	}
+}
+
+func powerOff(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	sh(t, m, "echo a >/var/tmp/unsynced; logger mark-before-off")
+	heal := l.Break(t, lab.PowerOff(m))
+	if m.IsOn() {
+		t.Error("the machine is on")
+	}
+	wantPing(t, false, [2]lab.Node{l.Box(), m}) // nobody's kernel answers for it
+	heal()
+	if got := sh(t, m, "cat /var/tmp/unsynced"); got != "a" {
+		t.Errorf("after a clean shutdown the file holds %q", got)
+	}
+	if got := sh(t, m, "journalctl --boot=-1 --output=cat --grep=mark-before-off"); !strings.Contains(got, "mark-before-off") {
+		t.Errorf("the journal of the boot before says %q", got)
+	}
+}
+
+func reboot(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	boot := func() string { return sh(t, m, "journalctl --list-boots --quiet | wc -l") }
+	before := atoi(t, boot())
+	sh(t, m, "logger mark-before-reboot; touch /run/before")
+	l.Break(t, lab.Reboot(m))
+	if after := atoi(t, boot()); after != before+1 {
+		t.Errorf("the journal knows %d boots, %d before the reboot", after, before)
+	}
+	sh(t, m, "test ! -e /run/before")
+	if got := sh(t, m, "journalctl --boot=-1 --output=cat --grep=mark-before-reboot"); !strings.Contains(got, "mark") {
+		t.Errorf("the journal of the boot before says %q", got)
+	}
+	if _, err := ssh(t, m, lab.Ops, "true"); err != nil {
+		t.Error(err)
+	}
+}

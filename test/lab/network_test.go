@@ -1,0 +1,153 @@
+package lab_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"cke/test/lab"
+)
+
+func cut(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	heal := l.Break(t, lab.Cut(m))
+	wantPing(t, false, [2]lab.Node{l.Box(), m}, [2]lab.Node{m, l.Machine(2)})
+	wantPing(t, true, [2]lab.Node{l.Box(), l.Machine(2)})
+	heal()
+	wantPing(t, true, [2]lab.Node{l.Box(), m}, [2]lab.Node{m, l.Machine(2)})
+}
+
+func partition(t *testing.T, l *lab.Lab) {
+	h1, h2, h3, box := l.Machine(1), l.Machine(2), l.Machine(3), l.Box()
+	heal := l.Break(t, lab.Partition([]lab.Node{h1}, []lab.Node{h2, h3}))
+	wantPing(t, false, [2]lab.Node{h1, h2}, [2]lab.Node{h3, h1})
+	wantPing(t, true, [2]lab.Node{box, h1}, [2]lab.Node{box, h2}, [2]lab.Node{h2, h3})
+	// Two at once, healed in the order in which they began.
+	second := l.Break(t, lab.Partition([]lab.Node{h1, h2}, l.Rest(h1, h2)))
+	wantPing(t, false, [2]lab.Node{box, h1}, [2]lab.Node{box, h2}, [2]lab.Node{h2, h3})
+	heal()
+	wantPing(t, true, [2]lab.Node{h1, h2})
+	wantPing(t, false, [2]lab.Node{h1, h3})
+	second()
+	wantPing(t, true, [2]lab.Node{h1, h3}, [2]lab.Node{box, h2})
+}
+
+func dropOneWay(t *testing.T, l *lab.Lab) {
+	h1, h2 := l.Machine(1), l.Machine(2)
+	const got = "grep -c '^Icmp: ' /proc/net/snmp >/dev/null; awk '/^Icmp:/ && $2 ~ /^[0-9]+$/ {print $2}' /proc/net/snmp"
+	heal := l.Break(t, lab.DropOneWay(h1, h2))
+	before := sh(t, h1, got)
+	wantPing(t, false, [2]lab.Node{h2, h1}) // the question arrives, the answer does not
+	if after := sh(t, h1, got); after == before {
+		t.Error("h1 got nothing from h2; the way from h2 to h1 is to be open")
+	}
+	heal()
+	wantPing(t, true, [2]lab.Node{h2, h1})
+}
+
+func loss(t *testing.T, l *lab.Lab) {
+	h1 := l.Machine(1)
+	// Half of the questions, and half of the answers.
+	arrived := func() int {
+		out := sh(t, h1, "ping -n -q -c200 -i0.002 -W1 "+l.Box().Addr().String()+" || true")
+		_, after, _ := strings.Cut(out, "transmitted, ")
+		return atoi(t, strings.Fields(after)[0])
+	}
+	heal := l.Break(t, lab.Loss(h1, 50))
+	if n := arrived(); n < 20 || n > 80 {
+		t.Errorf("of 200 pings %d were answered, want about 50", n)
+	}
+	heal()
+	if n := arrived(); n < 198 {
+		t.Errorf("healed, of 200 pings %d were answered", n)
+	}
+}
+
+func delay(t *testing.T, l *lab.Lab) {
+	h1 := l.Machine(1)
+	heal := l.Break(t, lab.Delay(h1, 40*time.Millisecond, 20*time.Millisecond))
+	got := roundTrip(t, h1)
+	t.Logf("a round trip takes %s", got)
+	if got < 40*time.Millisecond || got > 120*time.Millisecond {
+		t.Errorf("a round trip takes %s, want 40 to 60 ms", got)
+	}
+	if got := roundTrip(t, l.Machine(2)); got > 20*time.Millisecond {
+		t.Errorf("a round trip to h2, which is not delayed, takes %s", got)
+	}
+	heal()
+	if got := roundTrip(t, h1); got > 20*time.Millisecond {
+		t.Errorf("healed, a round trip takes %s", got)
+	}
+}
+
+func slowSSH(t *testing.T, l *lab.Lab) {
+	h1 := l.Machine(1)
+	login := func() time.Duration {
+		began := time.Now()
+		if _, err := ssh(t, h1, lab.Root, "true"); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	before := login()
+	heal := l.Break(t, lab.SlowSSH(h1, 100*time.Millisecond))
+	slow := login()
+	t.Logf("a login and a command take %s, without the fault %s", slow, before)
+	if slow < before+500*time.Millisecond {
+		t.Errorf("a login takes %s, without the fault %s", slow, before)
+	}
+	if got := roundTrip(t, h1); got > 20*time.Millisecond {
+		t.Errorf("a ping takes %s; only ssh is to be slow", got)
+	}
+	heal()
+	if got := login(); got > slow/2 {
+		t.Errorf("healed, a login takes %s", got)
+	}
+}
+
+// listen has a machine answer on etcd's client port, for as long as the test.
+func listen(t *testing.T, m *lab.Machine) {
+	t.Helper()
+	sh(t, m, `printf '[Socket]\nListenStream=2379\nAccept=yes\n' >/run/systemd/system/echo.socket
+		printf '[Service]\nExecStart=/bin/cat\nStandardInput=socket\n' >/run/systemd/system/echo@.service
+		systemctl daemon-reload; systemctl start echo.socket`)
+	t.Cleanup(func() {
+		_, err := m.Exec(t.Context(), "true")
+		_ = err
+	})
+}
+
+func sshRefused(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	listen(t, m)
+	heal := l.Break(t, lab.SSHRefused(m))
+	if got := dial(m, 22); !strings.Contains(got, "connection refused") {
+		t.Errorf("ssh: %q, want it refused", got)
+	}
+	if got := dial(m, 2379); got != "" {
+		t.Errorf("etcd's port: %s", got)
+	}
+	if got := dial(l.Machine(2), 22); got != "" {
+		t.Errorf("ssh to h2: %s", got)
+	}
+	heal()
+	if got := dial(m, 22); got != "" {
+		t.Errorf("healed, ssh: %s", got)
+	}
+}
+
+func etcdBlocked(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	listen(t, m)
+	heal := l.Break(t, lab.EtcdBlocked(m))
+	if got := dial(m, 2379); !strings.Contains(got, "timeout") {
+		t.Errorf("etcd's port: %q, want a timeout", got)
+	}
+	if got := dial(m, 22); got != "" {
+		t.Errorf("ssh: %s", got)
+	}
+	heal()
+	if got := dial(m, 2379); got != "" {
+		t.Errorf("healed, etcd's port: %s", got)
+	}
+}
