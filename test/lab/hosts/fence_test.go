@@ -1,0 +1,86 @@
+package hosts
+
+import (
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"cke/internal/host"
+	"cke/test/lab"
+)
+
+// helper opens a session of its own to a machine's helper, as whoever it says.
+func (e *env) helper(i int, id host.Identity) host.Host {
+	e.t.Helper()
+	path := e.sh(i, "ls /opt/cke/libexec/cke-host-*")
+	args := append(e.lab.Machine(i).SSHArgs(lab.Root), path+" serve")
+	cmd := exec.Command("ssh", args...)
+	in, err := cmd.StdinPipe()
+	e.must(err)
+	out, err := cmd.StdoutPipe()
+	e.must(err)
+	e.must(cmd.Start())
+	c := host.Stdio(stream{out, in}, func() host.Identity { return id })
+	e.t.Cleanup(func() {
+		_ = c.Close()
+		_ = cmd.Wait() // its end is the stream's
+	})
+	return c
+}
+
+type stream struct {
+	io.Reader
+	io.WriteCloser
+}
+
+// TestFencing: a machine obeys one store and the newest of its leaders, asked
+// through its real helper; node claim changes whose it is.
+func TestFencing(t *testing.T) {
+	e := newCluster(t, 4, []int{1, 2, 3})
+	leader, err := e.Client().Leader(t.Context())
+	e.must(err)
+	member, pid := e.MemberID("h1"), e.mainPID(1)
+	for name, id := range map[string]host.Identity{
+		"a lower epoch":           {StoreID: leader.StoreID, Epoch: leader.Epoch - 1},
+		"another store":           {StoreID: "another", Epoch: leader.Epoch},
+		"another store, far newer": {StoreID: "another", Epoch: leader.Epoch + 100},
+	} {
+		h := e.helper(1, id)
+		for verb, err := range map[string]error{
+			"stop-unit":   h.StopUnit(e.ctx(), host.StopUnit{Cluster: "main", Member: member, Grace: time.Second}),
+			"retire-unit": h.RetireUnit(e.ctx(), "main", member),
+			"start-unit":  h.StartUnit(e.ctx(), "main", member),
+			"clean":       h.Clean(e.ctx(), "main"),
+			"purge":       h.Purge(e.ctx()),
+		} {
+			var fenced *host.FencedError
+			if !errors.As(err, &fenced) || fenced.OtherStore != (id.StoreID == "another") {
+				t.Errorf("%s with %s: %v", verb, name, err)
+			}
+		}
+	}
+	if now := e.mainPID(1); now != pid {
+		t.Errorf("the member on h1 was touched: pid %s, was %s", now, pid)
+	}
+
+	// A stranger's machine is left alone until a person claims it.
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3, 4)))
+	e.votersAre(1, 2, 3, 4)
+	e.Set(e.yaml(1, 2, 3))
+	stranger := e.helper(4, host.Identity{StoreID: "another", Epoch: 1})
+	e.must(stranger.Claim(e.ctx()))
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3, 4)))
+	r := e.Reason("hostObeysAnother", "h4")
+	if !strings.Contains(r.Hint, "ckecli node claim h4") {
+		t.Errorf("the hint is %q", r.Hint)
+	}
+	e.CLI("node", "claim", "h4")
+	e.OnlyMembersAre(e.names(1, 2, 3, 4)...)
+	var fenced *host.FencedError
+	if err := stranger.Clean(e.ctx(), "main"); !errors.As(err, &fenced) {
+		t.Errorf("the former owner: %v", err)
+	}
+}

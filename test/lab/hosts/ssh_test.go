@@ -1,0 +1,117 @@
+package hosts
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/test/lab"
+)
+
+// TestOneHostUnreachable: a machine's sshd refuses everybody while its member
+// serves. Everything else goes on, the machine is shown as it is, and nothing
+// is done to its member.
+func TestOneHostUnreachable(t *testing.T) {
+	e := newCluster(t, 5, []int{1, 2, 3})
+	w := e.tenant(false, 1, 2, 3)
+	pid, member := e.mainPID(2), e.MemberID("h2")
+	heal := e.lab.Break(t, lab.SSHRefused(e.lab.Machine(2)))
+	e.Until("h2 is shown as unreachable, its member as healthy", func(s api.Status) error {
+		n := node(s, "h2")
+		if n.Reachable || n.Member == nil || !n.Member.Healthy {
+			return fmt.Errorf("h2: %+v", n)
+		}
+		return nil
+	})
+	r := e.Reason("hostIsUnreachable", "h2")
+	e.Says("the reason", r.Text, "10.77.0.12")
+	e.Says("node list", e.CLI("node", "list"), "UNREACHABLE")
+
+	// The cluster grows and shrinks meanwhile; it is not settled, for h2 is away.
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3, 4, 5)))
+	e.votersAre(1, 2, 3, 4, 5)
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
+	e.votersAre(1, 2, 3)
+	w.Wrote(50)
+
+	heal()
+	e.OnlyMembersAre(e.names(1, 2, 3)...)
+	if now := e.mainPID(2); now != pid {
+		t.Errorf("the member on h2 was restarted: pid %s, was %s", now, pid)
+	}
+	if now := e.MemberID("h2"); now != member {
+		t.Errorf("the member on h2 is %s, was %s", now, member)
+	}
+	w.Finish(200)
+	e.NeverBelowQuorum()
+}
+
+// node finds a node's status.
+func node(s api.Status, name cluster.NodeName) api.NodeStatus {
+	i := slices.IndexFunc(s.Nodes, func(n api.NodeStatus) bool { return n.Hostname == name })
+	if i < 0 {
+		return api.NodeStatus{}
+	}
+	return s.Nodes[i]
+}
+
+// votersAre waits until exactly these machines carry serving voters, whether or
+// not all is settled.
+func (e *env) votersAre(nodes ...int) api.Status {
+	e.t.Helper()
+	return e.Until(fmt.Sprintf("the voters are on %v", nodes), func(s api.Status) error {
+		var got []cluster.NodeName
+		for _, n := range s.Nodes {
+			if n.Member == nil {
+				continue
+			}
+			if n.Member.Learner || !n.Member.Healthy {
+				return fmt.Errorf("member on %s: %+v", n.Hostname, *n.Member)
+			}
+			got = append(got, n.Hostname)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, e.names(nodes...)) {
+			return fmt.Errorf("voters on %v", got)
+		}
+		return nil
+	})
+}
+
+// TestASlowHost: every call to one machine takes 5 s. The others' care takes no
+// longer for it, and the slow one is cared for as well.
+func TestASlowHost(t *testing.T) {
+	e := newCluster(t, 5, []int{1, 2, 3})
+	grow := func(to ...int) time.Duration {
+		began := time.Now()
+		e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(to...)))
+		e.votersAre(to...)
+		return time.Since(began)
+	}
+	before := grow(1, 2, 3, 4)
+	grow(1, 2, 3)
+	e.Settled()
+	// Half of it on the way there; the way back is not slowed down.
+	heal := e.lab.Break(t, lab.SlowSSH(e.lab.Machine(3), 5*time.Second))
+	during := grow(1, 2, 3, 5)
+	t.Logf("a member more took %s, and %s while h3 answered within 5 s", before, during)
+	// One call is already longer than this difference would allow.
+	if during > before+4*time.Second {
+		t.Errorf("a member more took %s, and %s while h3 was slow", before, during)
+	}
+	// The slow one is cared for: its unit gets the new quota.
+	e.etcd = ", extra_args: {max-txn-ops: \"256\"}"
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3, 5)))
+	e.Eventually("every unit has the new flag", func() error {
+		for _, i := range []int{1, 2, 3, 5} {
+			if out := e.sh(i, "cat /etc/systemd/system/etcd-main.service | grep -c max-txn-ops=256 || true"); out != "1" {
+				return fmt.Errorf("h%d: %s", i, out)
+			}
+		}
+		return nil
+	})
+	heal()
+}
