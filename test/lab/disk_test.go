@@ -9,7 +9,7 @@ import (
 	"cke/test/lab"
 )
 
-func atoi(t *testing.T, s string) int {
+func number(t *testing.T, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimSpace(s))
 	if err != nil {

@@ -42,7 +42,7 @@ func slowCPU(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
 	count := func() time.Duration {
 		began := time.Now()
-		sh(t, m, "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done")
+		sh(t, m, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
 		return time.Since(began)
 	}
 	before := count()
@@ -60,14 +60,14 @@ func slowCPU(t *testing.T, l *lab.Lab) {
 
 func powerOff(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
-	sh(t, m, "echo a >/var/tmp/unsynced; logger mark-before-off")
+	sh(t, m, "echo a >/var/tmp/written; logger mark-before-off")
 	heal := l.Break(t, lab.PowerOff(m))
 	if m.IsOn() {
 		t.Error("the machine is on")
 	}
 	wantPing(t, false, [2]lab.Node{l.Box(), m}) // nobody's kernel answers for it
 	heal()
-	if got := sh(t, m, "cat /var/tmp/unsynced"); got != "a" {
+	if got := sh(t, m, "cat /var/tmp/written"); got != "a" {
 		t.Errorf("after a clean shutdown the file holds %q", got)
 	}
 	if got := sh(t, m, "journalctl --boot=-1 --output=cat --grep=mark-before-off"); !strings.Contains(got, "mark-before-off") {
@@ -78,10 +78,10 @@ func powerOff(t *testing.T, l *lab.Lab) {
 func reboot(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
 	boot := func() string { return sh(t, m, "journalctl --list-boots --quiet | wc -l") }
-	before := atoi(t, boot())
+	before := number(t, boot())
 	sh(t, m, "logger mark-before-reboot; touch /run/before")
 	l.Break(t, lab.Reboot(m))
-	if after := atoi(t, boot()); after != before+1 {
+	if after := number(t, boot()); after != before+1 {
 		t.Errorf("the journal knows %d boots, %d before the reboot", after, before)
 	}
 	sh(t, m, "test ! -e /run/before")

@@ -51,7 +51,7 @@ func loss(t *testing.T, l *lab.Lab) {
 	arrived := func() int {
 		out := sh(t, h1, "ping -n -q -c200 -i0.002 -W1 "+l.Box().Addr().String()+" || true")
 		_, after, _ := strings.Cut(out, "transmitted, ")
-		return atoi(t, strings.Fields(after)[0])
+		return number(t, strings.Fields(after)[0])
 	}
 	heal := l.Break(t, lab.Loss(h1, 50))
 	if n := arrived(); n < 20 || n > 80 {
@@ -105,18 +105,6 @@ func slowSSH(t *testing.T, l *lab.Lab) {
 	}
 }
 
-// listen has a machine answer on etcd's client port, for as long as the test.
-func listen(t *testing.T, m *lab.Machine) {
-	t.Helper()
-	sh(t, m, `printf '[Socket]\nListenStream=2379\nAccept=yes\n' >/run/systemd/system/echo.socket
-		printf '[Service]\nExecStart=/bin/cat\nStandardInput=socket\n' >/run/systemd/system/echo@.service
-		systemctl daemon-reload; systemctl start echo.socket`)
-	t.Cleanup(func() {
-		_, err := m.Exec(t.Context(), "true")
-		_ = err
-	})
-}
-
 func sshRefused(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
 	listen(t, m)
@@ -150,4 +138,12 @@ func etcdBlocked(t *testing.T, l *lab.Lab) {
 	if got := dial(m, 2379); got != "" {
 		t.Errorf("healed, etcd's port: %s", got)
 	}
+}
+
+// listen has a machine answer on etcd's client port.
+func listen(t *testing.T, m *lab.Machine) {
+	t.Helper()
+	sh(t, m, `printf '[Socket]\nListenStream=2379\nAccept=yes\n' >/run/systemd/system/echo.socket
+		printf '[Service]\nExecStart=/bin/cat\nStandardInput=socket\n' >/run/systemd/system/echo@.service
+		systemctl daemon-reload; systemctl start echo.socket`)
 }

@@ -59,7 +59,7 @@ func Unable() string {
 	}
 	var missing []string
 	for _, p := range []string{
-		"systemd-nspawn", "mmdebstrap", "ip", "nft", "iptables-legacy", "nsenter", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "sysctl",
+		"systemd-nspawn", "systemd-id128", "mmdebstrap", "ip", "nft", "iptables-legacy", "nsenter", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "sysctl",
 	} {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = append(missing, p)
