@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,37 +72,38 @@ func (d *disk) open() (*os.File, error) {
 }
 
 // ioctl asks something of the file system.
-func (d *disk) ioctl(what string, request uint, value int) error {
+func (d *disk) ioctl(what string, number uint, value int) error {
 	f, err := d.open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.IoctlSetPointerInt(int(f.Fd()), request, value); err != nil {
-		return fmt.Errorf("%s %s: %w", what, d.image(), err)
+	return request(f, what, number, value)
+}
+
+func request(f *os.File, what string, number uint, value int) error {
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), number, value); err != nil {
+		return fmt.Errorf("%s %s: %w", what, f.Name(), err)
 	}
 	return nil
 }
 
-// freeze makes every write to the disk wait, thaw lets them go on.
-func (d *disk) freeze() error { return d.ioctl("freeze", fiFreeze, 0) }
-
-func (d *disk) thaw() error {
-	err := d.ioctl("thaw", fiThaw, 0)
-	if errors.Is(err, unix.EINVAL) {
-		return nil // it is not frozen
+// ignoring is err, or nil if it is one that says that there is nothing to do.
+func ignoring(expected, err error) error {
+	if errors.Is(err, expected) {
+		return nil
 	}
 	return err
 }
 
+// freeze makes every write to the disk wait, thaw lets them go on.
+func (d *disk) freeze() error { return d.ioctl("freeze", fiFreeze, 0) }
+func (d *disk) thaw() error   { return ignoring(unix.EINVAL, d.ioctl("thaw", fiThaw, 0)) }
+
 // shutdown is the end of the disk: nothing that is not on it by now gets there,
 // and everything answers EIO until it is unmounted.
 func (d *disk) shutdown() error {
-	err := d.ioctl("shut down", fsShutdown, withoutFlush)
-	if errors.Is(err, unix.EIO) {
-		return nil // it is already
-	}
-	return err
+	return ignoring(unix.EIO, d.ioctl("shut down", fsShutdown, withoutFlush)) // it is already
 }
 
 func (d *disk) sync() error {
@@ -166,35 +166,4 @@ func (d *disk) unfill() error {
 		return fmt.Errorf("empty disk: %v", err) // no reason to be content: it stays full
 	}
 	return os.Remove(filepath.Join(at, filler))
-}
-
-// freeLoops waits until no loop device has a file in dir. One that stays is
-// mounted somewhere still, and what was to be lost with it is not.
-func freeLoops(dir string) error {
-	err := poll(5*time.Second, "the disks in "+dir+" to be free", func() bool { return len(loopsOf(dir)) == 0 })
-	if err != nil {
-		return fmt.Errorf("%w: some mount namespace holds %s", err, strings.Join(loopsOf(dir), ", "))
-	}
-	return nil
-}
-
-// loopsOf lists the loop devices whose file is this one or below it.
-func loopsOf(path string) []string {
-	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	if err != nil {
-		return nil
-	}
-	var loops []string
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			continue // it was let go of meanwhile
-		}
-		// A deleted file still has its name here, with a mark behind it.
-		name := strings.TrimSuffix(strings.TrimSpace(string(text)), " (deleted)")
-		if name == path || strings.HasPrefix(name, path+"/") {
-			loops = append(loops, "/dev/"+strings.Split(f, "/")[3])
-		}
-	}
-	return loops
 }

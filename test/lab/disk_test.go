@@ -47,6 +47,16 @@ func diskHang(t *testing.T, l *lab.Lab) {
 	sh(t, m, write)
 }
 
+// A file system that is frozen when its machine ends outlives it, unseen.
+func diskHangsAtPowerOff(t *testing.T, l *lab.Lab) {
+	m := l.Machine(1)
+	hang := l.Break(t, lab.DiskHang(m))
+	on := l.Break(t, lab.PowerOff(m))
+	on()
+	sh(t, m, write)
+	hang()
+}
+
 func slowDisk(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
 	ten := func() time.Duration {

@@ -46,10 +46,7 @@ func diskFault(m *Machine, what string, begin, end func(*disk) error) Fault {
 			if broken == nil {
 				return nil
 			}
-			if err := end(broken); !errors.Is(err, errNotMounted) {
-				return err
-			}
-			return nil // the machine is off, and the fault ended with it
+			return ignoring(errNotMounted, end(broken)) // the fault ended with the machine
 		},
 	}
 }

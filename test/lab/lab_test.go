@@ -44,6 +44,7 @@ func TestEveryFaultBitesAndHeals(t *testing.T) {
 		{"power off", powerOff},
 		{"reboot", reboot},
 		{"power cut", powerCut},
+		{"disk hangs at power off", diskHangsAtPowerOff},
 		{"disk eio", diskEIO},
 		{"data disk", dataDisk},
 	} {

@@ -21,13 +21,15 @@ func stall(t *testing.T, l *lab.Lab) {
 
 func stallProcess(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
-	sh(t, m, "systemd-run --quiet --unit=victim sleep 4711")
+	sh(t, m, "systemd-run --quiet --collect --unit=victim sleep 4711")
 	state := func() string { return sh(t, m, "ps -o s= -C sleep") }
 	heal := l.Break(t, lab.StallProcess(m, "^[^ ]*sleep 4711"))
 	eventually(t, "the process is stopped", func() bool { return state() == "T" })
 	heal()
 	eventually(t, "the process goes on", func() bool { return state() == "S" })
-	sh(t, m, "systemctl stop victim")
+	gone := l.Break(t, lab.StallProcess(m, "^[^ ]*sleep 4711"))
+	sh(t, m, "systemctl kill --signal=KILL victim; systemctl stop victim")
+	gone() // there is nothing to go on, and that is well
 }
 
 func kill(t *testing.T, l *lab.Lab) {
@@ -70,8 +72,16 @@ func powerOff(t *testing.T, l *lab.Lab) {
 	if got := sh(t, m, "cat /var/tmp/written"); got != "a" {
 		t.Errorf("after a clean shutdown the file holds %q", got)
 	}
-	if got := sh(t, m, "journalctl --boot=-1 --output=cat --grep=mark-before-off"); !strings.Contains(got, "mark-before-off") {
-		t.Errorf("the journal of the boot before says %q", got)
+	// It may also do so by itself.
+	if _, err := m.Exec(t.Context(), "systemctl", "poweroff"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is off", func() bool { return !m.IsOn() })
+	if err := m.On(); err != nil {
+		t.Fatal(err)
+	}
+	if got := sh(t, m, "journalctl --boot=-2 --output=cat --grep=mark-before-off"); !strings.Contains(got, "mark-before-off") {
+		t.Errorf("the journal before says %q", got)
 	}
 }
 

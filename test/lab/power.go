@@ -25,20 +25,20 @@ const (
 )
 
 const (
-	bootLimit = 30 * time.Second // a boot takes one or two
+	bootLimit = 2 * time.Minute  // a boot takes a second, of twenty on a busy box half a minute
 	offLimit  = 60 * time.Second // units may be slow to stop
 )
 
-// On switches the machine on and waits until people can log in. It does nothing
-// if it is on.
+// On switches the machine on and waits until people can log in. One that is on,
+// or starts again by itself, it only waits for.
 func (m *Machine) On() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.leader() != 0 {
-		return nil
-	}
-	if err := m.start(); err != nil {
-		return fmt.Errorf("switch %s on: %w", m.name, err)
+	if m.leader() == 0 {
+		// It may have switched itself off, or have started by half.
+		if err := errors.Join(killGroup(m.name), m.afterOff(), m.start()); err != nil {
+			return fmt.Errorf("switch %s on: %w", m.name, err)
+		}
 	}
 	if err := m.waitUp(0); err != nil {
 		return fmt.Errorf("switch %s on: %w\n%s", m.name, err, m.Console())
@@ -149,9 +149,7 @@ func (m *Machine) PowerCut() error {
 	errs := []error{unplug(m.name)}
 	for _, d := range m.disks() {
 		// A process that waits for a frozen disk cannot end, hence the thaw.
-		if err := errors.Join(d.shutdown(), d.thaw()); !errors.Is(err, errNotMounted) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, ignoring(errNotMounted, errors.Join(d.shutdown(), d.thaw())))
 	}
 	errs = append(errs, killGroup(m.name), m.afterOff())
 	if err := errors.Join(errs...); err != nil {

@@ -24,9 +24,7 @@ func down(h home) error {
 	for _, dir := range machines { // a process that waits for a frozen disk does not end
 		for _, name := range []string{"disk", "data"} {
 			d := disk{dir: dir, name: name}
-			if err := d.thaw(); !errors.Is(err, errNotMounted) {
-				do(err)
-			}
+			do(ignoring(errNotMounted, d.thaw()))
 		}
 	}
 	do(killGroup(""))
