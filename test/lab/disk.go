@@ -163,7 +163,8 @@ func (d *disk) fill() error {
 func (d *disk) unfill() error {
 	at, err := d.at()
 	if err != nil {
-		return fmt.Errorf("empty disk: %v", err) // no reason to be content: it stays full
+		// Not wrapped: unlike other faults this one outlives a restart.
+		return errors.New("empty disk: " + err.Error())
 	}
 	return os.Remove(filepath.Join(at, filler))
 }
