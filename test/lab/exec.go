@@ -110,7 +110,7 @@ func bounded(ctx context.Context, cmd *exec.Cmd, input string) (string, error) {
 	grace := time.NewTimer(2 * time.Second)
 	defer grace.Stop()
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // ended by the kill; ctx says why
 		return stdout.String(), withStderr(ctx.Err(), stderr.String())
 	case <-grace.C: // its buffers are still its own
 		return "", errors.Join(ctx.Err(), killed)

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"errors"
 	"sync"
 	"testing"
 )
@@ -38,20 +37,4 @@ func (l *Lab) Break(t testing.TB, f Fault) (heal func()) {
 		t.Fatalf("%s: %v", f.Name, err)
 	}
 	return heal
-}
-
-// Both is two faults at the same time; the second is healed first.
-func Both(a, b Fault) Fault {
-	return Fault{
-		Name:  a.Name + " and " + b.Name,
-		Break: func() error { return errors.Join(a.Break(), b.Break()) },
-		Heal:  func() error { return errors.Join(b.heal(), a.heal()) },
-	}
-}
-
-func (f Fault) heal() error {
-	if f.Heal == nil {
-		return nil
-	}
-	return f.Heal()
 }

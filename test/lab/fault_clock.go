@@ -37,12 +37,12 @@ func SkewClock(m *Machine, by time.Duration) Fault {
 			printf '[Manager]\nDefaultEnvironment=%s\n' ` + setting + ` >/etc/systemd/system.conf.d/skew.conf
 			systemctl set-environment ` + setting + `
 			echo SetEnv ` + setting + ` >/etc/ssh/sshd_config.d/skew.conf
-			systemctl reload ssh`),
+			systemctl restart ssh`),
 		Heal: run(`
 			rm -f /etc/systemd/system.conf.d/skew.conf /etc/ssh/sshd_config.d/skew.conf
 			systemctl unset-environment ` + skewVariable + `
 			systemctl daemon-reload
-			systemctl reload ssh`),
+			systemctl restart ssh`),
 	}
 }
 

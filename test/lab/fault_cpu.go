@@ -2,8 +2,10 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -63,11 +65,18 @@ func StallProcess(m *Machine, pattern string) Fault {
 	return Fault{
 		Name:  "stop " + pattern + " on " + m.name,
 		Break: func() error { return m.Signal(pattern, syscall.SIGSTOP) },
-		Heal:  func() error { return m.Signal(pattern, syscall.SIGCONT) },
+		Heal: func() error {
+			var exit *exec.ExitError
+			if err := m.Signal(pattern, syscall.SIGCONT); m.IsOn() && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+				return err
+			}
+			return nil // it was ended meanwhile, or its machine was
+		},
 	}
 }
 
 // Signal sends a signal to the machine's processes whose command line matches.
+// That there are none is an error.
 func (m *Machine) Signal(pattern string, s syscall.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -43,10 +43,10 @@ func diskFault(m *Machine, what string, begin, end func(*disk) error) Fault {
 			return begin(d)
 		},
 		Heal: func() error {
-			if broken == nil || !mounted(broken.at) {
-				return nil // the machine is off: a frozen or shut down file system ended with it
+			if broken == nil {
+				return nil
 			}
-			return end(broken)
+			return ignoring(errNotMounted, end(broken)) // the fault ended with the machine
 		},
 	}
 }

@@ -68,7 +68,7 @@ func EtcdBlocked(m *Machine) Fault {
 // filter is a fault of rules on the switch. Each has a table to itself, so that
 // healing one cannot touch another.
 func filter(name string, rules ...string) Fault {
-	table := fmt.Sprintf("bridge fault%08x", rand.Uint32())
+	table := fmt.Sprintf("bridge fault%08x", rand.Uint32()) //nolint:gosec // a name, not a secret
 	text := "table " + table + " {\n chain drops {\n  type filter hook forward priority 0\n  " +
 		strings.Join(rules, "\n  ") + "\n }\n}\n"
 	nft := func(script string) error {
@@ -129,7 +129,7 @@ func SlowSSH(m *Machine, wait time.Duration) Fault {
 }
 
 func delay(name string, m *Machine, only string, wait, jitter time.Duration) Fault {
-	queue := 1 + rand.IntN(1<<16-1) // taking one that is taken is an error
+	queue := 1 + rand.IntN(1<<16-1) //nolint:gosec // chance; taking one that is taken is an error
 	// Through --queue-bypass packets pass when nobody has the queue any more.
 	rule := fmt.Sprintf("FORWARD -d %s%s -j NFQUEUE --queue-num %d --queue-bypass", m.addr, only, queue)
 	end := func() error { return nil }

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Machine is one of the lab's.
@@ -30,10 +28,10 @@ type Machine struct {
 func newMachine(h home, image string, i int, o options) *Machine {
 	m := &Machine{home: h, image: image, dir: h.of(i), name: machineName(i), addr: address(byte(firstHost + i - 1))}
 	if o.disk != "" {
-		m.root = &disk{image: filepath.Join(m.dir, "disk.img"), at: filepath.Join(m.dir, "disk"), size: o.disk}
+		m.root = &disk{m.dir, "disk", o.disk}
 	}
 	if o.dataDisk != "" {
-		m.data = &disk{image: filepath.Join(m.dir, "data.img"), at: filepath.Join(m.dir, "data"), size: o.dataDisk}
+		m.data = &disk{m.dir, "data", o.dataDisk}
 	}
 	return m
 }
@@ -46,10 +44,6 @@ func (m *Machine) Addr() netip.Addr { return m.addr }
 
 func (m *Machine) String() string { return m.name }
 
-// upper is where what the machine writes is kept, rootDir the machine's root as
-// the box sees it.
-func (m *Machine) upper() string   { return filepath.Join(m.dir, "disk") }
-func (m *Machine) rootDir() string { return filepath.Join(m.dir, "root") }
 func (m *Machine) console() string { return filepath.Join(m.dir, "console.log") }
 
 func (m *Machine) disks() []*disk {
@@ -73,11 +67,9 @@ func (m *Machine) etcdDisk() (*disk, error) {
 	return nil, fmt.Errorf("find a disk of %s: it has none of its own", m.name)
 }
 
-// install writes what tells this machine from the others.
+// install makes the machine's disks, and writes what tells it from the others,
+// which its first boot copies to /etc.
 func (m *Machine) install(all []*Machine) error {
-	if err := m.mount(); err != nil {
-		return err
-	}
 	id, err := command("systemd-id128", "new")
 	if err != nil {
 		return err
@@ -86,55 +78,21 @@ func (m *Machine) install(all []*Machine) error {
 	for _, o := range all {
 		hosts += o.addr.String() + " " + o.name + "\n"
 	}
-	for path, text := range map[string]string{"hostname": m.name + "\n", "hosts": hosts, "machine-id": id} {
-		if err := os.WriteFile(filepath.Join(m.rootDir(), "etc", path), []byte(text), 0o644); err != nil {
+	first := filepath.Join(m.dir, "first")
+	if err := os.MkdirAll(first, 0o755); err != nil {
+		return fmt.Errorf("install %s: %w", m.name, err)
+	}
+	for name, text := range map[string]string{"hostname": m.name + "\n", "hosts": hosts, "machine-id": id} {
+		if err := os.WriteFile(filepath.Join(first, name), []byte(text), 0o644); err != nil {
 			return fmt.Errorf("install %s: %w", m.name, err)
 		}
 	}
-	if m.data != nil { // where it is mounted, and what is there when it is not
-		if err := os.MkdirAll(filepath.Join(m.rootDir(), DataDir), 0o755); err != nil {
-			return fmt.Errorf("install %s: %w", m.name, err)
-		}
-	}
-	return nil
-}
-
-// mount mounts what the machine runs on: its disks, and its root, which is the
-// image under what it wrote.
-func (m *Machine) mount() error {
 	for _, d := range m.disks() {
-		if err := d.mount(); err != nil {
+		if err := d.format(); err != nil {
 			return err
 		}
 	}
-	if mounted(m.rootDir()) {
-		return nil
-	}
-	upper, work := filepath.Join(m.upper(), "upper"), filepath.Join(m.upper(), "work")
-	for _, dir := range []string{upper, work, m.rootDir()} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("mount the root of %s: %w", m.name, err)
-		}
-	}
-	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", m.image, upper, work)
-	if err := unix.Mount("overlay", m.rootDir(), "overlay", 0, layers); err != nil {
-		return fmt.Errorf("mount the root of %s: %w", m.name, err)
-	}
 	return nil
-}
-
-// unmount unmounts all of it. The machine is off.
-func (m *Machine) unmount() error {
-	if mounted(m.rootDir()) {
-		if err := unmountRoot(m.rootDir()); err != nil {
-			return err
-		}
-	}
-	var errs []error
-	for _, d := range m.disks() {
-		errs = append(errs, d.unmount())
-	}
-	return errors.Join(errs...)
 }
 
 // sync writes to the machine's own disks what is not there yet.
@@ -161,10 +119,10 @@ func (m *Machine) AttachDataDisk() error {
 func (m *Machine) ReplaceDataDisk() error {
 	return m.changeDataDisk(func() error {
 		m.detached = false
-		if err := m.data.unmount(); err != nil {
+		if err := os.Remove(m.data.image()); err != nil {
 			return err
 		}
-		return os.Remove(m.data.image)
+		return m.data.format()
 	})
 }
 

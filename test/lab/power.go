@@ -25,20 +25,20 @@ const (
 )
 
 const (
-	bootLimit = 30 * time.Second // a boot takes one or two
+	bootLimit = 2 * time.Minute  // a boot takes a second, of twenty on a busy box half a minute
 	offLimit  = 60 * time.Second // units may be slow to stop
 )
 
-// On switches the machine on and waits until people can log in. It does nothing
-// if it is on.
+// On switches the machine on and waits until people can log in. One that is on,
+// or starts again by itself, it only waits for.
 func (m *Machine) On() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.leader() != 0 {
-		return nil
-	}
-	if err := m.start(); err != nil {
-		return fmt.Errorf("switch %s on: %w", m.name, err)
+	if m.leader() == 0 {
+		// It may have switched itself off, or have started by half.
+		if err := errors.Join(killGroup(m.name), m.afterOff(), m.start()); err != nil {
+			return fmt.Errorf("switch %s on: %w", m.name, err)
+		}
 	}
 	if err := m.waitUp(0); err != nil {
 		return fmt.Errorf("switch %s on: %w\n%s", m.name, err, m.Console())
@@ -47,9 +47,6 @@ func (m *Machine) On() error {
 }
 
 func (m *Machine) start() error {
-	if err := m.mount(); err != nil {
-		return err
-	}
 	if err := plugIn(m.name, m.addr); err != nil {
 		return err
 	}
@@ -67,7 +64,7 @@ func (m *Machine) start() error {
 		return fmt.Errorf("open the console: %w", err)
 	}
 	defer console.Close()
-	args := append([]string{"-c", bootScript, "boot.sh", m.home.run(), m.name}, groups...)
+	args := append([]string{"-c", bootScript, "boot.sh", m.dir, m.image}, groups...)
 	cmd := exec.Command("sh", append(append(args, "--"), m.nspawn()...)...)
 	cmd.Stdout, cmd.Stderr = console, console
 	// A session of its own: whoever started it may be interrupted, or end.
@@ -84,7 +81,7 @@ func (m *Machine) start() error {
 // nspawn is the command line that boots the machine.
 func (m *Machine) nspawn() []string {
 	args := []string{
-		"systemd-nspawn", "--quiet", "--boot", "--directory=" + m.rootDir(),
+		"systemd-nspawn", "--quiet", "--boot", "--directory=" + filepath.Join(m.dir, "root"),
 		"--machine=" + netSpace(m.name), "--hostname=" + m.name,
 		"--register=no", "--keep-unit", // there need be no systemd on the box
 		"--network-namespace-path=" + filepath.Join(namespaces, netSpace(m.name)),
@@ -94,7 +91,7 @@ func (m *Machine) nspawn() []string {
 		"--drop-capability=CAP_SYS_TIME", // no namespace isolates the clock
 	}
 	if m.data != nil && !m.detached {
-		args = append(args, "--bind="+m.data.at+":"+DataDir)
+		args = append(args, "--bind="+filepath.Join(m.dir, "data")+":"+DataDir)
 	}
 	return args
 }
@@ -151,10 +148,8 @@ func (m *Machine) PowerCut() error {
 	defer m.mu.Unlock()
 	errs := []error{unplug(m.name)}
 	for _, d := range m.disks() {
-		if mounted(d.at) {
-			// A process that waits for a frozen disk cannot end.
-			errs = append(errs, d.shutdown(), d.thaw())
-		}
+		// A process that waits for a frozen disk cannot end, hence the thaw.
+		errs = append(errs, ignoring(errNotMounted, errors.Join(d.shutdown(), d.thaw())))
 	}
 	errs = append(errs, killGroup(m.name), m.afterOff())
 	if err := errors.Join(errs...); err != nil {
@@ -163,9 +158,10 @@ func (m *Machine) PowerCut() error {
 	return nil
 }
 
-// afterOff puts away what a machine needs only while it is on.
+// afterOff puts away what a machine needs only while it is on, and makes sure
+// that its disks are out of use.
 func (m *Machine) afterOff() error {
-	return errors.Join(unplug(m.name), m.unmount(), removeGroup(m.name))
+	return errors.Join(unplug(m.name), freeLoops(m.dir), removeGroup(m.name))
 }
 
 // Reboot starts the machine again in good order and waits until it is up.
@@ -188,31 +184,13 @@ func (m *Machine) Reboot() error {
 // IsOn says whether the machine runs.
 func (m *Machine) IsOn() bool { return m.leader() != 0 }
 
-// leader is the box's number for the machine's PID 1, 0 when it is off.
+// leader is the box's number for the machine's PID 1, 0 when it is off. systemd
+// is alone in its init.scope, and nspawn has made it a group named payload.
 func (m *Machine) leader() int {
-	for _, pid := range groupProcesses(m.name) {
-		if machinePID(pid) == 1 {
-			return pid
-		}
-	}
-	return 0
-}
-
-// machinePID is the number that a process of the box has in its machine, 0 if it
-// is in none.
-func machinePID(pid int) int {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	text, err := os.ReadFile(filepath.Join(unifiedRoot(), labGroup, m.name, "payload/init.scope/cgroup.procs"))
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == "NSpid:" {
-			inner, err := strconv.Atoi(f[len(f)-1])
-			if err != nil {
-				return 0
-			}
-			return inner
-		}
-	}
-	return 0
+	first, _, _ := strings.Cut(string(text), "\n")
+	return processID(first)
 }

@@ -73,7 +73,7 @@ func (m *Machine) NewHostKey(ctx context.Context) error {
 	_, err := m.Exec(ctx, "sh", "-ec", `
 		rm -f /etc/ssh/ssh_host_ed25519_key*
 		ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
-		systemctl reload ssh`)
+		systemctl restart ssh`)
 	return err
 }
 

@@ -25,7 +25,7 @@ func Start(t testing.TB, n int, opts ...Option) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { lock.Close() })
+	t.Cleanup(func() { unlock(lock) })
 	if exists(h.kept()) {
 		t.Fatal("start a lab: the one of `make lab-up` is up; `make lab-down` ends it")
 	}
@@ -59,7 +59,7 @@ func Unable() string {
 	}
 	var missing []string
 	for _, p := range []string{
-		"systemd-nspawn", "mmdebstrap", "ip", "nft", "iptables-legacy", "nsenter", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "sysctl",
+		"systemd-nspawn", "systemd-id128", "mmdebstrap", "ip", "nft", "iptables-legacy", "nsenter", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "sysctl",
 	} {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = append(missing, p)
@@ -87,11 +87,14 @@ func lockHome(h home) (*os.File, error) {
 			return f, nil
 		}
 		if !errors.Is(err, syscall.EINTR) {
-			f.Close()
+			unlock(f)
 			return nil, fmt.Errorf("lock the lab: %w", err)
 		}
 	}
 }
+
+// unlock lets the next one have the lab; closing fails only what is closed.
+func unlock(lock *os.File) { _ = lock.Close() }
 
 // buildProgram builds cmd/lab, parts of which run beside the tests.
 func buildProgram(h home) error {

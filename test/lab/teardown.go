@@ -3,11 +3,9 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,17 +19,19 @@ func Down() error { return down(defaultHome()) }
 func down(h home) error {
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
-	// A process that waits for a frozen disk does not end.
-	for _, at := range mountPoints(h.run()) {
-		if filepath.Base(at) != "root" {
-			do(thaw(at))
+	machines, err := filepath.Glob(filepath.Join(h.run(), "h*"))
+	do(err)
+	for _, dir := range machines { // a process that waits for a frozen disk does not end
+		for _, name := range []string{"disk", "data"} {
+			d := disk{dir: dir, name: name}
+			do(ignoring(errNotMounted, d.thaw()))
 		}
 	}
 	do(killGroup(""))
-	do(unmountBelow(h.run()))
+	do(freeLoops(h.run()))
 	do(removeNetwork())
 	do(removeGroup(""))
-	do(removeTraces())
+	do(removeTraces(machines))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the lab down: %w", err)
 	}
@@ -41,42 +41,11 @@ func down(h home) error {
 	return nil
 }
 
-// unmountBelow unmounts everything below dir and sees that no loop device is
-// left. A machine's root is mounted after the disk it is on, hence backwards.
-func unmountBelow(dir string) error {
-	var errs []error
-	points := mountPoints(dir)
-	for i := len(points) - 1; i >= 0; i-- {
-		if filepath.Base(points[i]) == "root" {
-			errs = append(errs, unmountRoot(points[i]))
-		} else {
-			errs = append(errs, unmount(points[i]))
-		}
-	}
-	if poll(5*time.Second, "loop devices", func() bool { return len(loopsOf(dir)) == 0 }) != nil {
-		errs = append(errs, fmt.Errorf("free %s: some mount namespace holds them", strings.Join(loopsOf(dir), ", ")))
-	}
-	return errors.Join(errs...)
-}
-
 // nspawnState is where nspawn keeps directories of its machines and its locks.
 const nspawnState = "/run/systemd/nspawn"
 
-// unmountRoot unmounts a machine's root. nspawn, killed, leaves its lock on it:
-// a file that is named after the file system, which only now has a name.
-func unmountRoot(at string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(at, &st); err == nil {
-		lock := fmt.Sprintf("%s/locks/inode-%d:%d", nspawnState, st.Dev, st.Ino)
-		if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove nspawn's lock: %w", err)
-		}
-	}
-	return unmount(at)
-}
-
-// removeTraces removes the directories that nspawn, killed, leaves of a machine.
-func removeTraces() error {
+// removeTraces removes what nspawn, killed, leaves of these machines.
+func removeTraces(machines []string) error {
 	paths, err := filepath.Glob(nspawnState + "/*/" + switchSpace + "-*")
 	errs := []error{err}
 	for _, path := range paths {
@@ -84,6 +53,15 @@ func removeTraces() error {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", path, err))
 		}
 		errs = append(errs, os.RemoveAll(path))
+	}
+	for _, dir := range machines {
+		roots, err := os.ReadFile(filepath.Join(dir, "roots"))
+		if err != nil {
+			continue // it never booted
+		}
+		for _, root := range strings.Fields(string(roots)) {
+			errs = append(errs, os.RemoveAll(nspawnState+"/locks/inode-"+root))
+		}
 	}
 	return errors.Join(errs...)
 }

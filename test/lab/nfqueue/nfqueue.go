@@ -18,9 +18,9 @@ import (
 const (
 	subsystem = 3 << 8 // NFNL_SUBSYS_QUEUE
 
-	msgPacket  = subsystem | 0
-	msgVerdict = subsystem | 1
-	msgConfig  = subsystem | 2
+	msgPacket  = subsystem + 0
+	msgVerdict = subsystem + 1
+	msgConfig  = subsystem + 2
 
 	attrPacketHeader = 1 // NFQA_PACKET_HDR
 	attrVerdict      = 2 // NFQA_VERDICT_HDR
@@ -42,7 +42,7 @@ func Delay(queue uint16, wait, jitter time.Duration, ready func()) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(q.socket)
+	defer q.close()
 	ready()
 	buf := make([]byte, 1<<16)
 	for {
@@ -92,11 +92,14 @@ func open(number uint16) (*queue, error) {
 		}
 	}
 	if err != nil {
-		unix.Close(fd)
+		q.close()
 		return nil, fmt.Errorf("take queue %d: %w", number, err)
 	}
 	return q, nil
 }
+
+// close gives the queue back; the kernel lets go of it in any case.
+func (q *queue) close() { _ = unix.Close(q.socket) }
 
 // configure sends a request and reads the kernel's answer to it.
 func (q *queue) configure(attr uint16, value []byte) error {
