@@ -113,7 +113,7 @@ func (l *link) exec(ctx context.Context, client *ssh.Client, command string) (*r
 	if err := r.ssh.Start(command); err != nil {
 		return r, fmt.Errorf("start a command: %w", err)
 	}
-	r.session = host.NewSession(&channel{Reader: out, WriteCloser: in, ssh: r.ssh})
+	r.session = host.NewSession(&channel{Reader: out, Writer: in, ssh: r.ssh})
 	r.greeting, err = r.session.Greet(ctx)
 	if err == nil {
 		return r, nil
@@ -138,13 +138,13 @@ func ignoreEOF(err error) error {
 // channel is a command's standard input and output.
 type channel struct {
 	io.Reader
-	io.WriteCloser
+	io.Writer
 	ssh *ssh.Session
 }
 
-func (c *channel) Close() error {
-	return errors.Join(ignoreEOF(c.WriteCloser.Close()), ignoreEOF(c.ssh.Close()))
-}
+// Close ends the channel, and with it the command's input. Closing its input
+// alone may not be done while something writes (x/crypto: CloseWrite).
+func (c *channel) Close() error { return ignoreEOF(c.ssh.Close()) }
 
 // wait returns why the helper ended.
 func (r *run) wait() error {
