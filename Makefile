@@ -25,10 +25,15 @@ help: ## print this list
 .PHONY: build
 build: own $(ETCD_BIN) ## build bin/{cke,ckecli,cke-host,etcd,etcdctl,etcdutl}
 
+# cke-host also for each architecture by name: cke installs it on other machines.
 .PHONY: own
 own:
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -buildvcs=$(VCS) -p 2 -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+	@for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=$(VCS) -p 2 -trimpath -ldflags '-s -w' \
+			-o bin/cke-host-linux-$$arch ./cmd/cke-host || exit; \
+	done
 
 bin/cke:
 	@$(MAKE) --no-print-directory own

@@ -21,7 +21,7 @@ func layers() [][]string {
 		{"cluster"},
 		{"plan"},
 		{"record"},
-		{"config", "host", "host/agent", "etcd", "pki", "pki/vault", "seal", "store", "bucket", "backup", "kube"},
+		{"config", "host", "host/agent", "host/remote", "host/remote/sshtest", "etcd", "pki", "pki/vault", "seal", "store", "bucket", "backup", "kube"},
 		{"observe", "execute"},
 		{"reconcile"},
 		{"api", "web", "metrics"},
@@ -35,6 +35,7 @@ func layers() [][]string {
 func sideways() map[[2]string]string {
 	return map[[2]string]string{
 		{"host/agent", "host"}:   "it serves the verbs that host names",
+		{"host/remote", "host"}:  "it is another way to the same verbs",
 		{"pki/vault", "pki"}:     "it is another issuer",
 		{"store", "seal"}:        "what it keeps of the authorities is sealed",
 		{"backup", "bucket"}:     "a backup lies in a bucket",
@@ -48,9 +49,11 @@ func sideways() map[[2]string]string {
 func only() map[string][]string {
 	with := func(more ...string) []string { return append(more, "units", "cluster", "plan", "record") }
 	return map[string][]string{
-		"internal/api":        with(),
-		"internal/host":       with(),
-		"internal/host/agent": with("host"),
+		"internal/api":                 with(),
+		"internal/host":                with(),
+		"internal/host/agent":          with("host"),
+		"internal/host/remote":         with("host"),
+		"internal/host/remote/sshtest": with(),
 		// local-backup writes its files in ckecli's own process.
 		"internal/cli": with("api", "backup"),
 		"cmd/cke":      {"daemon", "version"},
@@ -68,6 +71,8 @@ func shared() map[string][]string {
 		"go.etcd.io/etcd/api/v3":    {"etcd", "store"},
 		// etcd logs through zap: both clients and the embedded server are bridged to slog.
 		"go.uber.org/zap": {"etcd", "store"},
+		// Both ends of SSH: cke's, and a server for tests.
+		"golang.org/x/crypto": {"host/remote", "host/remote/sshtest"},
 		// System calls the standard library has no name for: file locks, peer
 		// credentials of a socket, free space, rename without replacing.
 		"golang.org/x/sys": nil,

@@ -43,7 +43,11 @@ func run(args []string) error {
 	case args[0] == "serve":
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version.String()})
-		return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, a.Handler(), log)
+		me, err := host.Myself(version.String())
+		if err != nil {
+			return err
+		}
+		return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, me, a.Handler(), log)
 	case args[0] == "version":
 		fmt.Println(version.String())
 		return nil

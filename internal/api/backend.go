@@ -42,7 +42,8 @@ type Backend interface {
 
 	Pause(ctx context.Context, cluster, why string) error
 	Resume(ctx context.Context, cluster string) error
-	Trust(ctx context.Context, cluster, address, fingerprint string) error
+	// Trust takes the key a host shows now. Without a fingerprint only its first.
+	Trust(ctx context.Context, cluster, address, fingerprint string) (TrustedKey, error)
 	Claim(ctx context.Context, cluster, node string) error
 
 	// StateBackup writes CKE's own state as one file.

@@ -123,9 +123,11 @@ func (c *Client) Resume(ctx context.Context, name string) error {
 }
 
 // Trust accepts a host's SSH key.
-func (c *Client) Trust(ctx context.Context, name, address, fingerprint string) error {
-	return c.callJSON(ctx, request{method: http.MethodPost, path: on(name, "trust")},
-		TrustRequest{Address: address, Fingerprint: fingerprint}, nil)
+func (c *Client) Trust(ctx context.Context, name, address, fingerprint string) (TrustedKey, error) {
+	var out TrustedKey
+	err := c.callJSON(ctx, request{method: http.MethodPost, path: on(name, "trust")},
+		TrustRequest{Address: address, Fingerprint: fingerprint}, &out)
+	return out, err
 }
 
 // Claim takes a host over from another CKE store.

@@ -17,8 +17,8 @@ type nodePath struct {
 
 func (s *server) nodeOperations() {
 	b := s.backend
-	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
-		func(ctx context.Context, in *trustInput) error {
+	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
+		func(ctx context.Context, in *trustInput) (TrustedKey, error) {
 			return b.Trust(ctx, in.Cluster, in.Body.Address, in.Body.Fingerprint)
 		})
 	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/claim", "claim-node", "Take a host over from another CKE store"),

@@ -35,7 +35,7 @@ type asked struct {
 	snapshot    func() (io.ReadCloser, int64, error)
 	stateBackup func(io.Writer) error
 	plan        func(context.Context) (plan.Plan, error)
-	trust       func(cluster, address, fingerprint string) error
+	trust       func(cluster, address, fingerprint string) (TrustedKey, error)
 	claim       func(cluster, node string) error
 }
 
@@ -59,7 +59,7 @@ func (a asked) AddUser(ctx context.Context, _ string, u cluster.User) (bool, err
 func (a asked) Snapshot(context.Context, string) (io.ReadCloser, int64, error) { return a.snapshot() }
 func (a asked) StateBackup(_ context.Context, w io.Writer) error               { return a.stateBackup(w) }
 func (a asked) Plan(ctx context.Context, _ string) (plan.Plan, error)          { return a.plan(ctx) }
-func (a asked) Trust(_ context.Context, c, address, print string) error {
+func (a asked) Trust(_ context.Context, c, address, print string) (TrustedKey, error) {
 	return a.trust(c, address, print)
 }
 func (a asked) Claim(_ context.Context, c, node string) error { return a.claim(c, node) }
@@ -207,7 +207,10 @@ func TestRequestsArriveAsSent(t *testing.T) {
 			got = append(got, u.Name, u.Prefix)
 			return true, nil
 		},
-		trust: func(c, address, print string) error { got = append(got, c, address, print); return nil },
+		trust: func(c, address, print string) (TrustedKey, error) {
+			got = append(got, c, address, print)
+			return TrustedKey{Node: "cp1", Type: "RSA"}, nil
+		},
 		claim: func(c, node string) error { got = append(got, c, node); return nil },
 	})
 	ctx := t.Context()
@@ -225,7 +228,7 @@ func TestRequestsArriveAsSent(t *testing.T) {
 	if created, err := client.AddUser(ctx, "main", cluster.User{Name: "app", Prefix: "/a/"}); err != nil || !created {
 		t.Fatal(created, err)
 	}
-	if err := client.Trust(ctx, "main", "10.0.0.1", "SHA256:x"); err != nil {
+	if k, err := client.Trust(ctx, "main", "10.0.0.1", "SHA256:x"); err != nil || k.Type != "RSA" {
 		t.Fatal(err)
 	}
 	if err := client.Claim(ctx, "a/b", "c d"); err != nil {

@@ -67,8 +67,14 @@ type NodeStatus struct {
 	Leaving      bool             `json:"leaving"`
 	Reachable    bool             `json:"reachable"`
 	Error        string           `json:"error,omitempty"`
-	Transport    string           `json:"transport"` // "local" or "ssh"
-	Member       *cluster.Member  `json:"member,omitempty"`
+	// Trouble is why it is not reachable, where a person can do something about
+	// it, and Hint what.
+	Trouble   cluster.Trouble `json:"trouble,omitempty"`
+	Hint      string          `json:"hint,omitempty"`
+	Transport string          `json:"transport"` // "local" or "ssh"
+	// Login is user@address:port of a host over SSH.
+	Login  string          `json:"login,omitempty"`
+	Member *cluster.Member `json:"member,omitempty"`
 }
 
 // Leader says which daemon acts.
@@ -115,4 +121,12 @@ type PauseRequest struct {
 type TrustRequest struct {
 	Address     string `json:"address" minLength:"1"`
 	Fingerprint string `json:"fingerprint,omitempty" doc:"SHA256:… as ssh-keygen -l prints it"`
+}
+
+// TrustedKey is the SSH host key that is trusted for a node now.
+type TrustedKey struct {
+	Node        cluster.NodeName `json:"node"`
+	Address     string           `json:"address"` // with sshd's port
+	Type        string           `json:"type"`    // ED25519, ECDSA or RSA
+	Fingerprint string           `json:"fingerprint"`
 }

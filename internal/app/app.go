@@ -37,7 +37,7 @@ type Options struct {
 type App struct {
 	o     Options
 	log   *slog.Logger
-	hosts *localHosts
+	hosts *machines
 
 	store *store.Store
 	since time.Time
@@ -70,7 +70,9 @@ func (a *App) Start(ctx context.Context) (err error) {
 		return err
 	}
 	a.since = time.Now()
-	a.hosts = newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log)
+	if a.hosts, err = newMachines(a); err != nil {
+		return err
+	}
 	a.wg.Go(func() {
 		if err := a.hosts.releases.Look(a.ctx); err != nil && a.ctx.Err() == nil {
 			a.log.Warn("look at the releases", "err", err)
@@ -92,7 +94,7 @@ func (a *App) Start(ctx context.Context) (err error) {
 // Failed delivers the error that made the daemon unable to go on.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Stop ends the API, the loops and the store, in this order. Members go on.
+// Stop ends the API, the loops, the connections to hosts and the store, in this order. Members go on.
 func (a *App) Stop(ctx context.Context) error {
 	var errs []error
 	if a.srv != nil {
@@ -106,6 +108,9 @@ func (a *App) Stop(ctx context.Context) error {
 	a.mu.Unlock()
 	for _, c := range cares {
 		errs = append(errs, c.close())
+	}
+	if a.hosts != nil {
+		errs = append(errs, a.hosts.remote.Close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -212,20 +212,13 @@ func (b backend) node(ctx context.Context, name, which string) (cluster.Node, er
 	return cluster.Node{}, api.NotFound(fmt.Sprintf("cluster %s has no node %q", name, which), "ckecli node list")
 }
 
-func (b backend) Trust(ctx context.Context, name, address, _ string) error {
-	n, err := b.node(ctx, name, address)
-	if err != nil {
-		return err
-	}
-	return api.Refused(fmt.Sprintf("node %s is on this machine and is not reached over SSH: it has no host key to trust", n.Hostname), "")
-}
-
 func (b backend) Claim(ctx context.Context, name, which string) error {
 	n, err := b.node(ctx, name, which)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
+	b.hosts.remote.Retry(n)
 	h, err := b.hosts.Host(n)
 	if err == nil {
 		err = h.Claim(ctx)

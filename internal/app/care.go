@@ -103,6 +103,7 @@ func (a *App) followStore() {
 				a.log.Warn("begin to care", "cluster", name, "err", err)
 				continue
 			}
+			a.keepHosts(a.ctx, a.log)
 			c.loop.Wake()
 		case <-a.store.Done():
 			a.fail(fmt.Errorf("the store ended: %w", a.store.Err()))

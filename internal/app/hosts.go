@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -34,9 +33,6 @@ func newLocalHosts(local config.Local, version string, id func() host.Identity, 
 
 // Host returns the way to a node's machine.
 func (l *localHosts) Host(n cluster.Node) (host.Host, error) {
-	if n.User != "" {
-		return nil, fmt.Errorf("node %s is reached over SSH as %s, which this version cannot do", n.Hostname, n.User)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h, ok := l.hosts[n.Hostname]; ok {

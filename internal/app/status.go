@@ -5,6 +5,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/internal/host/remote"
 	"cke/internal/reconcile"
 )
 
@@ -23,6 +24,10 @@ func status(v reconcile.View) api.Status {
 		st := api.NodeStatus{
 			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane,
 			Leaving: i >= len(v.Wanted.Spec.Nodes), Reachable: ns.Reachable(), Error: ns.Err, Transport: "local",
+			Trouble: ns.Trouble, Hint: ns.Hint,
+		}
+		if n.User != "" {
+			st.Transport, st.Login = "ssh", remote.Login(n)
 		}
 		if m, ok := e.MemberAt(n); ok {
 			st.Member = &m

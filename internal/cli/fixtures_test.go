@@ -22,7 +22,7 @@ func healthyStatus() api.Status {
 	}
 	node := func(name, address string, m *cluster.Member) api.NodeStatus {
 		return api.NodeStatus{
-			Hostname: cluster.NodeName(name), Address: address, ControlPlane: true, Reachable: true, Transport: "ssh", Member: m,
+			Hostname: cluster.NodeName(name), Address: address, ControlPlane: true, Reachable: true, Transport: "ssh", Login: "cke@" + address + ":22", Member: m,
 		}
 	}
 	return api.Status{

@@ -310,13 +310,15 @@ func (m *memory) Resume(ctx context.Context, name string) error {
 	return m.with(ctx, name, func(c *memoryCluster) error { c.paused = nil; m.wake(); return nil })
 }
 
-func (m *memory) Trust(ctx context.Context, name, address, fingerprint string) error {
-	return m.with(ctx, name, func(*memoryCluster) error {
+func (m *memory) Trust(ctx context.Context, name, address, fingerprint string) (k api.TrustedKey, err error) {
+	err = m.with(ctx, name, func(*memoryCluster) error {
 		if fingerprint == "SHA256:wrong" {
 			return api.Refused("the host at "+address+" has another key", "compare again")
 		}
+		k = api.TrustedKey{Node: "cp3", Address: address + ":22", Type: "ED25519", Fingerprint: "SHA256:right"}
 		return nil
 	})
+	return k, err
 }
 
 func (m *memory) Claim(ctx context.Context, name, node string) error {

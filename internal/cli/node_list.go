@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 )
 
 func newNodeList(s *session) *cobra.Command {
@@ -41,7 +42,7 @@ func nodesText(nodes []api.NodeStatus) string {
 		state, member := "ok", "-"
 		switch {
 		case !n.Reachable:
-			state = "UNREACHABLE"
+			state = unreached(n.Trouble)
 		case n.Leaving:
 			state = "leaving"
 		}
@@ -49,7 +50,7 @@ func nodesText(nodes []api.NodeStatus) string {
 			member = n.Member.ID.String()
 		}
 		rows = append(rows, []string{
-			string(n.Hostname), n.Address, yesNo(n.ControlPlane), n.Transport, state, member,
+			string(n.Hostname), n.Address, yesNo(n.ControlPlane), reachedBy(n), state, member,
 		})
 	}
 	text := table(rows)
@@ -57,6 +58,34 @@ func nodesText(nodes []api.NodeStatus) string {
 		if n.Error != "" {
 			text += wrap(n.Error, string(n.Hostname)+": ", "  ")
 		}
+		if n.Hint != "" {
+			text += wrap(n.Hint, "  hint: ", "  ")
+		}
 	}
 	return text
+}
+
+func reachedBy(n api.NodeStatus) string {
+	if n.Login != "" {
+		return n.Login
+	}
+	return n.Transport
+}
+
+// unreached is why a machine cannot be asked, in two or three words.
+func unreached(t cluster.Trouble) string {
+	switch t {
+	case cluster.HostKeyUnknown:
+		return "HOST KEY UNKNOWN"
+	case cluster.HostKeyChanged:
+		return "HOST KEY CHANGED"
+	case cluster.LoginRefused:
+		return "LOGIN REFUSED"
+	case cluster.HelperMissing:
+		return "HELPER MISSING"
+	case cluster.HelperVersion:
+		return "HELPER VERSION"
+	default:
+		return "UNREACHABLE"
+	}
 }

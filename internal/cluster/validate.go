@@ -137,13 +137,7 @@ func (n Node) validate(ps *problems, at string) {
 	case !isDNSLabel(string(n.Hostname)):
 		ps.add(at+".hostname", "hostname %.80q is not a DNS label: up to 63 of a-z, 0-9 and -, not at either end", n.Hostname)
 	}
-	switch {
-	case n.User == "":
-	case !unixName.MatchString(n.User):
-		ps.add(at+".user", "user %.80q is not the name of a unix user", n.User)
-	default:
-		ps.add(at+".user", "user %q asks for SSH: hosts over SSH are not supported yet; leave user out for this machine", n.User)
-	}
+	n.validateAccess(ps, at)
 	if n.Zone != "" && (len(n.Zone) > maxDNSLabel || !zoneLabel.MatchString(n.Zone)) {
 		ps.add(at+".zone", "zone %.80q is not a label: up to 63 of letters, digits and - _ . between them", n.Zone)
 	}

@@ -22,8 +22,11 @@ func TestValidateChange(t *testing.T) {
 		"replace all": {func(s *Spec) {
 			s.Nodes = []Node{{Address: addr("10.0.1.1"), Hostname: "n1", ControlPlane: true}}
 		}, ""},
-		"reorder":                   {func(s *Spec) { s.Nodes[0], s.Nodes[1] = s.Nodes[1], s.Nodes[0] }, ""},
-		"no longer control plane":   {func(s *Spec) { s.Nodes[2].ControlPlane = false }, ""},
+		"reorder":                 {func(s *Spec) { s.Nodes[0], s.Nodes[1] = s.Nodes[1], s.Nodes[0] }, ""},
+		"no longer control plane": {func(s *Spec) { s.Nodes[2].ControlPlane = false }, ""},
+		"how it is reached": {func(s *Spec) {
+			s.Nodes[0].User, s.Nodes[0].Port, s.Nodes[0].HostKey = "cke", 2222, goodKey
+		}, ""},
 		"larger quota":              {func(s *Spec) { s.Etcd.Quota = 9 << 30 }, ""},
 		"a leaving node comes back": {func(s *Spec) { s.Nodes = append(s.Nodes, gone...) }, ""},
 		"name": {func(s *Spec) { s.Name = "other" },

@@ -12,6 +12,8 @@ import (
 	"cke/internal/units"
 )
 
+const goodKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM+ZLKDLNoXi/8L/BNRtQcSyyWCObzZL890yrZIEEyBB root@cp1"
+
 func validSpec() Spec {
 	s := Spec{Name: "main", Nodes: nodes(3)}
 	s.Nodes[1].Zone = "rack-1"
@@ -49,6 +51,14 @@ func TestValidateAccepts(t *testing.T) {
 		"longest names": func(s *Spec) {
 			s.Name = strings.Repeat("a", 63)
 			s.Nodes[0].Hostname = NodeName(strings.Repeat("h", 63))
+		},
+		"over SSH": func(s *Spec) { s.Nodes[0].User, s.Nodes[0].Port = "cke", 2222 },
+		"loopback over SSH": func(s *Spec) {
+			s.Nodes[0].Address, s.Nodes[0].User = netip.MustParseAddr("127.0.0.1"), "root"
+		},
+		"a key pinned": func(s *Spec) { s.Nodes[0].User, s.Nodes[0].HostKey = "root", goodKey },
+		"a fingerprint pinned": func(s *Spec) {
+			s.Nodes[0].User, s.Nodes[0].HostKey = "root", "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"
 		},
 		"a flag of etcd":  func(s *Spec) { s.Etcd.ExtraArgs["snapshot-count"] = "" },
 		"digits as label": func(s *Spec) { s.Name, s.Nodes[0].Hostname = "1", "2" },
@@ -93,9 +103,16 @@ func nodeProblems() map[string]func(*Spec) {
 		"nodes[2].hostname: hostname is missing":                func(s *Spec) { s.Nodes[2].Hostname = "" },
 		`nodes[2].hostname: hostname "cp1" is already that of`:  func(s *Spec) { s.Nodes[2].Hostname = "cp1" },
 		`nodes[2].hostname: hostname "cp.3" is not a DNS label`: func(s *Spec) { s.Nodes[2].Hostname = "cp.3" },
-		"hosts over SSH are not supported yet; leave user out":  func(s *Spec) { s.Nodes[0].User = "cke" },
 		`nodes[0].user: user "no one" is not the name`:          func(s *Spec) { s.Nodes[0].User = "no one" },
-		`nodes[0].zone: zone "rack 1" is not a label`:           func(s *Spec) { s.Nodes[0].Zone = "rack 1" },
+		`nodes[0].port: port is of no use without user: it is`:  func(s *Spec) { s.Nodes[0].Port = 22 },
+		`nodes[0].host_key: host_key is of no use without`:      func(s *Spec) { s.Nodes[0].HostKey = goodKey },
+		`nodes[0].host_key: host_key "SHA256:x" is neither`:     func(s *Spec) { s.Nodes[0].User, s.Nodes[0].HostKey = "cke", "SHA256:x" },
+		`host_key "MD5:2f:01" is neither a fingerprint`:         func(s *Spec) { s.Nodes[0].User, s.Nodes[0].HostKey = "cke", "MD5:2f:01" },
+		`host_key "10.0.0.1 ssh-ed25519 AAAA" is neither`:       func(s *Spec) { s.Nodes[0].User, s.Nodes[0].HostKey = "cke", "10.0.0.1 ssh-ed25519 AAAA" },
+		`host_key "ssh-rsa `: func(s *Spec) {
+			s.Nodes[0].User, s.Nodes[0].HostKey = "cke", strings.Replace(goodKey, "ssh-ed25519", "ssh-rsa", 1)
+		},
+		`nodes[0].zone: zone "rack 1" is not a label`: func(s *Spec) { s.Nodes[0].Zone = "rack 1" },
 	}
 }
 
@@ -178,7 +195,7 @@ func TestValidateWarns(t *testing.T) {
 func TestValidateTellsAll(t *testing.T) {
 	s := Spec{
 		Name: "A", ClusterDomain: "-",
-		Nodes: []Node{{User: "u"}, {Hostname: "X", Address: netip.MustParseAddr("::")}},
+		Nodes: []Node{{User: "U"}, {Hostname: "X", Address: netip.MustParseAddr("::")}},
 		Etcd:  Etcd{Version: "x", Members: -3, ReplaceAfter: 1, Quota: 1, ExtraArgs: map[string]string{"-b": "", "-a": ""}},
 	}
 	var got []string

@@ -26,6 +26,11 @@ const DefaultPath = "/etc/cke/config.yml"
 //	local:                        # members on this machine
 //	  root: /var/lib/cke/nodes
 //	  releases: /opt/cke/etcd
+//	ssh:                          # members on other machines
+//	  identity: /etc/cke/id_ed25519   # a private key, mode 0600, without a passphrase
+//	  agent: /run/cke/agent.sock      # an ssh-agent; default: $SSH_AUTH_SOCK, if set; none: none
+//	  known_hosts: /etc/ssh/ssh_known_hosts   # read beside the keys trusted with node trust
+//	  helpers: /opt/cke/bin           # cke-host, cke-host-linux-arm64; default: where cke is
 //	interval: 10s                 # how often the loop looks, besides being woken
 //	log:
 //	  level: info                 # debug, info, warn or error
@@ -45,6 +50,7 @@ type Daemon struct {
 	// Listen serves the API over HTTPS too. Nil: it does not.
 	Listen *Listen `yaml:"listen"`
 	Local  Local   `yaml:"local"`
+	SSH    SSH     `yaml:"ssh"`
 	// Interval is between two rounds of the loop when nothing wakes it; at
 	// least 100 ms.
 	Interval units.Duration `yaml:"interval"`
@@ -71,6 +77,24 @@ type Local struct {
 	// Releases holds a directory for each etcd version, such as v3.7.3.
 	Releases string `yaml:"releases"`
 }
+
+// SSH says how members on other machines are reached.
+type SSH struct {
+	// Identity is the file of a private key; None for none. It need not exist
+	// when there is an agent.
+	Identity string `yaml:"identity"`
+	// Agent is the socket of an ssh-agent; None for none. Empty: SSH_AUTH_SOCK
+	// in the daemon's environment says.
+	Agent string `yaml:"agent"`
+	// KnownHosts is a file as ssh(1) has them. Empty: none.
+	KnownHosts string `yaml:"known_hosts"`
+	// Helpers holds cke-host for other machines. Empty: the directory of the
+	// running program.
+	Helpers string `yaml:"helpers"`
+}
+
+// None is written where SSH is not to use an identity or an agent.
+const None = "none"
 
 // Log says how the daemon logs, on its standard error.
 type Log struct {
@@ -101,6 +125,7 @@ func (d Daemon) WithDefaults() Daemon {
 		{&d.KeyFile, "/etc/cke/seal.key"},
 		{&d.Socket, "/run/cke/cke.sock"},
 		{&d.Local.Releases, "/opt/cke/etcd"},
+		{&d.SSH.Identity, "/etc/cke/id_ed25519"},
 		{&d.Log.Level, "info"},
 		{&d.Log.Format, "text"},
 	} {

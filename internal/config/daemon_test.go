@@ -18,6 +18,7 @@ func defaultDaemon() Daemon {
 	return Daemon{
 		DataDir: "/var/lib/cke", KeyFile: "/etc/cke/seal.key", Socket: "/run/cke/cke.sock",
 		Local:    Local{Root: "/var/lib/cke/nodes", Releases: "/opt/cke/etcd"},
+		SSH:      SSH{Identity: "/etc/cke/id_ed25519"},
 		Interval: units.Duration(10 * time.Second),
 		Log:      Log{Level: "info", Format: "text"},
 		Client:   Client{Server: "unix:///run/cke/cke.sock"},
@@ -29,6 +30,7 @@ func TestParseDaemon(t *testing.T) {
 		DataDir: "/d", KeyFile: "/k", Socket: "/s",
 		Listen:   &Listen{Address: ":4433", Certificate: "/c", Key: "/ck", ClientCA: "/ca"},
 		Local:    Local{Root: "/r", Releases: "/rel"},
+		SSH:      SSH{Identity: "none", Agent: "/a", KnownHosts: "/kh", Helpers: "/h"},
 		Interval: units.Duration(time.Minute),
 		Log:      Log{Level: "debug", Format: "json"},
 		Client:   Client{Server: "https://[fd00::1]:4433", CACertificate: "/ca", Certificate: "/c", Key: "/k"},
@@ -51,6 +53,7 @@ key_file: /k
 socket: /s
 listen: {address: ":4433", certificate: /c, key: /ck, client_ca: /ca}
 local: {root: /r, releases: /rel}
+ssh: {identity: none, agent: /a, known_hosts: /kh, helpers: /h}
 interval: 1m
 log: {level: debug, format: json}
 client: {server: "https://[fd00::1]:4433", ca_certificate: /ca, certificate: /c, key: /k}

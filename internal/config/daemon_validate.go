@@ -41,6 +41,7 @@ func (d Daemon) validate(clientNamed bool) []cluster.Problem {
 	if len(d.Socket) > maxSocket {
 		add("socket", "socket is %d bytes long; the system takes at most %d", len(d.Socket), maxSocket)
 	}
+	d.SSH.validate(add)
 	if d.Listen != nil {
 		d.Listen.validate(add)
 	}
@@ -64,6 +65,20 @@ func absolute(add adder, path, value string) {
 func oneOf(add adder, path, value string, choices ...string) {
 	if !slices.Contains(choices, value) {
 		add(path, "%s %q is not one of %s", called(path), short(value), strings.Join(choices, ", "))
+	}
+}
+
+func (s SSH) validate(add adder) {
+	for _, f := range []struct {
+		path, value string
+		none        bool // may be none
+	}{
+		{"ssh.identity", s.Identity, true}, {"ssh.agent", s.Agent, true},
+		{"ssh.known_hosts", s.KnownHosts, false}, {"ssh.helpers", s.Helpers, false},
+	} {
+		if f.value != "" && (f.value != None || !f.none) {
+			absolute(add, f.path, f.value)
+		}
 	}
 }
 

@@ -1,6 +1,11 @@
 package host
 
-import "errors"
+import (
+	"errors"
+	"time"
+
+	"cke/internal/cluster"
+)
 
 // FencedError says that a machine does not obey this caller.
 type FencedError struct {
@@ -64,6 +69,31 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string { return e.Message }
+
+// TroubleError says why a machine's helper cannot be asked, where a person can
+// do something about it: trying again changes nothing until then.
+type TroubleError struct {
+	Trouble cluster.Trouble
+	// Message is one sentence for people, and names the machine.
+	Message string
+	// Hint is what to do.
+	Hint string
+}
+
+func (e *TroubleError) Error() string { return e.Message }
+
+// UnreachableError says that the machine was not reached, and nothing was sent.
+type UnreachableError struct {
+	Err error
+	// Next is when reaching it is tried again; calls before fail at once.
+	Next time.Time
+}
+
+func (e *UnreachableError) Error() string {
+	return e.Err.Error() + "; the next try is at " + e.Next.UTC().Format(time.TimeOnly)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // ErrSessionEnded says that the byte stream to the machine is closed: a new
 // session is needed. The error that wraps it says what the machine last said.

@@ -11,11 +11,11 @@ import (
 	"sync"
 )
 
-// ServeStdio greets on w and serves HTTP/2 from r and w until r ends, a write
+// ServeStdio greets as g on w and serves HTTP/2 from r and w until r ends, a write
 // fails or ctx does. Requests under way are cancelled then, and have returned
 // when it returns. It closes r and w where they can be closed.
-func ServeStdio(ctx context.Context, r io.Reader, w io.Writer, h http.Handler, log *slog.Logger) error {
-	if _, err := io.WriteString(w, magic+"\n"); err != nil {
+func ServeStdio(ctx context.Context, r io.Reader, w io.Writer, g Greeting, h http.Handler, log *slog.Logger) error {
+	if _, err := io.WriteString(w, g.line()); err != nil {
 		return fmt.Errorf("greet: %w", err)
 	}
 	conn := newStreamConn(r, w, func() error { return errors.Join(closeIfCloser(r), closeIfCloser(w)) })

@@ -13,6 +13,8 @@ import (
 	"time"
 )
 
+func me() Greeting { return Greeting{"v1.2-dirty", "arm64", strings.Repeat("0a", 32)} }
+
 func anyone() Identity { return Identity{StoreID: "store-a", Epoch: 3} }
 
 // ends are both ends of two pipes.
@@ -45,7 +47,7 @@ func serve(t *testing.T, noise string, h http.Handler) (*Client, <-chan error) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- ServeStdio(t.Context(), s.ReadCloser, s.WriteCloser, h, slog.New(slog.DiscardHandler))
+		ended <- ServeStdio(t.Context(), s.ReadCloser, s.WriteCloser, me(), h, slog.New(slog.DiscardHandler))
 	}()
 	cl := Stdio(c, anyone)
 	t.Cleanup(func() { _ = cl.Close() }) // a test may have closed it
@@ -188,7 +190,7 @@ func TestPanicEndsOneRequest(t *testing.T) {
 func TestNoiseBeforeTheGreeting(t *testing.T) {
 	for name, noise := range map[string]string{
 		"a line": "Welcome to Debian\n", "no newline": "motd> ", "many lines": strings.Repeat("hello\n", 1000),
-		"almost the greeting": "cke-host serves http2 0\n" + magic[:10],
+		"almost the greeting": "cke-host serves http2 1\n" + me().line()[:10],
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := serve(t, noise, answer200("{}"))
@@ -267,7 +269,7 @@ func TestServerEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- ServeStdio(ctx, s.ReadCloser, s.WriteCloser, answer200("{}"), slog.New(slog.DiscardHandler))
+		ended <- ServeStdio(ctx, s.ReadCloser, s.WriteCloser, me(), answer200("{}"), slog.New(slog.DiscardHandler))
 	}()
 	if err := Stdio(c, anyone).Claim(t.Context()); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -95,17 +96,31 @@ func (o *Observer) Node(ctx context.Context, w Wanted, n cluster.Node) cluster.N
 	defer cancel()
 	h, err := o.o.Hosts.Host(n)
 	if err != nil {
-		return cluster.NodeState{Err: err.Error()}
+		return silent(err)
 	}
 	f, err := h.Facts(ctx, w.Spec.Name, n.Address)
 	if err != nil {
-		return cluster.NodeState{Err: err.Error()}
+		return silent(err)
 	}
 	fenced, deposed := o.fenced(f)
 	return cluster.NodeState{
 		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
 		Certificates: o.certificates(w.Spec, n, f),
 	}
+}
+
+// silent is the state of a host that did not answer, and why.
+func silent(err error) cluster.NodeState {
+	var t *host.TroubleError
+	if errors.As(err, &t) {
+		return cluster.NodeState{Err: t.Message, Trouble: t.Trouble, Hint: t.Hint}
+	}
+	// When it is tried again changes with each look; what is wrong does not.
+	var u *host.UnreachableError
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return cluster.NodeState{Err: err.Error()}
 }
 
 func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]cluster.NodeState {

@@ -50,6 +50,7 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 	case !ns.Reachable():
 		r.Rule, r.Text = "everyHostMustAnswer", "the host does not answer: "+ns.Err
 		r.Hint = "a cluster is founded only when every host says that it is bare"
+		return unanswered(n, ns, r), true
 	case ns.Unit != nil || len(ns.Data) > 0:
 		r.Rule, r.Text = "dataWithoutRecord", "the host carries "+describeData(ns)+" of this cluster, but CKE's store knows of no bootstrap"
 		r.Hint = "the store was lost or is another one: start from a state backup with cke --restore-state FILE; to give the data up, move it away by hand"
@@ -170,6 +171,7 @@ func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bo
 	switch {
 	case !ns.Reachable():
 		r.Rule, r.Text = "founderIsUnreachable", "the host of a founding member does not answer: "+ns.Err
+		return unanswered(f.Node, ns, r), true
 	case ns.Fenced != "":
 		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
 	case len(ns.Aside) > 0:

@@ -20,7 +20,9 @@ func ruleHosts(in input) verdict {
 		}
 		switch {
 		case !ns.Reachable():
-			v.reasons = append(v.reasons, Reason{Level: level, Rule: "hostIsUnreachable", Node: n.Hostname, Text: "the host does not answer: " + ns.Err})
+			v.reasons = append(v.reasons, unanswered(n, ns, Reason{
+				Level: level, Rule: "hostIsUnreachable", Text: "the host does not answer: " + ns.Err,
+			}))
 		case ns.Fenced != "":
 			v.reasons = append(v.reasons, Reason{
 				Level: level, Rule: "hostObeysAnother", Node: n.Hostname, Text: ns.Fenced,
@@ -31,6 +33,24 @@ func ruleHosts(in input) verdict {
 		}
 	}
 	return v
+}
+
+// unanswered is why a host's helper cannot be asked: by its own name where a
+// person can do something about it, and else as the caller's rule has it.
+func unanswered(n cluster.Node, ns cluster.NodeState, otherwise Reason) Reason {
+	r := otherwise
+	r.Node = n.Hostname
+	rules := map[cluster.Trouble]string{
+		cluster.HostKeyUnknown: "hostKeyIsUnknown",
+		cluster.HostKeyChanged: "hostKeyHasChanged",
+		cluster.LoginRefused:   "loginIsRefused",
+		cluster.HelperMissing:  "helperIsMissing",
+		cluster.HelperVersion:  "helperIsAnotherVersion",
+	}
+	if rule, ok := rules[ns.Trouble]; ok {
+		r.Rule, r.Text, r.Hint = rule, ns.Err, ns.Hint
+	}
+	return r
 }
 
 func diskNotMounted(n cluster.Node, ns cluster.NodeState) Reason {

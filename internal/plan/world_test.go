@@ -18,7 +18,7 @@ import (
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
-//	host NAME unreachable [SINCE] | fenced | deposed | aside | busy | certs | version V
+//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs | version V
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding]
@@ -203,6 +203,10 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 				var d time.Duration
 				d, err = time.ParseDuration(args[1])
 				ns.UnreachableSince = w.now.Add(-d)
+			}
+		case "trouble":
+			*ns = cluster.NodeState{
+				Err: "what is wrong with 10.0.0.1:22", Trouble: cluster.Trouble(args[1]), Hint: "what to do", UnreachableSince: w.now,
 			}
 		case "fenced":
 			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"

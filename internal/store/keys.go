@@ -14,6 +14,7 @@ const (
 	keyStoreID  = root + "store-id"
 	keySealKey  = root + "seal-key"
 	keyEpoch    = root + "epoch"
+	allHostKeys = root + "host-keys/"
 	allClusters = root + "clusters/"
 )
 

@@ -54,7 +54,7 @@ func badSpecs(e *env) {
 		{"name with a dot", "name: main.cluster\nnodes:\n" + good, ":1:7: ", `name "main.cluster" is not a DNS label`},
 		{"name in capitals", "name: Main\nnodes:\n" + good, ":1:7: ", `name "Main" is not a DNS label`},
 		{"hostname with _", head + "  - {address: NET1, hostname: cp_1, control_plane: true}\n", ":3:", `hostname "cp_1" is not a DNS label`},
-		{"ssh user", head + "  - {address: NET1, hostname: cp1, control_plane: true, user: cke}\n", ":3:", `user "cke" asks for SSH: hosts over SSH are not supported yet`},
+		{"port of no ssh", head + "  - {address: NET1, hostname: cp1, control_plane: true, port: 22}\n", ":3:", `port is of no use without user`},
 		{"more members than nodes", head + good + "etcd: {members: 3}\n", ":4:17: ", "members"},
 		{"quota of nothing", head + good + "etcd: {quota: 0}\n", ":4:15: ", "quota may not be 0"},
 		{"no size", head + good + "etcd: {quota: big}\n", ":4:15: ", `"big"`},

@@ -20,6 +20,8 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/host"
+	"cke/internal/host/remote"
+	"cke/internal/host/remote/sshtest"
 )
 
 const (
@@ -210,9 +212,28 @@ func (p pipes) Write(b []byte) (int, error) { return p.in.Write(b) }
 // Close closes only the helper's stdin; the helper then closes its stdout.
 func (p pipes) Close() error { return p.in.Close() }
 
-// bothWays runs a case through each transport, each on a machine of its own.
-func bothWays(t *testing.T, run func(t *testing.T, b *box, open opener)) {
-	for name, open := range map[string]opener{"in-process": inProcess, "child": inChild} {
+// overSSH is a `cke-host serve` as the forced command of an SSH server.
+func overSSH(t testing.TB, b *box) host.Host {
+	t.Helper()
+	s, err := sshtest.Start(sshtest.Options{Run: func(string, string) *exec.Cmd {
+		return exec.Command(helperProgram, "serve", "--root", b.root, "--releases", b.releases)
+	}})
+	must(t, err)
+	identity, err := s.WriteIdentity(t.TempDir())
+	must(t, err)
+	hosts := remote.New(remote.Options{
+		Identity: identity, Helpers: filepath.Dir(helperProgram), Caller: b.identity,
+		Trusted: func(context.Context, string) (string, error) { return s.HostKeys()[0], nil },
+	})
+	t.Cleanup(func() { must(t, errors.Join(hosts.Close(), s.Close())) })
+	h, err := hosts.Host(s.Node("cke"))
+	must(t, err)
+	return h
+}
+
+// everyWay runs a case through each transport, each on a machine of its own.
+func everyWay(t *testing.T, run func(t *testing.T, b *box, open opener)) {
+	for name, open := range map[string]opener{"in-process": inProcess, "child": inChild, "ssh": overSSH} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t, newBox(t), open)

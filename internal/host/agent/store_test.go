@@ -17,7 +17,7 @@ import (
 )
 
 func TestPutFiles(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		h, ca := open(t, b), newCA(t)
 		files := ca.files(t, b.addr)
 		put := func(f map[host.FileKind][]byte) error {

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"cke/internal/cluster"
+	"cke/internal/config"
+	"cke/internal/host"
+	"cke/internal/host/remote"
+)
+
+// machines are all nodes' machines: those on this machine, and those a user is
+// named for, which are reached over SSH.
+type machines struct {
+	*localHosts
+	remote *remote.Hosts
+}
+
+func newMachines(a *App) (*machines, error) {
+	o, err := sshOptions(a.o.Config.SSH, os.Getenv("SSH_AUTH_SOCK"))
+	if err != nil {
+		return nil, err
+	}
+	o.Version, o.Caller, o.Log = a.o.Version, a.identity, a.log
+	o.Trusted = func(ctx context.Context, address string) (string, error) {
+		k, err := a.store.HostKey(ctx, address)
+		if k == nil {
+			return "", err
+		}
+		return k.Key, err
+	}
+	return &machines{
+		localHosts: newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log),
+		remote:     remote.New(o),
+	}, nil
+}
+
+// sshOptions fills in what the configuration leaves to the environment.
+func sshOptions(c config.SSH, agent string) (remote.Options, error) {
+	o := remote.Options{Identity: c.Identity, Agent: c.Agent, KnownHosts: c.KnownHosts, Helpers: c.Helpers}
+	if o.Agent == "" {
+		o.Agent = agent
+	}
+	for _, f := range []*string{&o.Identity, &o.Agent} {
+		if *f == config.None {
+			*f = ""
+		}
+	}
+	if o.Helpers == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("find the directory of this program: %w", err)
+		}
+		o.Helpers = filepath.Dir(self)
+	}
+	return o, nil
+}
+
+// Host returns the way to a node's machine.
+func (m *machines) Host(n cluster.Node) (host.Host, error) {
+	if n.User != "" {
+		return m.remote.Host(n)
+	}
+	return m.localHosts.Host(n)
+}
+
+// keepHosts ends the connections to machines that no cluster names any more, or
+// names otherwise.
+func (a *App) keepHosts(ctx context.Context, log *slog.Logger) {
+	nodes, err := a.nodes(ctx)
+	if err == nil {
+		err = a.hosts.remote.Keep(nodes)
+	}
+	if err != nil && ctx.Err() == nil {
+		// A connection too many does no harm.
+		log.Warn("end connections to hosts that are gone", "err", err)
+	}
+}
+
+// nodes are those of all clusters, leaving ones too.
+func (a *App) nodes(ctx context.Context) ([]cluster.Node, error) {
+	names, err := a.store.Clusters(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list clusters: %w", err)
+	}
+	var all []cluster.Node
+	for _, name := range names {
+		w, err := a.store.Load(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, w.Spec.Nodes...), w.Leaving...)
+	}
+	return all, nil
+}
