@@ -113,13 +113,25 @@ type Machine struct {
 	Free      int64  `json:"free_bytes"` // on the data file system
 	Fsync     Fsync  `json:"fsync"`
 	FsyncErr  string `json:"fsync_err,omitempty"`
-	// Systemd is the version of the init system; 0 when it is another one.
+	// Runtime is how members are run here.
+	Runtime Runtime `json:"runtime"`
+	// Systemd is the version of the init system; 0 when it is another one, or
+	// no member needs it.
 	Systemd int    `json:"systemd,omitempty"`
 	Kernel  string `json:"kernel"`
 	// OpenFiles is how many files a process may have open at most.
 	OpenFiles int64 `json:"open_files"`
 	Memory    int64 `json:"memory_bytes"`
 }
+
+// Runtime is what keeps a machine's members running.
+type Runtime string
+
+// The runtimes.
+const (
+	RuntimeProcess Runtime = "process" // children of the helper, as in cke dev
+	RuntimeSystemd Runtime = "systemd"
+)
 
 // Fsync is how long small writes to the data file system took to reach the disk.
 type Fsync struct {
@@ -149,8 +161,9 @@ type Link struct {
 	Inward bool `json:"inward,omitempty"`
 	// Dialer is the address of the node that connects.
 	Dialer netip.Addr `json:"dialer"`
-	// Unasked is why the other host has no part in this: a failure to connect
-	// then proves nothing.
+	// Listens: a member or a helper is known to listen where it connects to.
+	Listens bool `json:"listens,omitempty"`
+	// Unasked is why the attempt was not made, or proves nothing.
 	Unasked string `json:"unasked,omitempty"`
 	Reach
 }

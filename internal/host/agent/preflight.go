@@ -67,8 +67,9 @@ func (a *Agent) measure(ctx context.Context, req host.FactsRequest, m *cluster.M
 	}
 	m.Memory = int64(info.Totalram) * int64(info.Unit) //nolint:gosec // no machine has 8 EiB
 	who := "1"
+	m.Runtime = cluster.RuntimeSystemd
 	if _, own := a.runtime.(*processes); own {
-		who = "self" // members inherit the limits of this process
+		m.Runtime, who = cluster.RuntimeProcess, "self" // members inherit this process's limits
 	} else if m.Systemd, err = systemdVersion(ctx); err != nil {
 		return err
 	}
