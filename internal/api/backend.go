@@ -44,6 +44,9 @@ type Backend interface {
 	Resume(ctx context.Context, cluster string) error
 	Trust(ctx context.Context, cluster, address, fingerprint string) error
 	Claim(ctx context.Context, cluster, node string) error
+	// CheckNodes measures whether a node could carry a member, now; an empty node
+	// means every one that may.
+	CheckNodes(ctx context.Context, cluster, node string) ([]cluster.NodeCheck, error)
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

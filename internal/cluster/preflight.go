@@ -89,6 +89,8 @@ type NodeCheck struct {
 // clock. What it means, the spec's thresholds decide.
 type Measured struct {
 	At time.Time `json:"at"`
+	// Address is the one the node had then.
+	Address netip.Addr `json:"address"`
 	// Err is why the host could not be measured; nothing else is set then.
 	Err  string `json:"err,omitempty"`
 	Hint string `json:"hint,omitempty"`

@@ -23,7 +23,7 @@ const (
 
 // CheckNode holds what was measured of a node against the spec. The peers are
 // the nodes it must be connected with.
-func CheckNode(spec cluster.Spec, n cluster.Node, m cluster.Measured, peers []cluster.NodeName) []cluster.Check {
+func CheckNode(spec cluster.Spec, n cluster.Node, m cluster.Measured, peers []cluster.Node) []cluster.Check {
 	if m.Err != "" {
 		return []cluster.Check{{Name: "host", Verdict: cluster.CheckFail, Text: "the host cannot be asked: " + m.Err, Hint: m.Hint}}
 	}
@@ -35,7 +35,7 @@ func CheckNode(spec cluster.Spec, n cluster.Node, m cluster.Measured, peers []cl
 		checks = append(checks, checkSystemd(m.Machine))
 	}
 	for _, p := range peers {
-		checks = append(checks, checkLinks(p, m.Links, false), checkLinks(p, m.Links, true))
+		checks = append(checks, checkLinks(p.Hostname, m.Links, false), checkLinks(p.Hostname, m.Links, true))
 	}
 	return checks
 }

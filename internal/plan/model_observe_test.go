@@ -64,9 +64,9 @@ func (s *sim) observe() cluster.State {
 // measure is the preflight of one host, against all that may carry a member. It
 // only adds to what CKE remembers.
 func (s *sim) measure(b *box) {
-	m := measured(s.now)
+	m := measured(b.node, s.now)
 	if err := b.reach(); err != nil {
-		s.eyes.measured[b.node.Hostname] = cluster.Measured{At: s.now, Err: err.Error()}
+		s.eyes.measured[b.node.Hostname] = cluster.Measured{At: s.now, Address: b.node.Address, Err: err.Error()}
 		return
 	}
 	if b.slowDisk {

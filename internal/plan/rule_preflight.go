@@ -21,7 +21,7 @@ func preflight(in input, candidates []cluster.Node) (fit []cluster.Node, v verdi
 	var ask []cluster.NodeName
 	for _, n := range candidates {
 		m, peers := in.node(n.Hostname).Measured, Peers(in.spec, in.st, n)
-		if m == nil || !covers(*m, peers) {
+		if m == nil || m.Address != n.Address || !covers(*m, peers) {
 			ask = append(ask, n.Hostname)
 			continue
 		}
@@ -43,25 +43,26 @@ func preflight(in input, candidates []cluster.Node) (fit []cluster.Node, v verdi
 
 // Peers are the nodes that a member on n would have to do with: the wanted ones,
 // and those that carry a member as long as they do.
-func Peers(spec cluster.Spec, st cluster.State, n cluster.Node) []cluster.NodeName {
+func Peers(spec cluster.Spec, st cluster.State, n cluster.Node) []cluster.Node {
 	in := newInput(spec, st, st.At)
-	var peers []cluster.NodeName
+	var peers []cluster.Node
 	for _, p := range in.nodes {
 		_, carries := st.Etcd.MemberAt(p)
 		if p.Hostname != n.Hostname && (carries || in.isWanted(p)) {
-			peers = append(peers, p.Hostname)
+			peers = append(peers, p)
 		}
 	}
 	return peers
 }
 
-// covers: each of the peers was tried, both ways, or that it could not be is known.
-func covers(m cluster.Measured, peers []cluster.NodeName) bool {
+// covers: each of the peers was tried where it is now, both ways, or that it
+// could not be is known.
+func covers(m cluster.Measured, peers []cluster.Node) bool {
 	for _, p := range peers {
-		for _, inward := range []bool{false, true} {
-			if m.Err == "" && !slices.ContainsFunc(m.Links, func(l cluster.Link) bool { return l.Other == p && l.Inward == inward }) {
-				return false
-			}
+		out := slices.ContainsFunc(m.Links, func(l cluster.Link) bool { return !l.Inward && l.Other == p.Hostname && l.Peer == p.Address })
+		in := slices.ContainsFunc(m.Links, func(l cluster.Link) bool { return l.Inward && l.Other == p.Hostname && l.Dialer == p.Address })
+		if m.Err == "" && !(out && in) {
+			return false
 		}
 	}
 	return true

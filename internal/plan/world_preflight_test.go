@@ -11,8 +11,8 @@ import (
 )
 
 // measured is a machine that is fit to carry a member.
-func measured(at time.Time) cluster.Measured {
-	return cluster.Measured{At: at, Skew: 2 * time.Millisecond, Unsure: time.Millisecond, Machine: cluster.Machine{
+func measured(n cluster.Node, at time.Time) cluster.Measured {
+	return cluster.Measured{At: at, Address: n.Address, Skew: 2 * time.Millisecond, Unsure: time.Millisecond, Machine: cluster.Machine{
 		Own: true, Free: 100 << 30, OpenFiles: 1 << 20, Memory: 16 << 30, Kernel: "6.1.0-40-amd64",
 		Runtime: cluster.RuntimeSystemd, Systemd: 252,
 		Fsync: cluster.Fsync{Count: 100, P50: 400 * time.Microsecond, P99: 1200 * time.Microsecond, Max: 2 * time.Millisecond},
@@ -43,7 +43,7 @@ func (w *world) measureAll() {
 		if !ns.Reachable() || ns.Measured != nil || slices.Contains(w.unmeasured, n.Hostname) {
 			continue
 		}
-		m := measured(w.now.Add(-time.Second))
+		m := measured(n, w.now.Add(-time.Second))
 		for _, o := range all {
 			if o.Hostname != n.Hostname {
 				m.Links = append(append(m.Links, link(n, o, false)...), link(n, o, true)...)
@@ -69,7 +69,7 @@ func (w *world) preflight(name string, args []string) error {
 	case "age":
 		m.At = w.now.Add(-span)
 	case "unasked":
-		*m = cluster.Measured{At: m.At, Err: "preflight: session ended", Hint: "look at it with ckecli node list"}
+		*m = cluster.Measured{At: m.At, Address: m.Address, Err: "preflight: session ended", Hint: "look at it with ckecli node list"}
 	case "clock":
 		m.Skew = span
 	case "free":
