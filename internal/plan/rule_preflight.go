@@ -25,7 +25,9 @@ func preflight(in input, candidates []cluster.Node) (fit []cluster.Node, v verdi
 			ask = append(ask, n.Hostname)
 			continue
 		}
-		checks := CheckNode(in.spec, n, *m, peers)
+		now := *m
+		now.Machine.BusyPorts = in.node(n.Hostname).BusyPorts // seen since
+		checks := CheckNode(in.spec, n, now, peers)
 		v.reasons = append(v.reasons, findings(n, checks)...)
 		fails, age := Failed(checks), in.now.Sub(m.At)
 		switch {

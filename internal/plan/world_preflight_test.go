@@ -78,8 +78,6 @@ func (w *world) preflight(name string, args []string) error {
 		m.Machine.Fsync.P99 = span
 	case "fsyncerr":
 		m.Machine.Fsync, m.Machine.FsyncErr = cluster.Fsync{}, "allocate /var/lib/cke/etcd/.fsync-probe: no space left on device"
-	case "busy":
-		m.Machine.BusyPorts = []int{2380}
 	case "foreign":
 		m.Machine.Own = false
 	case "files":

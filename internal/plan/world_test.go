@@ -19,7 +19,7 @@ import (
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
 //	host NAME unreachable [SINCE] | fenced | deposed | aside | busy | certs | version V
-//	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | busy | foreign | files N | memory N |
+//	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer

@@ -14,13 +14,14 @@ import (
 	"cke/internal/cluster"
 )
 
-// The measure of a disk: as many writes as a percentile needs when they are
-// quick, fewer when they are not, and an end even when the disk hangs. Quick
-// ones stop early, for a founding waits for them.
+// The measure of a disk: as many writes as a percentile takes, so that one
+// hiccup is not held against it, and an end even when the disk hangs. Where every
+// single one was quick fewer will do, for a founding waits for them.
 const (
 	fsyncMost   = 100
-	fsyncEnough = 30
-	fsyncQuick  = 60 * time.Millisecond
+	fsyncEnough = 20
+	fsyncSoon   = 25 * time.Millisecond // after so long, if each took less than
+	fsyncQuick  = 10 * time.Millisecond
 	fsyncLong   = 500 * time.Millisecond
 	fsyncHangs  = 3 * time.Second
 )
@@ -106,8 +107,9 @@ func measureFsync(ctx context.Context, f probeFile) (cluster.Fsync, error) {
 	took := make([]time.Duration, 0, fsyncMost)
 	begin := time.Now()
 	var off int64
+	var slowest time.Duration
 	for len(took) < fsyncMost && ctx.Err() == nil {
-		if all := time.Since(begin); all > fsyncLong || all > fsyncQuick && len(took) >= fsyncEnough {
+		if all := time.Since(begin); all > fsyncLong || all > fsyncSoon && len(took) >= fsyncEnough && slowest < fsyncQuick {
 			break
 		}
 		b := block[:maxProbe>>(len(took)%3)]
@@ -119,6 +121,7 @@ func measureFsync(ctx context.Context, f probeFile) (cluster.Fsync, error) {
 			return cluster.Fsync{}, fmt.Errorf("sync: %w", err)
 		}
 		took = append(took, time.Since(at))
+		slowest = max(slowest, took[len(took)-1])
 		off += int64(len(b))
 	}
 	return percentiles(took), nil
