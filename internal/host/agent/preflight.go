@@ -43,10 +43,10 @@ func (a *Agent) preflight(ctx context.Context, req host.FactsRequest) (cluster.M
 // measure is all but the disk's speed.
 func (a *Agent) measure(ctx context.Context, req host.FactsRequest, m *cluster.Machine) (err error) {
 	var f host.Facts
-	if err = a.unitFacts(ctx, req, &f); err != nil {
+	if err := a.unitFacts(ctx, req, &f); err != nil {
 		return err
 	}
-	if err = a.portFacts(ctx, req, &f); err != nil {
+	if err := a.portFacts(ctx, req, &f); err != nil {
 		return err
 	}
 	m.BusyPorts, m.Runs = f.BusyPorts, f.Unit != nil && f.Unit.Running
@@ -65,7 +65,7 @@ func (a *Agent) measure(ctx context.Context, req host.FactsRequest, m *cluster.M
 	if err = unix.Sysinfo(&info); err != nil {
 		return fmt.Errorf("read the memory's size: %w", err)
 	}
-	m.Memory = int64(info.Totalram) * int64(info.Unit) //nolint:gosec // no machine has 8 EiB
+	m.Memory = int64(info.Totalram) * int64(info.Unit)
 	who := "1"
 	m.Runtime = cluster.RuntimeSystemd
 	if _, own := a.runtime.(*processes); own {
