@@ -45,6 +45,9 @@ type Backend interface {
 	// Trust takes the key a host shows now. Without a fingerprint only its first.
 	Trust(ctx context.Context, cluster, address, fingerprint string) (TrustedKey, error)
 	Claim(ctx context.Context, cluster, node string) error
+	// CheckNodes measures whether a node could carry a member, now; an empty node
+	// means every one that may.
+	CheckNodes(ctx context.Context, cluster, node string) ([]cluster.NodeCheck, error)
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

@@ -135,6 +135,18 @@ func (c *Client) Claim(ctx context.Context, name, node string) error {
 	return c.callJSON(ctx, request{method: http.MethodPost, path: on(name, "nodes", node, "claim")}, nil, nil)
 }
 
+// CheckNodes measures whether a node could carry a member; an empty node means
+// every one that may.
+func (c *Client) CheckNodes(ctx context.Context, name, node string) ([]cluster.NodeCheck, error) {
+	var out []cluster.NodeCheck
+	r := request{method: http.MethodPost, path: on(name, "nodes", "check")}
+	if node != "" {
+		r.query = url.Values{"node": {node}}
+	}
+	err := c.callJSON(ctx, r, nil, &out)
+	return out, err
+}
+
 // Leader says which daemon acts.
 func (c *Client) Leader(ctx context.Context) (Leader, error) {
 	return fetch[Leader](ctx, c, "/leader", nil)

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"cke/internal/cluster"
 )
 
 type trustInput struct {
@@ -15,6 +17,11 @@ type nodePath struct {
 	Node string `path:"node" doc:"the node's hostname"`
 }
 
+type checkInput struct {
+	ClusterPath
+	Node string `query:"node" doc:"a node's hostname or address; without it, every node that may carry a member"`
+}
+
 func (s *server) nodeOperations() {
 	b := s.backend
 	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
@@ -23,6 +30,11 @@ func (s *server) nodeOperations() {
 		})
 	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/claim", "claim-node", "Take a host over from another CKE store"),
 		func(ctx context.Context, in *nodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
+	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/check", "check-nodes", "Measure whether nodes could carry a member, now"),
+		func(ctx context.Context, in *checkInput) ([]cluster.NodeCheck, error) {
+			list, err := b.CheckNodes(ctx, in.Cluster, in.Node)
+			return orEmpty(list), err
+		})
 }
 
 func (s *server) daemonOperations() {

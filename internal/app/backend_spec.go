@@ -13,7 +13,8 @@ import (
 
 func (b backend) Spec(ctx context.Context, name string) (cluster.Spec, int64, error) {
 	s, rev, err := b.store.Spec(ctx, name)
-	return s, rev, notFound(err, name)
+	// One stored by an older cke says nothing of what is new since.
+	return s.WithDefaults(), rev, notFound(err, name)
 }
 
 func (b backend) SpecYAML(ctx context.Context, name string) ([]byte, error) {

@@ -22,6 +22,7 @@ type care struct {
 	name      string
 	authority pki.Authority
 	etcd      *etcd.Client
+	observer  *observe.Observer
 	loop      *reconcile.Loop
 }
 
@@ -65,7 +66,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	observer := observe.New(observe.Options{
 		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client}
+	c := &care{name: name, authority: authority, etcd: client, observer: observer}
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
@@ -119,7 +120,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	snap, err := s.Store.Load(ctx, name)
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
-			Spec: snap.Spec, Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Paused: snap.Paused,
+			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Paused: snap.Paused,
 		},
 		Revision: snap.Revision,
 	}, err

@@ -330,6 +330,30 @@ func (m *memory) Claim(ctx context.Context, name, node string) error {
 	})
 }
 
+func (m *memory) CheckNodes(ctx context.Context, name, node string) (list []cluster.NodeCheck, err error) {
+	all := []cluster.NodeCheck{
+		{Node: "cp1", Address: "10.77.0.11", At: start(), Checks: []cluster.Check{
+			{Name: "clock", Verdict: cluster.CheckOK, Text: "2ms ahead of cke's (at most 1s)"},
+			{Name: "fsync", Verdict: cluster.CheckWarn, Text: "99% of 100 small writes reach the disk within 20ms (at most 100ms, half within 2ms)", Hint: "etcd advises a disk that takes less than 10ms"},
+		}},
+		{Node: "cp2", Address: "10.77.0.12", At: start(), Checks: []cluster.Check{
+			{Name: "host", Verdict: cluster.CheckFail, Text: "the host cannot be asked: i/o timeout"},
+		}},
+	}
+	err = m.with(ctx, name, func(*memoryCluster) error {
+		for _, n := range all {
+			if node == "" || node == string(n.Node) {
+				list = append(list, n)
+			}
+		}
+		if list == nil {
+			return api.NotFound("there is no node "+node, "ckecli node list")
+		}
+		return nil
+	})
+	return list, err
+}
+
 func (m *memory) StateBackup(_ context.Context, w io.Writer) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

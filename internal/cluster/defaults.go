@@ -13,6 +13,11 @@ const (
 	DefaultVersion                      = "3.7.3"
 	DefaultReplaceAfter  units.Duration = units.Duration(5 * time.Minute)
 	DefaultQuota         units.Size     = 8 << 30
+	// DefaultMaxClockSkew is what etcd itself complains beyond.
+	DefaultMaxClockSkew = units.Duration(time.Second)
+	// DefaultMaxFsync is a heartbeat interval: on a slower disk a leader misses its own.
+	DefaultMaxFsync     = units.Duration(100 * time.Millisecond)
+	DefaultMinOpenFiles = 4096
 )
 
 // WithDefaults returns the spec with everything left out filled in, and
@@ -32,6 +37,7 @@ func (s Spec) WithDefaults() Spec {
 	if s.Etcd.Quota == 0 {
 		s.Etcd.Quota = DefaultQuota
 	}
+	s.Preflight = s.Preflight.withDefaults()
 	s.Nodes = slices.Clone(s.Nodes)
 	for i := range s.Nodes {
 		s.Nodes[i].Address = s.Nodes[i].Address.Unmap()

@@ -33,6 +33,8 @@ func TestWithDefaults(t *testing.T) {
 		Name: "main", ClusterDomain: "cluster.local",
 		Nodes: []Node{{Address: netip.MustParseAddr("10.0.0.1"), Hostname: "cp1", ControlPlane: true}},
 		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30},
+		// min_free stays out: it follows the quota.
+		Preflight: Preflight{MaxClockSkew: units.Duration(time.Second), MaxFsync: units.Duration(100 * time.Millisecond), MinOpenFiles: 4096},
 	}
 	got := in.WithDefaults()
 	if d := cmp.Diff(want, got, compareAddr()); d != "" {
@@ -49,10 +51,21 @@ func TestWithDefaults(t *testing.T) {
 func TestWithDefaultsKeepsWhatIsSaid(t *testing.T) {
 	in := Spec{
 		Name: "main", ClusterDomain: "example.org", Nodes: nodes(3),
-		Etcd: Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, ExtraArgs: map[string]string{"a": "b"}},
+		Etcd:      Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, ExtraArgs: map[string]string{"a": "b"}},
+		Preflight: Preflight{MaxClockSkew: 1, MinFree: 2, MaxFsync: 3, MinOpenFiles: 4},
 	}
 	if d := cmp.Diff(in, in.WithDefaults(), compareAddr()); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestMinFreeFollowsTheQuota(t *testing.T) {
+	s := Spec{Etcd: Etcd{Quota: 9}}
+	if s.MinFree() != 9 {
+		t.Errorf("min free %s", s.MinFree())
+	}
+	if s.Preflight.MinFree = 3; s.MinFree() != 3 {
+		t.Errorf("min free %s", s.MinFree())
 	}
 }
 

@@ -18,6 +18,7 @@ type Spec struct {
 	ClusterDomain string     `json:"cluster_domain" yaml:"cluster_domain"`
 	Nodes         []Node     `json:"nodes" yaml:"nodes"`
 	Etcd          Etcd       `json:"etcd" yaml:"etcd"`
+	Preflight     Preflight  `json:"preflight,omitzero" yaml:"preflight,omitempty"`
 	Kubernetes    Kubernetes `json:"kubernetes,omitzero" yaml:"kubernetes,omitempty"`
 	Backup        Backup     `json:"backup,omitzero" yaml:"backup,omitempty"`
 }

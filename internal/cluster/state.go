@@ -79,6 +79,8 @@ type NodeState struct {
 	Aside []string `json:"aside,omitempty"`
 	// Certificates lists what is wrong with the member's files; empty is good.
 	Certificates []string `json:"certificates,omitempty"`
+	// Measured is its last preflight; nil if there was none.
+	Measured *Measured `json:"measured,omitempty"`
 }
 
 // Trouble names a reason why a host's helper cannot be asked that a person can

@@ -82,6 +82,7 @@ func (s Spec) Validate() []Problem {
 	s.validateDomain(&ps)
 	s.validateNodes(&ps)
 	s.validateEtcd(&ps)
+	s.validatePreflight(&ps)
 	if k := s.Kubernetes.Kubeconfig; k != "" && (!path.IsAbs(k) || !printable(k)) {
 		ps.add("kubernetes.kubeconfig", "kubeconfig %.80q is not an absolute path", k)
 	}

@@ -195,8 +195,9 @@ func TestValidateWarns(t *testing.T) {
 func TestValidateTellsAll(t *testing.T) {
 	s := Spec{
 		Name: "A", ClusterDomain: "-",
-		Nodes: []Node{{User: "U"}, {Hostname: "X", Address: netip.MustParseAddr("::")}},
-		Etcd:  Etcd{Version: "x", Members: -3, ReplaceAfter: 1, Quota: 1, ExtraArgs: map[string]string{"-b": "", "-a": ""}},
+		Nodes:     []Node{{User: "U"}, {Hostname: "X", Address: netip.MustParseAddr("::")}},
+		Etcd:      Etcd{Version: "x", Members: -3, ReplaceAfter: 1, Quota: 1, ExtraArgs: map[string]string{"-b": "", "-a": ""}},
+		Preflight: Preflight{MaxClockSkew: -1, MinFree: -1, MaxFsync: -1, MinOpenFiles: -1},
 	}
 	var got []string
 	ps := s.Validate()
@@ -204,7 +205,8 @@ func TestValidateTellsAll(t *testing.T) {
 		got = append(got, p.Path)
 	}
 	want := "name cluster_domain nodes nodes[0].address nodes[0].hostname nodes[0].user nodes[1].address nodes[1].hostname " +
-		"etcd.version etcd.members etcd.replace_after etcd.quota etcd.extra_args.-a etcd.extra_args.-b"
+		"etcd.version etcd.members etcd.replace_after etcd.quota etcd.extra_args.-a etcd.extra_args.-b " +
+		"preflight.max_clock_skew preflight.min_free preflight.max_fsync preflight.min_open_files"
 	if strings.Join(got, " ") != want || !HasErrors(ps) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -37,6 +37,7 @@ etcd:
   extra_args: {max-request-bytes: 1048576, pre-vote: false, metrics: ""}
   extra_env:
     GOMAXPROCS: 2
+preflight: {max_clock_skew: 500ms, min_free: 20GiB, max_fsync: 15ms}
 kubernetes: {kubeconfig: /etc/kubernetes/admin.conf}
 backup: {}
 `
@@ -53,6 +54,10 @@ func goodSpec() cluster.Spec {
 			Version: "3.6.13", Members: 3, ReplaceAfter: units.Duration(24 * time.Hour), Quota: 4 << 30,
 			ExtraArgs: map[string]string{"max-request-bytes": "1048576", "pre-vote": "false", "metrics": ""},
 			ExtraEnv:  map[string]string{"GOMAXPROCS": "2"},
+		},
+		Preflight: cluster.Preflight{
+			MaxClockSkew: units.Duration(500 * time.Millisecond), MinFree: 20 << 30,
+			MaxFsync: units.Duration(15 * time.Millisecond), MinOpenFiles: 4096,
 		},
 		Kubernetes: cluster.Kubernetes{Kubeconfig: "/etc/kubernetes/admin.conf"},
 	}
@@ -218,6 +223,8 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 		if rapid.Bool().Draw(t, "env") {
 			s.Etcd.ExtraEnv = rapid.MapOfN(rapid.StringMatching(`X[A-Z]|NULL|_|Y|no`), text, 1, 3).Draw(t, "extra_env")
 		}
+		s.Preflight.MinFree = units.Size(rapid.Int64Range(0, 1<<50).Draw(t, "min_free"))
+		s.Preflight.MaxFsync = units.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "max_fsync"))
 		s.Kubernetes.Kubeconfig = rapid.SampledFrom([]string{"", "/a b", "/#: x"}).Draw(t, "kubeconfig")
 		return s
 	})

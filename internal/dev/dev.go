@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"cke/internal/api"
 	"cke/internal/cluster"
@@ -49,7 +50,11 @@ func (o Options) Config() (config.Daemon, error) {
 
 // Spec is the first cluster.yml.
 func (o Options) Spec() (cluster.Spec, error) {
-	s := cluster.Spec{Name: ClusterName, Etcd: cluster.Etcd{Quota: units.Size(2 << 30)}}
+	s := cluster.Spec{
+		Name: ClusterName, Etcd: cluster.Etcd{Quota: units.Size(2 << 30)},
+		// All members share one disk with everything else that goes on here.
+		Preflight: cluster.Preflight{MaxFsync: units.Duration(time.Second)},
+	}
 	if o.Nodes < 1 {
 		return s, fmt.Errorf("a cluster of %d nodes is none; --nodes takes 1 or more", o.Nodes)
 	}

@@ -105,6 +105,8 @@ func (t target) guard(ctx context.Context) error {
 
 func (t target) action() (action, error) {
 	switch t.step.Kind {
+	case plan.CheckHosts:
+		return checkHosts{t}, nil
 	case plan.RecordBootstrap:
 		return recordBootstrap{t}, nil
 	case plan.InstallCertificates:

@@ -79,14 +79,15 @@ func (c *Client) Claim(ctx context.Context) error {
 // Close implements Host.
 func (c *Client) Close() error { return c.close() }
 
-func (c *Client) call(ctx context.Context, verb string, in, out any) error {
+// send returns the answer of a verb that succeeds; its body is the caller's to close.
+func (c *Client) send(ctx context.Context, verb string, in any) (*http.Response, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", verb, err)
+		return nil, fmt.Errorf("encode %s: %w", verb, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cke-host/v1/"+verb, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%s: %w", verb, err)
+		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
 	id := c.id()
 	req.Header.Set("Content-Type", "application/json")
@@ -94,12 +95,21 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s: %w", verb, withoutURL(err))
+		return nil, fmt.Errorf("%s: %w", verb, withoutURL(err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }() // what it says is read here
+		return nil, decodeFailure(verb, resp)
+	}
+	return resp, nil
+}
+
+func (c *Client) call(ctx context.Context, verb string, in, out any) error {
+	resp, err := c.send(ctx, verb, in)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
-	if resp.StatusCode != http.StatusOK {
-		return decodeFailure(verb, resp)
-	}
 	if out == nil {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			return fmt.Errorf("%s: read the answer: %w", verb, err)

@@ -44,6 +44,15 @@ type Host interface {
 	// WaitUnit returns when the unit's running state is no longer `running`, or
 	// ctx ends. It is how a member's exit wakes the loop.
 	WaitUnit(ctx context.Context, cluster string, running bool) error
+	// Preflight measures whether the machine could carry a member that listens at
+	// this address: its clock, its data disk, its ports, its limits.
+	Preflight(ctx context.Context, cluster string, address netip.Addr) (cluster.Machine, error)
+	// ReachPeers connects to the members' ports of other machines.
+	ReachPeers(ctx context.Context, req ReachPeers) ([]cluster.Reach, error)
+	// AnswerPeers listens on the members' ports of an address, calls listening
+	// once it does, and goes on until ctx ends. It refuses a machine that has a
+	// unit, and while it listens none is installed or started.
+	AnswerPeers(ctx context.Context, req AnswerPeers, listening func(Answering)) error
 	// Claim makes this machine belong to the caller's store and epoch.
 	Claim(ctx context.Context) error
 	// Close releases the transport.

@@ -1,7 +1,8 @@
 // Package observe looks: it asks every host and every member, in parallel and
 // each within its own deadline, and puts together the State that was seen. It
 // changes nothing and never fails; what could not be learnt is part of the
-// State. Its only memory is since when something has been away.
+// State. Its only memory is since when something has been away, and what the
+// hosts' last preflights measured.
 package observe
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -63,6 +65,10 @@ type Observer struct {
 	// stopped are the members without a process when their hosts were last
 	// asked. A guard, which asks no host, does not wait for their answer.
 	stopped map[etcd.Endpoint]bool
+	// measured are the last preflights; those of nodes that are gone are dropped.
+	measured map[cluster.NodeName]cluster.Measured
+
+	measuring sync.Mutex
 }
 
 // New returns an observer that remembers nothing yet.
@@ -70,6 +76,7 @@ func New(o Options) *Observer {
 	return &Observer{
 		o: o, unreachable: map[cluster.NodeName]time.Time{},
 		unhealthy: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
+		measured: map[cluster.NodeName]cluster.Measured{},
 	}
 }
 
@@ -137,8 +144,15 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 	for i, n := range all {
 		s := states[i]
 		s.UnreachableSince = since(o.unreachable, n.Hostname, !s.Reachable(), o.o.Now())
+		if last, ok := o.measured[n.Hostname]; ok {
+			s.Measured = &last
+		}
 		m[n.Hostname] = s
 	}
+	maps.DeleteFunc(o.measured, func(n cluster.NodeName, _ cluster.Measured) bool {
+		_, there := m[n]
+		return !there
+	})
 	return m
 }
 

@@ -76,6 +76,9 @@ func (s Step) ChangesMembership() bool {
 	}
 }
 
+// Looks says whether the step only looks, and changes nothing anywhere.
+func (s Step) Looks() bool { return s.Kind == CheckHosts }
+
 // NextBatch takes, of steps that may run now, those that leave the membership
 // alone all together, for none depends on another; else the one that changes it,
 // alone.

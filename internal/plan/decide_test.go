@@ -81,7 +81,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 		t.Fatalf("found only %d reasons in the sources; has their form changed?", len(names))
 	}
 	for _, k := range []Kind{
-		RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
+		CheckHosts, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode,
 	} {
 		names = append(names, string(k))

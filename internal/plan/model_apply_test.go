@@ -69,6 +69,11 @@ func (h *hand) do(step Step) error {
 		}
 	}
 	switch step.Kind {
+	case CheckHosts:
+		for _, name := range step.Nodes {
+			h.s.measure(h.s.hosts[name])
+		}
+		return nil
 	case RecordBootstrap:
 		return h.does("record the bootstrap", func() error { return h.s.recordBootstrap(step) })
 	case FinishBootstrap:
@@ -91,6 +96,8 @@ func (h *hand) do(step Step) error {
 func (h *hand) done(step Step) (bool, error) {
 	s := h.s
 	switch step.Kind {
+	case CheckHosts:
+		return false, nil // it is asked for only when too little is known
 	case RecordBootstrap:
 		return s.store.boot.Phase != cluster.PhaseNew, nil
 	case FinishBootstrap:

@@ -41,6 +41,7 @@ func (s *sim) judge(step Step) {
 	}
 	switch step.Kind {
 	case RecordBootstrap:
+		s.unfit(step)
 		for _, n := range s.store.spec.Nodes {
 			if b := s.hosts[n.Hostname]; s.store.boot.Phase != cluster.PhaseNew || !b.bare() || b.reach() != nil {
 				s.t.Fatalf("a founding in phase %q with %s bare: %v", s.store.boot.Phase, n.Hostname, b.bare())
@@ -59,6 +60,8 @@ func (s *sim) judge(step Step) {
 				s.t.Fatalf("%s is to start without its data", name)
 			}
 		}
+	case AddLearner:
+		s.unfit(step)
 	case PromoteLearner:
 		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+learnerSlack < l.index {
 			s.t.Fatalf("a learner that has not caught up is to vote: %s", step)
@@ -70,6 +73,17 @@ func (s *sim) judge(step Step) {
 	case RetireMember:
 		if _, member := s.raft.agreed.find(step.Member); member {
 			s.t.Fatalf("a present member is to be retired: %s", step)
+		}
+	}
+}
+
+// unfit ends the test unless each of the step's nodes passed its last preflight
+// not long ago.
+func (s *sim) unfit(step Step) {
+	for _, name := range step.Nodes {
+		m, ok := s.eyes.measured[name]
+		if !ok || m.Err != "" || m.Machine.Fsync.P99 > cluster.DefaultMaxFsync.Std() || s.now.Sub(m.At) >= preflightHolds {
+			s.t.Fatalf("%s, but the preflight of %s says %+v", step, name, m)
 		}
 	}
 }

@@ -45,6 +45,7 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"host claimed":     on("host claimed", func(b *box) { b.fenced = false }),
 		"port taken":       on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
 		"version missing":  on("version missing", func(b *box) { b.noVersion = true }),
+		"disk slow":        on("disk slow", func(b *box) { b.slowDisk = true }),
 		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
 	}
 }
@@ -89,7 +90,7 @@ func (s *sim) repair() {
 		if b.isolated {
 			s.rejoin(b)
 		}
-		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion = false, false, false, false, false, false
+		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion, b.slowDisk = false, false, false, false, false, false, false
 	}
 	s.settle()
 }

@@ -20,6 +20,7 @@ type box struct {
 	unmounted  bool
 	portBusy   bool
 	noVersion  bool
+	slowDisk   bool // too slow to carry a member
 
 	certs   bool // installed; without them etcd ends at its start
 	certDue bool // something is wrong with them, but etcd runs

@@ -14,14 +14,15 @@ type eyes struct {
 	unreachable map[cluster.NodeName]time.Time
 	unhealthy   map[cluster.MemberID]time.Time
 	known       map[string]bool // client URLs
+	measured    map[cluster.NodeName]cluster.Measured
 }
 
 func newEyes() eyes {
-	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}}
+	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}}
 }
 
 func (e eyes) clone() eyes {
-	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known)}
+	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured)}
 }
 
 func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time) time.Time {
@@ -48,12 +49,42 @@ func (s *sim) observe() cluster.State {
 	for _, n := range s.nodes() {
 		ns := s.facts(s.hosts[n.Hostname])
 		ns.UnreachableSince = since(s.eyes.unreachable, n.Hostname, !ns.Reachable(), s.now)
+		if m, ok := s.eyes.measured[n.Hostname]; ok {
+			m.Links = slices.Clone(m.Links)
+			ns.Measured = &m
+		}
 		st.Nodes[n.Hostname] = ns
 	}
 	if st.Bootstrap.Phase != cluster.PhaseNew {
 		st.Etcd = s.observeEtcd(st.Nodes)
 	}
 	return st
+}
+
+// measure is the preflight of one host, against all that may carry a member. It
+// only adds to what CKE remembers.
+func (s *sim) measure(b *box) {
+	m := measured(b.node, s.now)
+	if err := b.reach(); err != nil {
+		s.eyes.measured[b.node.Hostname] = cluster.Measured{At: s.now, Address: b.node.Address, Err: err.Error()}
+		return
+	}
+	if b.slowDisk {
+		m.Machine.Fsync.P99 = time.Second
+	}
+	for _, n := range s.nodes() {
+		if n.Hostname == b.node.Hostname {
+			continue
+		}
+		links := append(link(b.node, n, false), link(b.node, n, true)...)
+		for i := range links {
+			if s.hosts[n.Hostname].reach() != nil {
+				links[i].Err, links[i].Unasked = "no answer", "its host does not answer"
+			}
+		}
+		m.Links = append(m.Links, links...)
+	}
+	s.eyes.measured[b.node.Hostname] = m
 }
 
 func (s *sim) facts(b *box) cluster.NodeState {

@@ -15,6 +15,7 @@ type Kind string
 
 // Every kind of step there is.
 const (
+	CheckHosts          Kind = "check-hosts"
 	RecordBootstrap     Kind = "record-bootstrap"
 	InstallCertificates Kind = "install-certificates"
 	InstallUnits        Kind = "install-units"

@@ -20,8 +20,8 @@ func ruleBootstrap(in input) verdict {
 	}
 }
 
-// beginBootstrap demands that every host of the spec answers and is bare: an
-// empty record beside existing data means that the record was lost.
+// beginBootstrap demands that every host of the spec answers and is bare, and of
+// the founders that they pass their preflight: an empty record beside existing data means that the record was lost.
 func beginBootstrap(in input) verdict {
 	v := verdict{stop: true}
 	for _, n := range in.spec.Nodes {
@@ -30,6 +30,11 @@ func beginBootstrap(in input) verdict {
 		}
 	}
 	if len(v.reasons) > 0 {
+		return v
+	}
+	fit, checked := preflight(in, in.wanted)
+	v.steps, v.reasons = checked.steps, checked.reasons
+	if len(fit) < len(in.wanted) {
 		return v
 	}
 	names := make([]cluster.NodeName, len(in.wanted))

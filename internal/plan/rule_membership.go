@@ -79,7 +79,7 @@ func leaderLast(ms []cluster.Member) cluster.Member {
 	return ms[0]
 }
 
-// add picks the first missing node that can take a learner now. A node that
+// add picks the first missing node that is fit to take a learner now. A node that
 // cannot does not hold the others up.
 func add(in input, missing []cluster.Node) verdict {
 	e := in.st.Etcd
@@ -94,6 +94,7 @@ func add(in input, missing []cluster.Node) verdict {
 		}
 	}
 	var v verdict
+	var free []cluster.Node
 	for _, n := range missing {
 		if !usable(in.node(n.Hostname)) {
 			continue // ruleHosts has said so
@@ -102,14 +103,19 @@ func add(in input, missing []cluster.Node) verdict {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
-		t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
-		v.steps = []Step{{
-			Kind: AddLearner, Nodes: []cluster.NodeName{n.Hostname},
-			Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
-			Tolerance: &Tolerance{Before: t, During: t, After: t},
-		}}
+		free = append(free, n)
+	}
+	fit, checked := preflight(in, free)
+	v.steps, v.reasons = checked.steps, append(v.reasons, checked.reasons...)
+	if len(fit) == 0 {
 		return v
 	}
+	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
+	v.steps = append(v.steps, Step{
+		Kind: AddLearner, Nodes: []cluster.NodeName{fit[0].Hostname},
+		Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
+		Tolerance: &Tolerance{Before: t, During: t, After: t},
+	})
 	return v
 }
 

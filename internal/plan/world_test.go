@@ -19,6 +19,8 @@ import (
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
 //	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs | version V
+//	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
+//	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding]
@@ -31,6 +33,8 @@ type world struct {
 	spec cluster.Spec
 	st   cluster.State
 	now  time.Time
+	// unmeasured are the nodes nothing is known of.
+	unmeasured []cluster.NodeName
 }
 
 const token = "main-TOKEN"
@@ -45,10 +49,14 @@ func parseWorld(t *testing.T, text string) world {
 		if len(f) == 0 {
 			continue
 		}
+		if f[0] == "preflight" {
+			w.measureAll()
+		}
 		if err := w.line(f); err != nil {
 			t.Fatalf("line %d, %q: %v", i+1, line, err)
 		}
 	}
+	w.measureAll()
 	return w
 }
 
@@ -70,6 +78,8 @@ func (w *world) line(f []string) error {
 		}
 	case "host":
 		return w.host(cluster.NodeName(args[0]), args[1:])
+	case "preflight":
+		return w.preflight(args[0], args[1:])
 	case "unit":
 		return w.unit(cluster.NodeName(args[0]), args[1:])
 	case "nounit":

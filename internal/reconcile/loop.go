@@ -228,6 +228,9 @@ func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan) {
 // carryOut runs a step between its two records. A failed step is not an error
 // of the loop: it is held back and shown.
 func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
+	if s.Looks() {
+		return l.carryOutLook(ctx, w, s)
+	}
 	begin := l.o.Now()
 	rec := record.Record{At: begin, Cluster: l.o.Cluster, By: "rule", Epoch: l.o.Epoch, Step: &s, Outcome: record.Started}
 	again, failedBefore := l.failures.record(s)
@@ -251,6 +254,21 @@ func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
 		rec = again
 	}
 	return l.conclude(ctx, s, rec, failedBefore, stepErr, took)
+}
+
+// carryOutLook runs a step that changes nothing; the history is of changes.
+func (l *Loop) carryOutLook(ctx context.Context, w Wanted, s plan.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	begin := l.o.Now()
+	err := l.o.Executor.Run(ctx, w.Wanted, s)
+	if err != nil {
+		l.failures.fail(s, err, record.Record{}, l.o.Now())
+	} else {
+		l.failures.succeed(s, record.Record{}, l.o.Now())
+	}
+	l.o.Log.Info("looked", "step", s.Kind, "nodes", s.Nodes, "took_ms", l.o.Now().Sub(begin).Milliseconds(), "err", err)
+	return nil
 }
 
 // stepTimeout bounds one step; what it leaves half done is observed afresh.

@@ -14,6 +14,7 @@ package agent
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"time"
 )
@@ -42,7 +43,9 @@ type Agent struct {
 	versions *Releases
 	runtime  runtime
 	keys     keyCache
-	now      func() time.Time
+	// answering holds ports for a moment, while other machines try theirs.
+	answering answering
+	now       func() time.Time
 	// reached is called after each effect that a crash may follow; tests end
 	// the process there.
 	reached func(point string)
@@ -69,9 +72,10 @@ func New(o Options) *Agent {
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},
 		log:    o.Log, helper: o.Helper,
-		versions: o.Known,
-		now:      time.Now,
-		reached:  func(string) {},
+		versions:  o.Known,
+		now:       time.Now,
+		answering: answering{ports: map[netip.AddrPort]bool{}},
+		reached:   func(string) {},
 	}
 	a.runtime = newProcesses(a.layout, o.Log, func(p string) { a.reached(p) })
 	return a

@@ -162,7 +162,11 @@ func (a *Agent) portFacts(_ context.Context, req host.FactsRequest, f *host.Fact
 	}
 	for _, port := range []uint16{cluster.ClientPort, cluster.PeerPort} {
 		for _, addr := range asked {
-			busy, err := portBusy(netip.AddrPortFrom(addr, port))
+			ap := netip.AddrPortFrom(addr, port)
+			if a.answering.holds(ap) {
+				continue
+			}
+			busy, err := portBusy(ap)
 			if err != nil {
 				return err
 			}

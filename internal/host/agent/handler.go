@@ -19,13 +19,7 @@ const (
 
 func (a *Agent) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/"+host.VerbFacts, a.verb(maxBody, func(ctx context.Context, _ host.Identity, body decode) (any, error) {
-		var req host.FactsRequest
-		if err := body(&req); err != nil {
-			return nil, err
-		}
-		return a.facts(ctx, req)
-	}))
+	mux.Handle("POST /v1/"+host.VerbFacts, a.verb(maxBody, question(a.facts)))
 	mux.Handle("POST /v1/"+host.VerbWaitUnit, a.verb(maxBody, func(ctx context.Context, _ host.Identity, body decode) (any, error) {
 		var req host.WaitRequest
 		if err := body(&req); err != nil {
@@ -33,6 +27,9 @@ func (a *Agent) routes() http.Handler {
 		}
 		return done{}, a.waitUnit(ctx, req)
 	}))
+	mux.Handle("POST /v1/"+host.VerbPreflight, a.verb(maxBody, question(a.preflight)))
+	mux.Handle("POST /v1/"+host.VerbReachPeers, a.verb(maxBody, question(a.reachPeers)))
+	mux.HandleFunc("POST /v1/"+host.VerbAnswerPeers, a.serveAnswerPeers)
 	mux.Handle("POST /v1/"+host.VerbPutFiles, a.verb(maxFilesBody, mutation(a.putFiles)))
 	mux.Handle("POST /v1/"+host.VerbInstallUnit, a.verb(maxBody, mutation(a.installUnit)))
 	mux.Handle("POST /v1/"+host.VerbStartUnit, a.verb(maxBody, mutation(a.startUnit)))
@@ -54,6 +51,17 @@ type done struct{}
 type decode func(v any) error
 
 type verb func(ctx context.Context, id host.Identity, body decode) (any, error)
+
+// question is a verb that changes nothing.
+func question[T, R any](ask func(context.Context, T) (R, error)) verb {
+	return func(ctx context.Context, _ host.Identity, body decode) (any, error) {
+		var req T
+		if err := body(&req); err != nil {
+			return nil, err
+		}
+		return ask(ctx, req)
+	}
+}
 
 // mutation is a verb that changes something and answers nothing.
 func mutation[T any](do func(context.Context, host.Identity, T) error) verb {

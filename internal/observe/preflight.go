@@ -1,0 +1,213 @@
+package observe
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+const (
+	// answerPatience bounds the wait for the hosts to listen: one that does not
+	// answer must not hold up the others.
+	answerPatience = 2 * time.Second
+	// measurePatience bounds everything asked of one host.
+	measurePatience = 10 * time.Second
+)
+
+// Measure looks whether these nodes could carry a member, and remembers it for
+// Observe. Every node that may carry one takes part: those without a member
+// listen for the time being, the measured ones connect to all others and all
+// others to them. A host that does not answer takes no part, and that is noted.
+func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeName) map[cluster.NodeName]cluster.Measured {
+	o.measuring.Lock() // two at a time would wait for each other's ports
+	defer o.measuring.Unlock()
+	p := &preflight{o: o, cluster: w.Spec.Name, token: rand.Text()}
+	for _, n := range w.Nodes() {
+		subject := slices.Contains(names, n.Hostname)
+		leaving := slices.Contains(w.Leaving, n)
+		if n.ControlPlane || subject || leaving {
+			p.parties = append(p.parties, &party{node: n, subject: subject})
+		}
+	}
+	p.run(ctx)
+	measured := map[cluster.NodeName]cluster.Measured{}
+	for _, s := range p.parties {
+		if s.subject {
+			measured[s.node.Hostname] = p.result(s)
+		}
+	}
+	if ctx.Err() == nil { // what was cut short says nothing of a host
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		maps.Copy(o.measured, measured)
+	}
+	return measured
+}
+
+// preflight is one run over all nodes that may carry a member.
+type preflight struct {
+	o       *Observer
+	cluster string
+	token   string
+	parties []*party
+}
+
+// party is one node in it.
+type party struct {
+	node    cluster.Node
+	subject bool
+	host    host.Host
+	// silent is why its host takes no part.
+	silent string
+	// greets are the ports it listens on for the purpose; serves: a member does.
+	greets []uint16
+	serves bool
+
+	machine cluster.Machine
+	skew    time.Duration
+	unsure  time.Duration
+	err     error
+	// reached is by the address of the other end.
+	reached  []cluster.Reach
+	reachErr error
+}
+
+func (p *preflight) run(ctx context.Context) {
+	answering, stop := context.WithCancel(ctx)
+	var listening, answers, measures sync.WaitGroup
+	for _, s := range p.parties {
+		var err error
+		if s.host, err = p.o.o.Hosts.Host(s.node); err != nil {
+			s.silent, s.err = err.Error(), err
+			continue
+		}
+		listening.Add(1)
+		answers.Go(func() { p.answer(answering, s, sync.OnceFunc(listening.Done)) })
+		if s.subject {
+			measures.Go(func() { p.measure(ctx, s) })
+		}
+	}
+	listening.Wait()
+	for _, s := range p.parties {
+		if s.silent == "" {
+			measures.Go(func() { p.reach(ctx, s) })
+		}
+	}
+	measures.Wait()
+	stop()
+	answers.Wait()
+}
+
+// answer makes a host without a member listen until ctx ends. It calls ready
+// once that is so, or will not be.
+func (p *preflight) answer(ctx context.Context, s *party, ready func()) {
+	defer ready()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slow := time.AfterFunc(answerPatience, func() { cancel(errSilent) })
+	defer slow.Stop()
+	err := s.host.AnswerPeers(ctx, host.AnswerPeers{Cluster: p.cluster, Address: s.node.Address, Token: p.token}, func(a host.Answering) {
+		if slow.Stop() {
+			s.greets = a.Ports
+			ready()
+		}
+	})
+	var guard *host.GuardError
+	switch {
+	case s.greets != nil || err == nil:
+	case errors.As(err, &guard):
+		f, err := s.host.Facts(ctx, p.cluster, s.node.Address)
+		if err != nil {
+			s.silent = err.Error()
+			return
+		}
+		s.serves = f.Unit != nil && f.Unit.Running
+	case errors.Is(context.Cause(ctx), errSilent):
+		s.silent = errSilent.Error()
+	case s.subject:
+		// Its own measure says what is wrong, such as an address it does not have.
+	default:
+		s.silent = err.Error()
+	}
+}
+
+var errSilent = errors.New("its host does not answer")
+
+// measure asks one host about itself. Its clock is compared at the middle of
+// what the question's way there and back took (as NTP does, RFC 5905, 8).
+func (p *preflight) measure(ctx context.Context, s *party) {
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
+	defer cancel()
+	before := p.o.o.Now()
+	s.machine, s.err = s.host.Preflight(ctx, p.cluster, s.node.Address)
+	way := p.o.o.Now().Sub(before) - s.machine.Took
+	s.unsure = way / 2
+	s.skew = s.machine.Clock.Sub(before.Add(s.unsure))
+}
+
+// reach makes a measured host connect to all others, and any other one to the
+// measured.
+func (p *preflight) reach(ctx context.Context, s *party) {
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
+	defer cancel()
+	var peers []host.Peer
+	for _, t := range p.parties {
+		if t != s && (s.subject || t.subject) {
+			peers = append(peers, host.Peer{Address: t.node.Address, Greets: t.greets})
+		}
+	}
+	if len(peers) > 0 {
+		s.reached, s.reachErr = s.host.ReachPeers(ctx, host.ReachPeers{Cluster: p.cluster, Token: p.token, Peers: peers})
+	}
+}
+
+// result puts together what was learnt of one node.
+func (p *preflight) result(s *party) cluster.Measured {
+	m := cluster.Measured{At: p.o.o.Now(), Address: s.node.Address, Skew: s.skew, Unsure: s.unsure, Machine: s.machine}
+	if s.err != nil {
+		return cluster.Measured{At: m.At, Address: m.Address, Err: s.err.Error()}
+	}
+	for _, t := range p.parties {
+		if t != s {
+			m.Links = append(append(m.Links, links(s, t, false)...), links(t, s, true)...)
+		}
+	}
+	return m
+}
+
+// links are the connections from one node to another.
+func links(from, to *party, inward bool) []cluster.Link {
+	other := to
+	if inward {
+		other = from
+	}
+	l := cluster.Link{Other: other.node.Hostname, Inward: inward, Dialer: from.node.Address, Reach: cluster.Reach{Peer: to.node.Address}}
+	switch {
+	case from.silent != "":
+		l.Unasked = from.silent
+	case from.reachErr != nil:
+		l.Unasked = from.reachErr.Error()
+	}
+	if l.Unasked != "" {
+		return []cluster.Link{l}
+	}
+	var all []cluster.Link
+	for _, r := range from.reached {
+		if r.Peer != to.node.Address {
+			continue
+		}
+		l.Reach, l.Listens = r, to.serves || slices.Contains(to.greets, r.Port)
+		if r.Err != "" && to.silent != "" {
+			l.Unasked = to.silent
+		}
+		all = append(all, l)
+	}
+	return all
+}
