@@ -88,8 +88,13 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
 	}
-	id := c.id()
 	req.Header.Set("Content-Type", "application/json")
+	return c.send(req, verb, out)
+}
+
+// send says who calls and reads the answer.
+func (c *Client) send(req *http.Request, verb string, out any) error {
+	id := c.id()
 	req.Header.Set(HeaderStore, id.StoreID)
 	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
 	resp, err := c.http.Do(req)

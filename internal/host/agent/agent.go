@@ -43,6 +43,8 @@ type Agent struct {
 	runtime  runtime
 	keys     keyCache
 	now      func() time.Time
+	// free is the room on the file system of a path, in bytes.
+	free func(path string) (int64, error)
 	// reached is called after each effect that a crash may follow; tests end
 	// the process there.
 	reached func(point string)
@@ -71,6 +73,7 @@ func New(o Options) *Agent {
 		log:    o.Log, helper: o.Helper,
 		versions: o.Known,
 		now:      time.Now,
+		free:     freeBytes,
 		reached:  func(string) {},
 	}
 	a.runtime = newProcesses(a.layout, o.Log, func(p string) { a.reached(p) })
