@@ -17,11 +17,11 @@ import (
 // imports only from layers below its own.
 func layers() [][]string {
 	return [][]string{
-		{"units", "version"},
+		{"units", "version", "pack"},
 		{"cluster"},
 		{"plan"},
 		{"record"},
-		{"config", "host", "host/agent", "etcd", "pki", "pki/vault", "seal", "store", "bucket", "backup", "kube"},
+		{"config", "host", "host/agent", "etcd", "pki", "pki/vault", "seal", "release", "store", "bucket", "backup", "kube"},
 		{"observe", "execute"},
 		{"reconcile"},
 		{"api", "web", "metrics"},
@@ -35,6 +35,7 @@ func layers() [][]string {
 func sideways() map[[2]string]string {
 	return map[[2]string]string{
 		{"host/agent", "host"}:   "it serves the verbs that host names",
+		{"release", "host"}:      "it makes what the verb put-release carries",
 		{"pki/vault", "pki"}:     "it is another issuer",
 		{"store", "seal"}:        "what it keeps of the authorities is sealed",
 		{"backup", "bucket"}:     "a backup lies in a bucket",
@@ -50,7 +51,7 @@ func only() map[string][]string {
 	return map[string][]string{
 		"internal/api":        with(),
 		"internal/host":       with(),
-		"internal/host/agent": with("host"),
+		"internal/host/agent": with("host", "pack"),
 		// local-backup writes its files in ckecli's own process.
 		"internal/cli": with("api", "backup"),
 		"cmd/cke":      {"daemon", "version"},

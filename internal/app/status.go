@@ -8,6 +8,13 @@ import (
 	"cke/internal/reconcile"
 )
 
+// status is a view with what is under way now.
+func (c *care) status(v reconcile.View) api.Status {
+	s := status(v)
+	s.Progress, _ = c.progress.Now()
+	return s
+}
+
 // status is a view in the API's words.
 func status(v reconcile.View) api.Status {
 	e := v.State.Etcd

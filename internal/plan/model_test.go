@@ -38,7 +38,7 @@ func TestModel(t *testing.T) {
 		s.rest()
 	})
 	for _, k := range []Kind{
-		RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
+		InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode,
 	} {
 		if done[k] == 0 {

@@ -102,12 +102,16 @@ func add(in input, missing []cluster.Node) verdict {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
+		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
+			in.needVersion(&v, n, version)
+			continue
+		}
 		t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
-		v.steps = []Step{{
+		v.steps = append(v.steps, Step{
 			Kind: AddLearner, Nodes: []cluster.NodeName{n.Hostname},
 			Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
 			Tolerance: &Tolerance{Before: t, During: t, After: t},
-		}}
+		})
 		return v
 	}
 	return v
@@ -122,8 +126,6 @@ func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
-	case !hasVersion(ns, in.spec.Etcd.Version):
-		return versionMissing(in, n), true
 	default:
 		return r, false
 	}

@@ -237,7 +237,7 @@ func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
 			return fmt.Errorf("record %s: %w", s.Kind, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, execute.Timeout(s.Kind))
 	defer cancel()
 	stepErr := l.o.Executor.Run(ctx, w.Wanted, s)
 	took := l.o.Now().Sub(begin)
@@ -252,9 +252,6 @@ func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
 	}
 	return l.conclude(ctx, s, rec, failedBefore, stepErr, took)
 }
-
-// stepTimeout bounds one step; what it leaves half done is observed afresh.
-const stepTimeout = 2 * time.Minute
 
 // conclude writes a step's outcome. Repeated failures with the same error are
 // folded into one record, so that history is not flooded.
