@@ -20,7 +20,7 @@ func TestProgressText(t *testing.T) {
 		installing("cp3", 98*mib/10, 98*mib/10), installing("control-plane-4", 900<<10, 98*mib/10),
 	})
 	const want = `
-cp1              installing etcd 3.7.3  [##########----------]   51 %  5.1 of 9.8 MiB
+cp1              installing etcd 3.7.3  [##########----------]   52 %  5.1 of 9.8 MiB
 cp2              installing etcd 3.7.3  [--------------------]    0 %  0 B of 9.8 MiB
 cp3              installing etcd 3.7.3  [####################]  100 %  9.8 of 9.8 MiB
 control-plane-4  installing etcd 3.7.3  [#-------------------]    8 %  900 KiB of 9.8 MiB
