@@ -44,6 +44,9 @@ type Backend interface {
 	Resume(ctx context.Context, cluster string) error
 	Trust(ctx context.Context, cluster, address, fingerprint string) error
 	Claim(ctx context.Context, cluster, node string) error
+	// CleanNode removes everything of CKE's from a machine that carries no
+	// member, or only forgets one that is gone.
+	CleanNode(ctx context.Context, cluster, node string, forget bool) error
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

@@ -10,9 +10,16 @@ type trustInput struct {
 	Body TrustRequest
 }
 
-type nodePath struct {
+// NodePath is the input of every operation on one node, exported for the reason
+// of ClusterPath.
+type NodePath struct {
 	ClusterPath
 	Node string `path:"node" doc:"the node's hostname"`
+}
+
+type cleanInput struct {
+	NodePath
+	Body CleanRequest
 }
 
 func (s *server) nodeOperations() {
@@ -22,7 +29,11 @@ func (s *server) nodeOperations() {
 			return b.Trust(ctx, in.Cluster, in.Body.Address, in.Body.Fingerprint)
 		})
 	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/claim", "claim-node", "Take a host over from another CKE store"),
-		func(ctx context.Context, in *nodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
+		func(ctx context.Context, in *NodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
+	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/clean", "clean-node", "Remove everything of CKE's from a host without a member"),
+		func(ctx context.Context, in *cleanInput) error {
+			return b.CleanNode(ctx, in.Cluster, in.Node, in.Body.Forget)
+		})
 }
 
 func (s *server) daemonOperations() {

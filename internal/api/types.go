@@ -53,7 +53,10 @@ type Status struct {
 	// Strangers are members on no node of the spec or leaving.
 	Strangers []cluster.Member `json:"strangers,omitempty"`
 	Nodes     []NodeStatus     `json:"nodes"`
-	Plan      plan.Plan        `json:"plan"`
+	// Left are nodes whose member is out and that were not cleaned; nothing looks
+	// at them any more.
+	Left []NodeStatus `json:"left,omitempty"`
+	Plan plan.Plan    `json:"plan"`
 	// Progress is how far long steps are that run now.
 	Progress   []cluster.Progress `json:"progress,omitempty"`
 	ObservedAt time.Time          `json:"observed_at"`
@@ -67,6 +70,7 @@ type NodeStatus struct {
 	Address      string           `json:"address"`
 	ControlPlane bool             `json:"control_plane"`
 	Leaving      bool             `json:"leaving"`
+	Left         bool             `json:"left,omitempty"`
 	Reachable    bool             `json:"reachable"`
 	Error        string           `json:"error,omitempty"`
 	Transport    string           `json:"transport"` // "local" or "ssh"
@@ -117,4 +121,9 @@ type PauseRequest struct {
 type TrustRequest struct {
 	Address     string `json:"address" minLength:"1"`
 	Fingerprint string `json:"fingerprint,omitempty" doc:"SHA256:… as ssh-keygen -l prints it"`
+}
+
+// CleanRequest says how a node is cleaned.
+type CleanRequest struct {
+	Forget bool `json:"forget,omitempty" doc:"only drop the record of a node whose machine is gone"`
 }

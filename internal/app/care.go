@@ -121,7 +121,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	snap, err := s.Store.Load(ctx, name)
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
-			Spec: snap.Spec, Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Paused: snap.Paused,
+			Spec: snap.Spec, Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
 		},
 		Revision: snap.Revision,
 	}, err

@@ -29,12 +29,17 @@ func status(v reconcile.View) api.Status {
 		ns := v.State.Nodes[n.Hostname]
 		st := api.NodeStatus{
 			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane,
-			Leaving: i >= len(v.Wanted.Spec.Nodes), Reachable: ns.Reachable(), Error: ns.Err, Transport: "local",
+			Leaving: i >= len(v.Wanted.Spec.Nodes), Reachable: ns.Reachable(), Error: ns.Err, Transport: transport(n),
 		}
 		if m, ok := e.MemberAt(n); ok {
 			st.Member = &m
 		}
 		s.Nodes = append(s.Nodes, st)
+	}
+	for _, n := range v.Wanted.Left {
+		s.Left = append(s.Left, api.NodeStatus{
+			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane, Left: true, Transport: transport(n),
+		})
 	}
 	for _, m := range e.Members {
 		if !slices.ContainsFunc(v.Wanted.Nodes(), func(n cluster.Node) bool { return n.PeerURL() == m.PeerURL }) {
@@ -42,6 +47,13 @@ func status(v reconcile.View) api.Status {
 		}
 	}
 	return s
+}
+
+func transport(n cluster.Node) string {
+	if n.Remote() {
+		return "ssh"
+	}
+	return "local"
 }
 
 // healthy: founded, authentication on, and at least the wanted number of voters,

@@ -26,7 +26,9 @@ type Wanted struct {
 	Bootstrap cluster.Bootstrap
 	Users     []cluster.User
 	Leaving   []cluster.Node
-	Paused    *cluster.Pause
+	// Left are nodes that were cared for once; nothing looks at them.
+	Left   []cluster.Node
+	Paused *cluster.Pause
 }
 
 // Nodes are the spec's nodes, then the leaving ones.

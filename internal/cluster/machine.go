@@ -19,3 +19,9 @@ type Progress struct {
 // Remote says whether the node is another machine than CKE's own, with a
 // releases directory of its own.
 func (n Node) Remote() bool { return n.User != "" }
+
+// SameMachine says whether two nodes are one machine: by address, and where they
+// are directories of this machine by name.
+func (n Node) SameMachine(o Node) bool {
+	return n.Address == o.Address || !n.Remote() && !o.Remote() && n.Hostname == o.Hostname
+}
