@@ -98,7 +98,7 @@ func (a installEtcd) send(ctx context.Context, n cluster.Node, h host.Host, p re
 // stalled says so where that is why a call ended.
 func stalled(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
-		return fmt.Errorf("%w: %v", errStalled, err)
+		return fmt.Errorf("%w: %w", errStalled, err)
 	}
 	return err
 }

@@ -116,7 +116,7 @@ func resumeBootstrap(in input) verdict {
 	for _, f := range in.st.Bootstrap.Founders {
 		n := f.Node
 		ns := in.node(n.Hostname)
-		if r, ok := founderStuck(in, f, ns); ok {
+		if r, ok := founderStuck(f, ns); ok {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
@@ -155,7 +155,7 @@ func resumeBootstrap(in input) verdict {
 	return v
 }
 
-func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
+func founderStuck(f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
 	r := Reason{Level: Blocked, Node: f.Node.Hostname}
 	switch {
 	case !ns.Reachable():

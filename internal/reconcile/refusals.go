@@ -47,7 +47,7 @@ func refusalHint(k host.GuardKind) string {
 
 // eachFailure takes a step's error apart, by node.
 func eachFailure(s plan.Step, err error) []*execute.NodeError {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one level: a node's own error stays whole
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []*execute.NodeError
 		for _, e := range joined.Unwrap() {
 			out = append(out, eachFailure(s, e)...)

@@ -88,7 +88,8 @@ func (s *Shelf) write(ctx context.Context, path string, o *once) (err error) {
 		err = to.Sync()
 	}
 	info, statErr := to.Stat()
-	if err = errors.Join(err, statErr, to.Close()); err != nil {
+	err = errors.Join(err, statErr, to.Close())
+	if err != nil {
 		return err
 	}
 	if in.sum() != o.info.SHA256 {

@@ -184,10 +184,10 @@ func mkdirsPublic(dir string) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // etcd's user runs what lies here
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // etcd's own user runs what lies here
 		return err
 	}
 	return syncDir(filepath.Dir(dir))

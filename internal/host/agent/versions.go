@@ -120,7 +120,7 @@ func outputOf(ctx context.Context, path string, args ...string) ([]byte, error) 
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
-		cmd := exec.CommandContext(ctx, path, args...)
+		cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the release that layout names
 		cmd.Env = []string{}
 		out, err := cmd.Output()
 		if !errors.Is(err, syscall.ETXTBSY) {
