@@ -17,11 +17,11 @@ import (
 // imports only from layers below its own.
 func layers() [][]string {
 	return [][]string{
-		{"units", "version"},
+		{"units", "version", "pack"},
 		{"cluster"},
 		{"plan"},
 		{"record"},
-		{"config", "host", "host/agent", "host/remote", "host/remote/sshtest", "etcd", "pki", "pki/vault", "seal", "store", "bucket", "backup", "kube"},
+		{"config", "host", "host/agent", "host/remote", "host/remote/sshtest", "etcd", "pki", "pki/vault", "seal", "release", "store", "bucket", "backup", "kube"},
 		{"observe", "execute"},
 		{"reconcile"},
 		{"api", "web", "metrics"},
@@ -36,6 +36,7 @@ func sideways() map[[2]string]string {
 	return map[[2]string]string{
 		{"host/agent", "host"}:   "it serves the verbs that host names",
 		{"host/remote", "host"}:  "it is another way to the same verbs",
+		{"release", "host"}:      "it makes what the verb put-release carries",
 		{"pki/vault", "pki"}:     "it is another issuer",
 		{"store", "seal"}:        "what it keeps of the authorities is sealed",
 		{"backup", "bucket"}:     "a backup lies in a bucket",
@@ -51,7 +52,7 @@ func only() map[string][]string {
 	return map[string][]string{
 		"internal/api":                 with(),
 		"internal/host":                with(),
-		"internal/host/agent":          with("host"),
+		"internal/host/agent":          with("host", "pack"),
 		"internal/host/remote":         with("host"),
 		"internal/host/remote/sshtest": with(),
 		// local-backup writes its files in ckecli's own process.

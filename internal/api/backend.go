@@ -48,6 +48,9 @@ type Backend interface {
 	// CheckNodes measures whether a node could carry a member, now; an empty node
 	// means every one that may.
 	CheckNodes(ctx context.Context, cluster, node string) ([]cluster.NodeCheck, error)
+	// CleanNode removes everything of CKE's from a machine that carries no
+	// member, or only forgets one that is gone.
+	CleanNode(ctx context.Context, cluster, node string, forget bool) error
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

@@ -147,6 +147,12 @@ func (c *Client) CheckNodes(ctx context.Context, name, node string) ([]cluster.N
 	return out, err
 }
 
+// CleanNode removes everything of CKE's from a machine without a member, or only
+// forgets one that is gone.
+func (c *Client) CleanNode(ctx context.Context, name, node string, forget bool) error {
+	return c.callJSON(ctx, request{method: http.MethodPost, path: on(name, "nodes", node, "clean")}, CleanRequest{Forget: forget}, nil)
+}
+
 // Leader says which daemon acts.
 func (c *Client) Leader(ctx context.Context) (Leader, error) {
 	return fetch[Leader](ctx, c, "/leader", nil)

@@ -12,7 +12,9 @@ type trustInput struct {
 	Body TrustRequest
 }
 
-type nodePath struct {
+// NodePath is the input of every operation on one node, exported for the reason
+// of ClusterPath.
+type NodePath struct {
 	ClusterPath
 	Node string `path:"node" doc:"the node's hostname"`
 }
@@ -22,6 +24,11 @@ type checkInput struct {
 	Node string `query:"node" doc:"a node's hostname or address; without it, every node that may carry a member"`
 }
 
+type cleanInput struct {
+	NodePath
+	Body CleanRequest
+}
+
 func (s *server) nodeOperations() {
 	b := s.backend
 	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
@@ -29,11 +36,15 @@ func (s *server) nodeOperations() {
 			return b.Trust(ctx, in.Cluster, in.Body.Address, in.Body.Fingerprint)
 		})
 	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/claim", "claim-node", "Take a host over from another CKE store"),
-		func(ctx context.Context, in *nodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
+		func(ctx context.Context, in *NodePath) error { return b.Claim(ctx, in.Cluster, in.Node) })
 	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/check", "check-nodes", "Measure whether nodes could carry a member, now"),
 		func(ctx context.Context, in *checkInput) ([]cluster.NodeCheck, error) {
 			list, err := b.CheckNodes(ctx, in.Cluster, in.Node)
 			return orEmpty(list), err
+		})
+	nothing(s, s.operation(http.MethodPost, "/clusters/{cluster}/nodes/{node}/clean", "clean-node", "Remove everything of CKE's from a host without a member"),
+		func(ctx context.Context, in *cleanInput) error {
+			return b.CleanNode(ctx, in.Cluster, in.Node, in.Body.Forget)
 		})
 }
 

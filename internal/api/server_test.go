@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type asked struct {
 	plan        func(context.Context) (plan.Plan, error)
 	trust       func(cluster, address, fingerprint string) (TrustedKey, error)
 	claim       func(cluster, node string) error
+	clean       func(cluster, node string, forget bool) error
 }
 
 func (a asked) Clusters(context.Context) ([]ClusterSummary, error) { return nil, nil }
@@ -61,6 +63,9 @@ func (a asked) StateBackup(_ context.Context, w io.Writer) error               {
 func (a asked) Plan(ctx context.Context, _ string) (plan.Plan, error)          { return a.plan(ctx) }
 func (a asked) Trust(_ context.Context, c, address, print string) (TrustedKey, error) {
 	return a.trust(c, address, print)
+}
+func (a asked) CleanNode(_ context.Context, c, node string, forget bool) error {
+	return a.clean(c, node, forget)
 }
 func (a asked) Claim(_ context.Context, c, node string) error { return a.claim(c, node) }
 
@@ -212,6 +217,10 @@ func TestRequestsArriveAsSent(t *testing.T) {
 			return TrustedKey{Node: "cp1", Type: "RSA"}, nil
 		},
 		claim: func(c, node string) error { got = append(got, c, node); return nil },
+		clean: func(c, node string, forget bool) error {
+			got = append(got, c, node, strconv.FormatBool(forget))
+			return nil
+		},
 	})
 	ctx := t.Context()
 	change, err := client.PutSpec(ctx, "dir/a b.yml", bytes.Repeat([]byte("#"), maxBody))
@@ -234,8 +243,11 @@ func TestRequestsArriveAsSent(t *testing.T) {
 	if err := client.Claim(ctx, "a/b", "c d"); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(client.CleanNode(ctx, "a/b", "c d", false), client.CleanNode(ctx, "main", "cp4", true)); err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"dir/a b.yml", strings.Repeat("#", maxBody), "app", "36h0m0s", "b", "87600h0m0s",
-		"app", "/a/", "main", "10.0.0.1", "SHA256:x", "a/b", "c d"}
+		"app", "/a/", "main", "10.0.0.1", "SHA256:x", "a/b", "c d", "a/b", "c d", "false", "main", "cp4", "true"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

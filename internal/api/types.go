@@ -51,10 +51,15 @@ type Status struct {
 	Tolerance int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
 	AuthOn    bool              `json:"auth_on"`
 	// Strangers are members on no node of the spec or leaving.
-	Strangers  []cluster.Member `json:"strangers,omitempty"`
-	Nodes      []NodeStatus     `json:"nodes"`
-	Plan       plan.Plan        `json:"plan"`
-	ObservedAt time.Time        `json:"observed_at"`
+	Strangers []cluster.Member `json:"strangers,omitempty"`
+	Nodes     []NodeStatus     `json:"nodes"`
+	// Left are nodes whose member is out and that were not cleaned; nothing looks
+	// at them any more.
+	Left []NodeStatus `json:"left,omitempty"`
+	Plan plan.Plan    `json:"plan"`
+	// Progress is how far long steps are that run now.
+	Progress   []cluster.Progress `json:"progress,omitempty"`
+	ObservedAt time.Time          `json:"observed_at"`
 	// SpecRevision is the spec that was last planned for; Settled speaks of it.
 	SpecRevision int64 `json:"spec_revision"`
 }
@@ -65,6 +70,7 @@ type NodeStatus struct {
 	Address      string           `json:"address"`
 	ControlPlane bool             `json:"control_plane"`
 	Leaving      bool             `json:"leaving"`
+	Left         bool             `json:"left,omitempty"`
 	Reachable    bool             `json:"reachable"`
 	Error        string           `json:"error,omitempty"`
 	// Trouble is why it is not reachable, where a person can do something about
@@ -129,4 +135,9 @@ type TrustedKey struct {
 	Address     string           `json:"address"` // with sshd's port
 	Type        string           `json:"type"`    // ED25519, ECDSA or RSA
 	Fingerprint string           `json:"fingerprint"`
+}
+
+// CleanRequest says how a node is cleaned.
+type CleanRequest struct {
+	Forget bool `json:"forget,omitempty" doc:"only drop the record of a node whose machine is gone"`
 }

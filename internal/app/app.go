@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"cke/internal/config"
 	"cke/internal/execute"
 	"cke/internal/host"
+	"cke/internal/release"
 	"cke/internal/seal"
 	"cke/internal/store"
 )
@@ -38,6 +40,7 @@ type App struct {
 	o     Options
 	log   *slog.Logger
 	hosts *machines
+	shelf *release.Shelf
 
 	store *store.Store
 	since time.Time
@@ -70,6 +73,12 @@ func (a *App) Start(ctx context.Context) (err error) {
 		return err
 	}
 	a.since = time.Now()
+	a.shelf = release.New(release.Options{
+		Dir: a.o.Config.Local.Releases, Cache: filepath.Join(a.o.Config.DataDir, "packed"), Log: a.log,
+	})
+	if err := a.shelf.Clean(); err != nil {
+		return fmt.Errorf("clean the cache of packed releases: %w", err)
+	}
 	if a.hosts, err = newMachines(a); err != nil {
 		return err
 	}

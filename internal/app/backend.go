@@ -91,8 +91,15 @@ func (b backend) Status(ctx context.Context, name string) (api.Status, error) {
 	if err != nil {
 		return api.Status{}, err
 	}
-	return status(v), nil
+	c, err := b.careFor(ctx, name)
+	if err != nil {
+		return api.Status{}, err
+	}
+	return c.status(v), nil
 }
+
+// progressEvery bounds how often a status is sent for no more than progress.
+const progressEvery = 250 * time.Millisecond
 
 func (b backend) WatchStatus(ctx context.Context, name string, fn func(api.Status) error) error {
 	c, err := b.care(ctx, name)
@@ -101,8 +108,9 @@ func (b backend) WatchStatus(ctx context.Context, name string, fn func(api.Statu
 	}
 	for {
 		v, changed := c.loop.View()
+		_, moved := c.progress.Now()
 		if v.Seq > 0 {
-			if err := fn(status(v)); err != nil {
+			if err := fn(c.status(v)); err != nil {
 				return err
 			}
 		}
@@ -110,6 +118,14 @@ func (b backend) WatchStatus(ctx context.Context, name string, fn func(api.Statu
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+			continue
+		case <-moved:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-time.After(progressEvery):
 		}
 	}
 }

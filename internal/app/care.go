@@ -24,6 +24,7 @@ type care struct {
 	etcd      *etcd.Client
 	observer  *observe.Observer
 	loop      *reconcile.Loop
+	progress  *execute.Progress
 }
 
 func (c *care) close() error { return c.etcd.Close() }
@@ -64,14 +65,15 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	log := a.log.With("cluster", name)
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log})
 	observer := observe.New(observe.Options{
-		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity, Now: time.Now, Log: log,
+		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
+		Releases: a.shelf.Have, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client, observer: observer}
+	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress()}
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
-			Authority: authority, Now: time.Now, Log: log, After: a.o.After,
+			Authority: authority, Releases: a.shelf, Progress: c.progress, Now: time.Now, Log: log, After: a.o.After,
 		}),
 		Epoch: a.store.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
@@ -120,7 +122,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	snap, err := s.Store.Load(ctx, name)
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
-			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Paused: snap.Paused,
+			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
 		},
 		Revision: snap.Revision,
 	}, err

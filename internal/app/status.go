@@ -9,6 +9,13 @@ import (
 	"cke/internal/reconcile"
 )
 
+// status is a view with what is under way now.
+func (c *care) status(v reconcile.View) api.Status {
+	s := status(v)
+	s.Progress, _ = c.progress.Now()
+	return s
+}
+
 // status is a view in the API's words.
 func status(v reconcile.View) api.Status {
 	e := v.State.Etcd
@@ -34,12 +41,24 @@ func status(v reconcile.View) api.Status {
 		}
 		s.Nodes = append(s.Nodes, st)
 	}
+	for _, n := range v.Wanted.Left {
+		s.Left = append(s.Left, api.NodeStatus{
+			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane, Left: true, Transport: transport(n),
+		})
+	}
 	for _, m := range e.Members {
 		if !slices.ContainsFunc(v.Wanted.Nodes(), func(n cluster.Node) bool { return n.PeerURL() == m.PeerURL }) {
 			s.Strangers = append(s.Strangers, m)
 		}
 	}
 	return s
+}
+
+func transport(n cluster.Node) string {
+	if n.Remote() {
+		return "ssh"
+	}
+	return "local"
 }
 
 // healthy: founded, authentication on, and at least the wanted number of voters,

@@ -33,7 +33,8 @@ type memoryCluster struct {
 	users    []cluster.User
 	paused   *cluster.Pause
 	records  []record.Record
-	step     int // how far the settling has come
+	cleaned  bool // the node that had left
+	step     int  // how far the settling has come
 }
 
 func newMemory() *memory {
@@ -137,6 +138,9 @@ func (m *memory) Status(ctx context.Context, name string) (st api.Status, err er
 func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 	st := healthyStatus()
 	st.Cluster, st.Plan.Cluster, st.SpecRevision, st.Paused = name, name, c.revision, c.paused
+	if m.mood == "left" && !c.cleaned {
+		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh"}}
+	}
 	unsettle := func(reasons []plan.Reason, steps ...plan.Step) {
 		st.Settled, st.Healthy = false, false
 		st.Plan.Steps, st.Plan.Reasons = steps, reasons
@@ -352,6 +356,19 @@ func (m *memory) CheckNodes(ctx context.Context, name, node string) (list []clus
 		return nil
 	})
 	return list, err
+}
+
+func (m *memory) CleanNode(ctx context.Context, name, node string, forget bool) error {
+	return m.with(ctx, name, func(c *memoryCluster) error {
+		switch {
+		case node == "cp1" || node == "cp4" && forget:
+			return api.Refused("node "+node+" is not cleaned: it carries member 8e9e05c52164694d", "take it out of cluster.yml first")
+		case node != "old":
+			return api.NotFound("there is no node "+node, "ckecli node list")
+		}
+		c.cleaned = true
+		return nil
+	})
 }
 
 func (m *memory) StateBackup(_ context.Context, w io.Writer) error {

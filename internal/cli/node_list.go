@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ func newNodeList(s *session) *cobra.Command {
 		Use:   "list",
 		Short: "List the machines",
 		Long: `List the machines of a cluster: whether cke reaches them and how, and whether
-they may carry (control plane) or do carry a member.`,
+they may carry (control plane) or do carry a member. Nodes that have left the
+spec are listed until they are cleaned.`,
 		Example: "  ckecli node list",
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runNodeList(cmd.Context(), s, o) },
@@ -33,7 +35,8 @@ func runNodeList(ctx context.Context, s *session, o *outputFlag) error {
 	if err != nil {
 		return err
 	}
-	return s.print(o, st.Nodes, func() string { return nodesText(st.Nodes) })
+	nodes := slices.Concat(st.Nodes, st.Left)
+	return s.print(o, nodes, func() string { return nodesText(nodes) })
 }
 
 func nodesText(nodes []api.NodeStatus) string {
@@ -41,6 +44,8 @@ func nodesText(nodes []api.NodeStatus) string {
 	for _, n := range nodes {
 		state, member := "ok", "-"
 		switch {
+		case n.Left:
+			state = "left"
 		case !n.Reachable:
 			state = unreached(n.Trouble)
 		case n.Leaving:
@@ -60,6 +65,9 @@ func nodesText(nodes []api.NodeStatus) string {
 		}
 		if n.Hint != "" {
 			text += wrap(n.Hint, "  hint: ", "  ")
+		}
+		if n.Left {
+			text += wrap("its set-aside data is still there; ckecli node clean "+string(n.Hostname)+" removes everything", string(n.Hostname)+": ", "  ")
 		}
 	}
 	return text

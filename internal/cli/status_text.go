@@ -37,6 +37,7 @@ func statusText(st api.Status, now time.Time) string {
 	}
 	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
 	b.WriteString(troublesText(st.Nodes))
+	b.WriteString(progressText(st.Progress))
 	b.WriteString(planText(st.Plan))
 	return b.String()
 }

@@ -43,6 +43,17 @@ func TestStatusText(t *testing.T) {
 				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
 			}
 		},
+		"installing": func(st *api.Status) {
+			st.Healthy, st.Settled, st.Quorum, st.AuthOn, st.Phase = false, false, false, false, cluster.PhaseNew
+			for i := range st.Nodes {
+				st.Nodes[i].Member = nil
+			}
+			st.Plan.Steps = []plan.Step{{Kind: plan.InstallEtcd, Nodes: []cluster.NodeName{"cp1", "cp2"}, Version: "3.7.3", Reason: "etcd 3.7.3 is not installed on these hosts"}}
+			st.Progress = []cluster.Progress{
+				{Node: "cp1", What: "installing etcd 3.7.3", Done: 5 << 20, Total: 10 << 20},
+				{Node: "cp2", What: "installing etcd 3.7.3", Done: 1 << 20, Total: 10 << 20},
+			}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}

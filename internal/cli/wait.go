@@ -169,7 +169,7 @@ func progressLine(st api.Status) string {
 	case st.Settled:
 		what = "as wanted"
 	case len(st.Plan.Steps) > 0:
-		what = st.Plan.Steps[0].Key()
+		what = st.Plan.Steps[0].Key() + overall(st.Progress)
 	case len(st.Plan.Reasons) > 0:
 		r := st.Plan.Reasons[0]
 		what = fmt.Sprintf("%s %s %s", r.Level, r.Rule, r.Node)

@@ -10,10 +10,12 @@ type State struct {
 	// kube-apiserver, which are always wanted.
 	Users []User `json:"users"`
 	// Leaving are nodes gone from the spec whose member or data is not yet out.
-	Leaving []Node                 `json:"leaving,omitempty"`
-	Paused  *Pause                 `json:"paused,omitempty"`
-	Nodes   map[NodeName]NodeState `json:"nodes"`
-	Etcd    EtcdState              `json:"etcd"`
+	Leaving []Node `json:"leaving,omitempty"`
+	// Releases are the etcd binaries this cke can put on a remote host.
+	Releases []Release              `json:"releases,omitempty"`
+	Paused   *Pause                 `json:"paused,omitempty"`
+	Nodes    map[NodeName]NodeState `json:"nodes"`
+	Etcd     EtcdState              `json:"etcd"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.

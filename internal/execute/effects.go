@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"io"
 
 	"cke/internal/cluster"
 	"cke/internal/etcd"
@@ -17,6 +18,7 @@ type Effect string
 const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
+	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
 	HostStartUnit         Effect = "host.start-unit"
@@ -40,7 +42,7 @@ const (
 func Effects() []Effect {
 	return []Effect{
 		StoreAdvanceBootstrap, StoreForgetLeaving,
-		HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
+		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
 		EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
@@ -75,6 +77,10 @@ func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.N
 type effectHost struct {
 	host.Host
 	f effects
+}
+
+func (h effectHost) PutRelease(ctx context.Context, r host.Release, offset int64, packed io.Reader) error {
+	return h.f.did(HostPutRelease, h.Host.PutRelease(ctx, r, offset, packed))
 }
 
 func (h effectHost) PutFiles(ctx context.Context, req host.PutFiles) error {

@@ -6,12 +6,11 @@ package execute
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
@@ -37,6 +36,10 @@ type Options struct {
 	Authority pki.Authority
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Releases are what can be put on hosts; nil for nothing.
+	Releases Releases
+	// Progress is told how far long steps are; nil for nobody.
+	Progress *Progress
 	// After is told of every mutation right after it happened; nil for nobody.
 	After After
 }
@@ -107,6 +110,8 @@ func (t target) action() (action, error) {
 	switch t.step.Kind {
 	case plan.CheckHosts:
 		return checkHosts{t}, nil
+	case plan.InstallEtcd:
+		return installEtcd{t}, nil
 	case plan.RecordBootstrap:
 		return recordBootstrap{t}, nil
 	case plan.InstallCertificates:
@@ -214,27 +219,51 @@ func (t target) allNodes(ctx context.Context, ok func(cluster.Node, cluster.Node
 // loop from the others no longer than this.
 const nodeTimeout = 20 * time.Second
 
+// NodeError is what failed on one node. A step on several returns one for each,
+// joined.
+type NodeError struct {
+	Node cluster.NodeName
+	Err  error
+}
+
+func (e *NodeError) Error() string { return fmt.Sprintf("%s: %s", e.Node, e.Err) }
+
+// Unwrap returns what failed.
+func (e *NodeError) Unwrap() error { return e.Err }
+
 // eachNode works on the step's nodes in parallel. One node's failure does not
 // cut the others short.
 func (t target) eachNode(ctx context.Context, do func(context.Context, cluster.Node, host.Host) error) error {
-	var g errgroup.Group
-	for _, name := range t.step.Nodes {
-		g.Go(func() error {
+	return t.eachNodeWithin(ctx, nodeTimeout, do)
+}
+
+// eachNodeWithin is eachNode with another limit; 0 is none.
+func (t target) eachNodeWithin(ctx context.Context, limit time.Duration, do func(context.Context, cluster.Node, host.Host) error) error {
+	errs := make([]error, len(t.step.Nodes))
+	var wg sync.WaitGroup
+	for i, name := range t.step.Nodes {
+		wg.Go(func() {
 			n, err := t.node(name)
 			if err != nil {
-				return err
+				errs[i] = err
+				return
 			}
 			h, err := t.host(n)
 			if err != nil {
-				return err
+				errs[i] = err
+				return
 			}
-			ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
-			defer cancel()
+			ctx := ctx
+			if limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, limit)
+				defer cancel()
+			}
 			if err := do(ctx, n, h); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				errs[i] = &NodeError{name, err}
 			}
-			return nil
 		})
 	}
-	return g.Wait()
+	wg.Wait()
+	return errors.Join(errs...)
 }

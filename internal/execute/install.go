@@ -3,7 +3,6 @@ package execute
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -104,7 +103,7 @@ func (a startMembers) startFirst(ctx context.Context) error {
 		return err
 	}
 	if err := a.start(ctx, first, h); err != nil {
-		return fmt.Errorf("%s: %w", first.Hostname, err)
+		return &NodeError{first.Hostname, err}
 	}
 	return nil
 }

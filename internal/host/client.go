@@ -79,8 +79,8 @@ func (c *Client) Claim(ctx context.Context) error {
 // Close implements Host.
 func (c *Client) Close() error { return c.close() }
 
-// send returns the answer of a verb that succeeds; its body is the caller's to close.
-func (c *Client) send(ctx context.Context, verb string, in any) (*http.Response, error) {
+// ask returns the answer of a verb that succeeds; its body is the caller's to close.
+func (c *Client) ask(ctx context.Context, verb string, in any) (*http.Response, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", verb, err)
@@ -89,8 +89,13 @@ func (c *Client) send(ctx context.Context, verb string, in any) (*http.Response,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
-	id := c.id()
 	req.Header.Set("Content-Type", "application/json")
+	return c.send(req, verb)
+}
+
+// send says who calls, and returns the answer of a request that succeeds.
+func (c *Client) send(req *http.Request, verb string) (*http.Response, error) {
+	id := c.id()
 	req.Header.Set(HeaderStore, id.StoreID)
 	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
 	resp, err := c.http.Do(req)
@@ -105,10 +110,14 @@ func (c *Client) send(ctx context.Context, verb string, in any) (*http.Response,
 }
 
 func (c *Client) call(ctx context.Context, verb string, in, out any) error {
-	resp, err := c.send(ctx, verb, in)
+	resp, err := c.ask(ctx, verb, in)
 	if err != nil {
 		return err
 	}
+	return readAnswer(resp, verb, out)
+}
+
+func readAnswer(resp *http.Response, verb string, out any) error {
 	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
 	if out == nil {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {

@@ -44,6 +44,12 @@ const (
 	StillRunning GuardKind = "still-running"
 	// InUse: a unit or data of the cluster is on the machine.
 	InUse GuardKind = "in-use"
+	// NoSpace: a file system has no room.
+	NoSpace GuardKind = "no-space"
+	// ReadOnly: a place cannot be written to.
+	ReadOnly GuardKind = "read-only"
+	// OtherArch: a binary is for another architecture than the machine's.
+	OtherArch GuardKind = "other-arch"
 )
 
 // GuardError is a refusal by a machine's own guard: trying again changes

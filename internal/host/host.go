@@ -6,6 +6,7 @@ package host
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"time"
 
@@ -41,6 +42,17 @@ type Host interface {
 	// Clean removes certificates and the cluster's configuration from a machine
 	// that carries no unit any more. Set-aside data stays.
 	Clean(ctx context.Context, cluster string) error
+	// ReleaseOffset tells how much of a release is there. It changes nothing.
+	ReleaseOffset(ctx context.Context, r Release) (ReleaseState, error)
+	// PutRelease sends a release's packed form from an offset on, which is at
+	// most what ReleaseOffset told, and returns when the binary is in its place,
+	// checked. Interrupted, what has come so far stays. It refuses to replace
+	// another binary of the same version that a unit uses.
+	PutRelease(ctx context.Context, r Release, offset int64, packed io.Reader) error
+	// Purge removes everything that CKE put on the machine, set-aside data and
+	// the machine's memory included. It refuses while any cluster's unit, data
+	// or process is there.
+	Purge(ctx context.Context) error
 	// WaitUnit returns when the unit's running state is no longer `running`, or
 	// ctx ends. It is how a member's exit wakes the loop.
 	WaitUnit(ctx context.Context, cluster string, running bool) error

@@ -64,7 +64,7 @@ func (c *Client) ReachPeers(ctx context.Context, req ReachPeers) ([]cluster.Reac
 
 // AnswerPeers implements Host.
 func (c *Client) AnswerPeers(ctx context.Context, req AnswerPeers, listening func(Answering)) error {
-	resp, err := c.send(ctx, VerbAnswerPeers, req)
+	resp, err := c.ask(ctx, VerbAnswerPeers, req)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,10 @@ func ServeStdio(ctx context.Context, r io.Reader, w io.Writer, g Greeting, h htt
 	srv := &http.Server{ //nolint:gosec // one stream of one caller: no header to wait for too long
 		Handler:   gate.wrap(h),
 		Protocols: new(http.Protocols),
-		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		// A body that is not read for a while, as one that goes to a slow disk,
+		// takes only part of what all requests share.
+		HTTP2:    &http.HTTP2Config{MaxReceiveBufferPerStream: 512 << 10, MaxReceiveBufferPerConnection: 4 << 20},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	err := srv.Serve(&oneConn{conn: conn, left: 1})

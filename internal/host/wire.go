@@ -6,8 +6,8 @@ import (
 	"cke/internal/cluster"
 )
 
-// The verbs: each is `POST /v1/<verb>` with one JSON value as the body. The
-// answer is 200 with one JSON value, or another status with a Failure.
+// The verbs: each is `POST /v1/<verb>` with one JSON value as the body, but for
+// put-release, whose JSON is in a header and whose body is bytes. The answer is 200 with one JSON value, or another status with a Failure.
 const (
 	VerbFacts       = "facts"
 	VerbPutFiles    = "put-files"
@@ -18,6 +18,10 @@ const (
 	VerbClean       = "clean"
 	VerbWaitUnit    = "wait-unit"
 	VerbClaim       = "claim"
+
+	VerbReleaseOffset = "release-offset"
+	VerbPutRelease    = "put-release"
+	VerbPurge         = "purge"
 )
 
 // The headers that carry the Identity of every request.
@@ -51,3 +55,6 @@ type WaitRequest struct {
 
 // ClaimRequest is the body of claim; all it says is in the headers.
 type ClaimRequest struct{}
+
+// PurgeRequest is the body of purge; it is about the whole machine.
+type PurgeRequest struct{}

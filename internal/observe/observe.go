@@ -29,7 +29,9 @@ type Wanted struct {
 	Bootstrap cluster.Bootstrap
 	Users     []cluster.User
 	Leaving   []cluster.Node
-	Paused    *cluster.Pause
+	// Left are nodes that were cared for once; nothing looks at them.
+	Left   []cluster.Node
+	Paused *cluster.Pause
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -48,8 +50,10 @@ type Options struct {
 	Etcd      *etcd.Client
 	Authority pki.Authority
 	Identity  func() host.Identity
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Releases lists the etcd binaries that can be put on hosts; nil for none.
+	Releases func() []cluster.Release
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Observer observes one cluster. It is safe for concurrent use.
@@ -85,6 +89,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, Leaving: w.Leaving, Paused: w.Paused,
 		Nodes: o.nodes(ctx, w),
+	}
+	if o.o.Releases != nil {
+		st.Releases = o.o.Releases()
 	}
 	if w.Bootstrap.Phase != cluster.PhaseNew {
 		st.Etcd = o.etcdState(ctx, w, st.Nodes)

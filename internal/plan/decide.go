@@ -24,6 +24,10 @@ func Decide(spec cluster.Spec, st cluster.State, now time.Time) Plan {
 				}
 				changing = true
 			}
+			if s.Kind == InstallEtcd {
+				p.Steps = mergeInstalls(p.Steps, s)
+				continue
+			}
 			p.Steps = append(p.Steps, s)
 		}
 		p.Reasons = append(p.Reasons, v.reasons...)

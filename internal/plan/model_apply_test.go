@@ -78,7 +78,7 @@ func (h *hand) do(step Step) error {
 		return h.does("record the bootstrap", func() error { return h.s.recordBootstrap(step) })
 	case FinishBootstrap:
 		return h.finishBootstrap(step)
-	case InstallCertificates, InstallUnits, StartMembers, RetireMember:
+	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember:
 		return h.eachNode(step)
 	case ConfigureAuth:
 		return h.configureAuth(step)
@@ -104,7 +104,7 @@ func (h *hand) done(step Step) (bool, error) {
 		return s.store.boot.Phase == cluster.PhaseBootstrapped, nil
 	case ForgetNode:
 		return !slices.ContainsFunc(s.store.leaving, func(n cluster.Node) bool { return n.Hostname == step.Nodes[0] }), nil
-	case InstallCertificates, InstallUnits, StartMembers, RetireMember:
+	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])
 			if !ns.Reachable() {
@@ -138,6 +138,8 @@ func (h *hand) done(step Step) (bool, error) {
 
 func nodeDone(step Step, name cluster.NodeName, ns cluster.NodeState) bool {
 	switch step.Kind {
+	case InstallEtcd:
+		return hasVersion(ns, step.Version)
 	case InstallCertificates:
 		return len(ns.Certificates) == 0
 	case InstallUnits:
@@ -177,6 +179,8 @@ func (h *hand) eachNode(step Step) error {
 
 func (h *hand) onNode(step Step, b *box) error {
 	switch step.Kind {
+	case InstallEtcd:
+		return h.putRelease(b)
 	case InstallCertificates:
 		return h.putFiles(b)
 	case InstallUnits:

@@ -40,8 +40,19 @@ func (s *sim) judge(step Step) {
 		s.t.Fatalf("a step gives quorum up: %s", step)
 	}
 	switch step.Kind {
+	case InstallEtcd:
+		for _, name := range step.Nodes {
+			if b := s.hosts[name]; b.node.User == "" || !b.noVersion || b.admit() != nil {
+				s.t.Fatalf("etcd is to be put on %s: remote %q, missing %v", name, b.node.User, b.noVersion)
+			}
+		}
 	case RecordBootstrap:
 		s.unfit(step)
+		for _, name := range step.Nodes {
+			if s.hosts[name].noVersion {
+				s.t.Fatalf("%s is to found without etcd", name)
+			}
+		}
 		for _, n := range s.store.spec.Nodes {
 			if b := s.hosts[n.Hostname]; s.store.boot.Phase != cluster.PhaseNew || !b.bare() || b.reach() != nil {
 				s.t.Fatalf("a founding in phase %q with %s bare: %v", s.store.boot.Phase, n.Hostname, b.bare())

@@ -111,6 +111,13 @@ func (h *hand) putFiles(b *box) error {
 	})
 }
 
+func (h *hand) putRelease(b *box) error {
+	if err := b.admit(); err != nil {
+		return err
+	}
+	return h.does("put etcd on "+string(b.node.Hostname), func() error { b.noVersion = false; return nil })
+}
+
 func (h *hand) installUnit(b *box, u cluster.Unit) error {
 	if err := b.admit(); err != nil {
 		return err

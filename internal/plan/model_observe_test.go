@@ -44,6 +44,7 @@ func (s *sim) observe() cluster.State {
 	st := cluster.State{
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), Leaving: slices.Clone(s.store.leaving),
+		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -91,7 +92,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	if err := b.reach(); err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
-	var ns cluster.NodeState
+	ns := cluster.NodeState{Arch: "amd64"}
 	if b.fenced {
 		ns.Fenced = errFenced.Error()
 	}

@@ -51,8 +51,12 @@ func newSim(t *rapid.T) *sim {
 		}},
 	}
 	for i, name := range universe() {
+		n := cluster.Node{Hostname: name, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		if i%2 == 1 {
+			n.User = "cke" // a machine that gets etcd from CKE
+		}
 		s.hosts[name] = &box{
-			node:  cluster.Node{Hostname: name, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})},
+			node:  n,
 			seals: map[cluster.MemberID]bool{}, dirs: map[cluster.MemberID]*replica{},
 		}
 	}

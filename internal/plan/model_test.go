@@ -38,7 +38,7 @@ func TestModel(t *testing.T) {
 		s.rest()
 	})
 	for _, k := range []Kind{
-		CheckHosts, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
+		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode,
 	} {
 		if done[k] == 0 {

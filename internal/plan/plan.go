@@ -16,6 +16,7 @@ type Kind string
 // Every kind of step there is.
 const (
 	CheckHosts          Kind = "check-hosts"
+	InstallEtcd         Kind = "install-etcd"
 	RecordBootstrap     Kind = "record-bootstrap"
 	InstallCertificates Kind = "install-certificates"
 	InstallUnits        Kind = "install-units"
@@ -44,6 +45,7 @@ type Step struct {
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.
+	Version   string             `json:"version,omitempty"` // of etcd, to be installed
 	Units     []cluster.Unit     `json:"units,omitempty"`
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
@@ -108,6 +110,9 @@ func (s Step) Key() string {
 	}
 	if s.Member != 0 {
 		k += " " + s.Member.String()
+	}
+	if s.Version != "" {
+		k += " " + s.Version
 	}
 	return k
 }

@@ -38,8 +38,16 @@ func beginBootstrap(in input) verdict {
 		return v
 	}
 	names := make([]cluster.NodeName, len(in.wanted))
+	ready := true // nobody founds before everybody can
 	for i, n := range in.wanted {
 		names[i] = n.Hostname
+		if !hasVersion(in.node(n.Hostname), in.spec.Etcd.Version) {
+			in.needVersion(&v, n, in.spec.Etcd.Version)
+			ready = false
+		}
+	}
+	if !ready {
+		return v
 	}
 	v.steps = []Step{{
 		Kind: RecordBootstrap, Nodes: names,
@@ -68,8 +76,6 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 		return r, false
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
-	case !hasVersion(ns, in.spec.Etcd.Version):
-		return versionMissing(in, n), true
 	default:
 		return r, false
 	}
@@ -104,27 +110,6 @@ func describeData(ns cluster.NodeState) string {
 	return strings.Join(what, " and ")
 }
 
-func hasVersion(ns cluster.NodeState, version string) bool {
-	for _, v := range ns.Versions {
-		if v == version {
-			return true
-		}
-	}
-	return false
-}
-
-func versionMissing(in input, n cluster.Node) Reason {
-	have := "none"
-	if vs := in.node(n.Hostname).Versions; len(vs) > 0 {
-		have = strings.Join(vs, ", ")
-	}
-	return Reason{
-		Level: Blocked, Rule: "versionMustBeInstalled", Node: n.Hostname,
-		Text: fmt.Sprintf("etcd %s is not installed on the host (installed: %s)", in.spec.Etcd.Version, have),
-		Hint: "put etcd into the releases directory, as v" + in.spec.Etcd.Version + "/etcd",
-	}
-}
-
 // resumeBootstrap carries on with the recorded founders, whatever the spec says
 // by now; the other rules adjust the membership afterwards.
 func resumeBootstrap(in input) verdict {
@@ -135,11 +120,17 @@ func resumeBootstrap(in input) verdict {
 	}
 	var certs, start []cluster.NodeName
 	var units []cluster.Unit
+	var missing verdict // which holds the others up no more than a stuck founder
 	for _, f := range in.st.Bootstrap.Founders {
 		n := f.Node
 		ns := in.node(n.Hostname)
-		if r, ok := founderStuck(in, f, ns); ok {
+		if r, ok := founderStuck(f, ns); ok {
 			v.reasons = append(v.reasons, r)
+			continue
+		}
+		if !hasVersion(ns, in.spec.Etcd.Version) && (ns.Unit == nil || !ns.Unit.Running) {
+			in.needVersion(&missing, n, in.spec.Etcd.Version)
+			v.reasons, missing.reasons = append(v.reasons, missing.reasons...), nil
 			continue
 		}
 		want := wantedUnit(in.spec, n, f.Member)
@@ -166,12 +157,13 @@ func resumeBootstrap(in input) verdict {
 		v.steps = []Step{{Kind: StartMembers, Nodes: start, Reason: "start the founding members"}}
 	}
 	if len(v.steps) == 0 {
-		return finishBootstrap(in, v)
+		v = finishBootstrap(in, v)
 	}
+	v.steps = append(v.steps, missing.steps...)
 	return v
 }
 
-func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
+func founderStuck(f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
 	r := Reason{Level: Blocked, Node: f.Node.Hostname}
 	switch {
 	case !ns.Reachable():
@@ -181,8 +173,6 @@ func founderStuck(in input, f cluster.Founder, ns cluster.NodeState) (Reason, bo
 		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
 	case len(ns.Aside) > 0:
 		return carriedBefore(f.Node, ns), true
-	case !hasVersion(ns, in.spec.Etcd.Version) && (ns.Unit == nil || !ns.Unit.Running):
-		return versionMissing(in, f.Node), true
 	case ns.Unit != nil && ns.Unit.NotMounted != "":
 		return diskNotMounted(f.Node, ns), true
 	case ns.Unit != nil && ns.Unit.DataLost:

@@ -103,10 +103,14 @@ func add(in input, missing []cluster.Node) verdict {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
+		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
+			in.needVersion(&v, n, version)
+			continue
+		}
 		free = append(free, n)
 	}
 	fit, checked := preflight(in, free)
-	v.steps, v.reasons = checked.steps, append(v.reasons, checked.reasons...)
+	v.steps, v.reasons = append(v.steps, checked.steps...), append(v.reasons, checked.reasons...)
 	if len(fit) == 0 {
 		return v
 	}
@@ -128,8 +132,6 @@ func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
-	case !hasVersion(ns, in.spec.Etcd.Version):
-		return versionMissing(in, n), true
 	default:
 		return r, false
 	}

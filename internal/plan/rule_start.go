@@ -29,7 +29,7 @@ func ruleStart(in input) verdict {
 		case empty && !u.Unit.Equal(joiningUnit(in, n, m)):
 			continue // installed for another membership; its unit comes first
 		case !u.Running && !hasVersion(ns, u.Unit.Version):
-			v.reasons = append(v.reasons, versionMissing(in, n))
+			in.needVersion(&v, n, u.Unit.Version)
 			continue
 		}
 		// A step for each, so that one that keeps ending holds no other back.

@@ -27,7 +27,7 @@ func ruleUnits(in input) verdict {
 		}
 		if ns.Unit == nil || !ns.Unit.Unit.Equal(want) {
 			if !hasVersion(ns, want.Version) {
-				v.reasons = append(v.reasons, versionMissing(in, n))
+				in.needVersion(&v, n, want.Version)
 				continue
 			}
 			units = append(units, want)
@@ -38,7 +38,7 @@ func ruleUnits(in input) verdict {
 		}
 	}
 	if len(units) > 0 {
-		v.steps = []Step{unitStep(units, "the installed unit differs from the wanted one")}
+		v.steps = append(v.steps, unitStep(units, "the installed unit differs from the wanted one"))
 	}
 	return v
 }

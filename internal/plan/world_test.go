@@ -13,12 +13,13 @@ import (
 
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
-//	node NAME ADDRESS [worker] [leaving] [incapable]
+//	node NAME ADDRESS [worker] [leaving] [remote]
+//	releases VERSION/ARCH...                what cke can put on remote hosts
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
-//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs | version V
+//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs | version V | arch A
 //	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
@@ -70,6 +71,11 @@ func (w *world) line(f []string) error {
 		return err
 	case "phase":
 		w.phase(cluster.Phase(args[0]))
+	case "releases":
+		for _, r := range args {
+			version, arch, _ := strings.Cut(r, "/")
+			w.st.Releases = append(w.st.Releases, cluster.Release{Version: version, Arch: arch})
+		}
 	case "paused":
 		w.st.Paused = &cluster.Pause{By: "ada", Why: "moving racks", At: w.now}
 	case "healthy":
@@ -133,12 +139,15 @@ func (w *world) node(args []string) error {
 		return err
 	}
 	n := cluster.Node{Hostname: cluster.NodeName(args[0]), Address: a, ControlPlane: !slices.Contains(args, "worker")}
+	if slices.Contains(args, "remote") {
+		n.User = "cke"
+	}
 	if slices.Contains(args, "leaving") {
 		w.st.Leaving = append(w.st.Leaving, n)
 	} else {
 		w.spec.Nodes = append(w.spec.Nodes, n)
 	}
-	w.st.Nodes[n.Hostname] = cluster.NodeState{Versions: []string{"3.7.3"}}
+	w.st.Nodes[n.Hostname] = cluster.NodeState{Versions: []string{"3.7.3"}, Arch: "amd64"}
 	return nil
 }
 
@@ -229,7 +238,11 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 		case "certs":
 			ns.Certificates = []string{"server.crt is missing"}
 		case "version":
-			ns.Versions = []string{args[1]}
+			if ns.Versions = []string{args[1]}; args[1] == "none" {
+				ns.Versions = nil
+			}
+		case "arch":
+			ns.Arch = args[1]
 		default:
 			err = fmt.Errorf("unknown word %q", args[0])
 		}

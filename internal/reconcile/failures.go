@@ -41,6 +41,8 @@ type failure struct {
 	err       string
 	next      time.Time
 	rec       record.Record
+	// refused is what hosts have against it; empty when none has.
+	refused []plan.Reason
 }
 
 const (
@@ -58,6 +60,7 @@ func (f *failures) fail(s plan.Step, err error, rec record.Record, now time.Time
 	v := f.steps[s.Key()]
 	v.times++
 	v.transient, v.err, v.rec = etcd.IsTransient(err), err.Error(), rec
+	v.refused = refusals(s, err)
 	wait := backoff(v.times)
 	if v.transient {
 		wait = min(wait, time.Second)
@@ -150,15 +153,23 @@ func (f *failures) holdBack(p plan.Plan, now time.Time) ([]plan.Step, plan.Plan)
 	defer f.mu.Unlock()
 	var runnable []plan.Step
 	shown := p
+	shown.Steps = nil
 	shown.Reasons = append([]plan.Reason(nil), p.Reasons...)
 	for _, s := range p.Steps {
 		v, failed := f.steps[s.Key()]
-		if !failed {
+		due := !failed || !now.Before(v.next)
+		if due {
 			runnable = append(runnable, s)
+		}
+		if due || len(v.refused) == 0 { // what a host refuses is blocked, not to be done
+			shown.Steps = append(shown.Steps, s)
+		}
+		if !failed {
 			continue
 		}
-		if !now.Before(v.next) {
-			runnable = append(runnable, s)
+		if len(v.refused) > 0 {
+			shown.Reasons = append(shown.Reasons, v.refused...)
+			continue
 		}
 		r := plan.Reason{Level: plan.Waiting, Rule: "stepFailed", Text: fmt.Sprintf("%s failed: %s", s.Kind, v.err)}
 		if v.times >= showBlocked && !v.transient {

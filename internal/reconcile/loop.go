@@ -240,7 +240,7 @@ func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
 			return fmt.Errorf("record %s: %w", s.Kind, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, execute.Timeout(s.Kind))
 	defer cancel()
 	stepErr := l.o.Executor.Run(ctx, w.Wanted, s)
 	took := l.o.Now().Sub(begin)
@@ -258,7 +258,7 @@ func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
 
 // carryOutLook runs a step that changes nothing; the history is of changes.
 func (l *Loop) carryOutLook(ctx context.Context, w Wanted, s plan.Step) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, execute.Timeout(s.Kind))
 	defer cancel()
 	begin := l.o.Now()
 	err := l.o.Executor.Run(ctx, w.Wanted, s)
@@ -270,9 +270,6 @@ func (l *Loop) carryOutLook(ctx context.Context, w Wanted, s plan.Step) error {
 	l.o.Log.Info("looked", "step", s.Kind, "nodes", s.Nodes, "took_ms", l.o.Now().Sub(begin).Milliseconds(), "err", err)
 	return nil
 }
-
-// stepTimeout bounds one step; what it leaves half done is observed afresh.
-const stepTimeout = 2 * time.Minute
 
 // conclude writes a step's outcome. Repeated failures with the same error are
 // folded into one record, so that history is not flooded.

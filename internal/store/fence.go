@@ -120,9 +120,13 @@ func opPut(key string, value any) (clientv3.Op, error) {
 
 // decode reads one value; a value that is no such JSON is damage.
 func decode[T any](kv *mvccpb.KeyValue) (T, error) {
+	return decodeBytes[T](string(kv.GetKey()), kv.GetValue())
+}
+
+func decodeBytes[T any](key string, b []byte) (T, error) {
 	var v T
-	if err := json.Unmarshal(kv.GetValue(), &v); err != nil {
-		return v, fmt.Errorf("decode %s: %w", kv.GetKey(), err)
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("decode %s: %w", key, err)
 	}
 	return v, nil
 }

@@ -24,6 +24,7 @@ func bootstrapKey(name string) string { return clusterKeys(name) + "bootstrap" }
 func pauseKey(name string) string     { return clusterKeys(name) + "pause" }
 func userKeys(name string) string     { return clusterKeys(name) + "users/" }
 func leavingKeys(name string) string  { return clusterKeys(name) + "leaving/" }
+func leftKeys(name string) string     { return clusterKeys(name) + "left/" }
 func caKeys(name string) string       { return clusterKeys(name) + "ca/" }
 func recordKeys(name string) string   { return clusterKeys(name) + "records/" }
 
@@ -32,6 +33,11 @@ func caKey(name, role string) string   { return caKeys(name) + role }
 
 func leavingKey(name string, node cluster.NodeName) string {
 	return leavingKeys(name) + string(node)
+}
+
+// leftKey holds the address too: another machine may have the name by now.
+func leftKey(name string, n cluster.Node) string {
+	return leftKeys(name) + string(n.Hostname) + "/" + n.Address.String()
 }
 
 // recordKey pads with zeros so that keys sort as numbers do.

@@ -23,14 +23,6 @@ func (s *Store) Leaving(ctx context.Context, name string) ([]cluster.Node, error
 	return nodes, nil
 }
 
-// ForgetLeaving removes a node from the leaving ones; nil when it is not there.
-func (s *Store) ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error {
-	if _, _, err := s.change(ctx, nil, clientv3.OpDelete(leavingKey(name, node))); err != nil {
-		return fmt.Errorf("forget node %s of cluster %q: %w", node, name, err)
-	}
-	return nil
-}
-
 // leavingOps keeps the leaving nodes in step with a new spec.
 func leavingOps(spec cluster.Spec, old stored) ([]clientv3.Op, error) {
 	if old.Bootstrap.Phase == cluster.PhaseNew {

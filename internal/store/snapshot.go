@@ -21,7 +21,10 @@ type Snapshot struct {
 	Bootstrap cluster.Bootstrap
 	Users     []cluster.User // by name
 	Leaving   []cluster.Node // by hostname
-	Paused    *cluster.Pause
+	// Left are the nodes whose member is out and that nobody has cleaned, by
+	// hostname and address.
+	Left   []cluster.Node
+	Paused *cluster.Pause
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -56,11 +59,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	var ranges [][]*mvccpb.KeyValue
 	o.at, ranges, err = s.read(ctx,
 		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
-		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()))
+		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
+		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()))
 	if err != nil {
 		return o, err
 	}
-	var errs [5]error
+	var errs [6]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -74,5 +78,6 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	}
 	o.Users, errs[3] = decodeAll[cluster.User](ranges[3])
 	o.Leaving, errs[4] = decodeAll[cluster.Node](ranges[4])
+	o.Left, errs[5] = decodeAll[cluster.Node](ranges[5])
 	return o, errors.Join(errs[:]...)
 }

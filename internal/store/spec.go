@@ -47,7 +47,7 @@ func (s *Store) Spec(ctx context.Context, name string) (cluster.Spec, int64, err
 // PutSpec stores the spec if it was last changed at ifRevision (0: if there is
 // none yet), else ErrConflict. In the same transaction nodes that are gone from
 // it become leaving, once the bootstrap has begun, and leaving nodes that are
-// back no longer leave. A spec equal to the stored one writes nothing, returns
+// back no longer leave; machines that had left and are back are ordinary again. A spec equal to the stored one writes nothing, returns
 // the stored one's revision and false, whatever ifRevision is. A hostname that
 // moves to another address while its old member is not out: *AddressError.
 func (s *Store) PutSpec(ctx context.Context, spec cluster.Spec, ifRevision int64) (rev int64, changed bool, err error) {
@@ -91,5 +91,6 @@ func (s *Store) putSpec(ctx context.Context, spec cluster.Spec, old stored) (int
 		unchanged(specKey(spec.Name), old.Revision),
 		unchanged(bootstrapKey(spec.Name), old.bootstrapRev),
 		unchangedSince(leavingKeys(spec.Name), old.at),
-	}, append(ops, put)...)
+		unchangedSince(leftKeys(spec.Name), old.at),
+	}, append(append(ops, leftOps(spec, old.Left)...), put)...)
 }

@@ -46,6 +46,8 @@ type Agent struct {
 	// answering holds ports for a moment, while other machines try theirs.
 	answering answering
 	now       func() time.Time
+	// free is the room on the file system of a path, in bytes.
+	free func(path string) (int64, error)
 	// reached is called after each effect that a crash may follow; tests end
 	// the process there.
 	reached func(point string)
@@ -76,6 +78,7 @@ func New(o Options) *Agent {
 		now:       time.Now,
 		answering: answering{ports: map[netip.AddrPort]bool{}},
 		reached:   func(string) {},
+		free:      freeBytes,
 	}
 	a.runtime = newProcesses(a.layout, o.Log, func(p string) { a.reached(p) })
 	return a

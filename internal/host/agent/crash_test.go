@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"syscall"
 	"testing"
@@ -15,25 +18,48 @@ import (
 	"cke/internal/host"
 )
 
-// The variables that turn the test binary into a process that kills itself.
-const (
-	crashPoint = "CKE_TEST_CRASH_POINT"
-	crashBox   = "CKE_TEST_CRASH_BOX"
-)
+// crashPoint turns the test binary into a process that kills itself.
+const crashPoint = "CKE_TEST_CRASH_POINT"
 
-// crashJob is what the process does until it reaches its point.
+// crashJob is what the process does until it reaches its point. Without a point
+// it is to fail; what it says is told.
 type crashJob struct {
 	Root, Releases string
 	Member         cluster.MemberID
-	Retire         bool
+	Retire, Purge  bool
+	Release        *host.Release
+	Packed         []byte
+	Limit          int64 // of the size of any file, as on a full disk; 0 for none
+}
+
+// noPoint is for a process that is not to kill itself.
+const noPoint = "none"
+
+func (j crashJob) do(ctx context.Context, h host.Host) error {
+	switch {
+	case j.Release != nil:
+		return h.PutRelease(ctx, *j.Release, 0, bytes.NewReader(j.Packed))
+	case j.Purge:
+		return h.Purge(ctx)
+	case j.Retire:
+		return h.RetireUnit(ctx, testCluster, j.Member)
+	}
+	return h.StartUnit(ctx, testCluster, j.Member)
 }
 
 // crashHelper is the process: an agent that ends, as by kill -9, at a point.
 func crashHelper(point string) {
 	var job crashJob
-	if err := json.Unmarshal([]byte(os.Getenv(crashBox)), &job); err != nil {
+	if err := json.NewDecoder(os.Stdin).Decode(&job); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
+	}
+	if job.Limit > 0 {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(job.Limit), Max: uint64(job.Limit)}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
 	}
 	a := New(Options{Root: job.Root, Releases: job.Releases})
 	a.reached = func(p string) {
@@ -44,29 +70,33 @@ func crashHelper(point string) {
 		}
 	}
 	h := host.Local(a.Handler(), func() host.Identity { return host.Identity{StoreID: "store-a", Epoch: 1} })
-	do := h.StartUnit
-	if job.Retire {
-		do = h.RetireUnit
-	}
-	if err := do(context.Background(), testCluster, job.Member); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := job.do(context.Background(), h); err != nil {
+		answer, _ := json.Marshal(host.NewFailure(err))
+		fmt.Fprintf(os.Stderr, "%s\n", answer)
 		os.Exit(3)
 	}
 	os.Exit(0)
 }
 
-// crash runs a job in a process of its own that dies at the point.
-func crash(t *testing.T, b *box, m cluster.MemberID, retire bool, point string) {
+// crash runs a job in a process of its own that dies at the point, or fails if
+// there is none, and returns what it said.
+func crash(t *testing.T, b *box, job crashJob, point string) string {
 	t.Helper()
-	job, err := json.Marshal(crashJob{b.root, b.releases, m, retire})
+	job.Root, job.Releases = b.root, b.releases
+	in, err := json.Marshal(job)
 	must(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashPoint+"="+point, crashBox+"="+string(job))
+	cmd.Env = append(os.Environ(), crashPoint+"="+cmp.Or(point, noPoint))
+	cmd.Stdin = bytes.NewReader(in)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("the process does not die at %s: %v\n%s", point, err, out)
+	if !errors.As(err, &exit) {
+		t.Fatalf("the process neither dies nor fails: %v\n%s", err, out)
 	}
+	if point == "" && exit.ExitCode() != 3 || point != "" && exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the process does not die at %q: %v\n%s", point, err, out)
+	}
+	return string(out)
 }
 
 func startPoints() []string {
@@ -102,7 +132,7 @@ func TestStartIsFinishedAfterACrash(t *testing.T) {
 			h := inProcess(t, b)
 			u := b.founder()
 			b.install(t, h, u)
-			crash(t, b, u.Member, false, point)
+			crash(t, b, crashJob{Member: u.Member}, point)
 
 			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 			if pids := b.etcds(t); len(pids) != 1 {
@@ -131,7 +161,7 @@ func TestStartIsFinishedWithoutFounding(t *testing.T) {
 	h := inProcess(t, b)
 	u := b.founder()
 	b.install(t, h, u)
-	crash(t, b, u.Member, false, "seal:wal")
+	crash(t, b, crashJob{Member: u.Member}, "seal:wal")
 	u.Founding = nil
 	must(t, h.InstallUnit(t.Context(), u))
 	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
@@ -164,7 +194,7 @@ func TestUnrecordedProcessIsFound(t *testing.T) {
 			h := inProcess(t, b)
 			u := b.founder()
 			b.install(t, h, u)
-			crash(t, b, u.Member, false, "start:forked")
+			crash(t, b, crashJob{Member: u.Member}, "start:forked")
 			eventually(t, "etcd runs", func() bool { return len(b.etcds(t)) == 1 })
 			check(t, b, h, u)
 		})
@@ -181,7 +211,7 @@ func TestRetireIsFinishedAfterACrash(t *testing.T) {
 			b.install(t, h, u)
 			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 			must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
-			crash(t, b, u.Member, true, point)
+			crash(t, b, crashJob{Member: u.Member, Retire: true}, point)
 
 			// In between nothing can be started, although the unit says how.
 			var g *host.GuardError

@@ -38,6 +38,16 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbClean, a.verb(maxBody, mutation(a.clean)))
 	mux.Handle("POST /v1/"+host.VerbClaim, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.ClaimRequest) error { return a.claim(ctx, id) })))
+	mux.Handle("POST /v1/"+host.VerbReleaseOffset, a.verb(maxBody, func(ctx context.Context, _ host.Identity, body decode) (any, error) {
+		var req host.ReleaseRequest
+		if err := body(&req); err != nil {
+			return nil, err
+		}
+		return a.releaseOffset(ctx, req)
+	}))
+	mux.Handle("POST /v1/"+host.VerbPutRelease, a.putReleaseVerb())
+	mux.Handle("POST /v1/"+host.VerbPurge, a.verb(maxBody, mutation(
+		func(ctx context.Context, id host.Identity, _ host.PurgeRequest) error { return a.purge(ctx, id) })))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, invalid("%.20q %.80q is no verb", r.Method, r.URL.Path))
 	})

@@ -39,13 +39,21 @@ func (l layout) data(cluster string, m cluster.MemberID) string {
 // a data root that is a file system of its own: a rename cannot leave it.
 func (l layout) asides(cluster string) []string {
 	return []string{
-		filepath.Join(l.root, "var/lib/cke/etcd-aside", cluster),
+		filepath.Join(l.asideRoot(), cluster),
 		filepath.Join(l.members(cluster), ".aside"),
 	}
 }
 
+func (l layout) asideRoot() string { return filepath.Join(l.root, "var/lib/cke/etcd-aside") }
+
+// helpers is where CKE puts the helper when it may.
+func (l layout) helpers() string { return filepath.Join(l.root, "opt/cke/libexec") }
+
 // host is the agent's own memory. It lies on the root disk, apart from the data.
 func (l layout) host() string { return filepath.Join(l.root, "var/lib/cke/host") }
+
+// locks holds a file for each cluster.
+func (l layout) locks() string { return filepath.Join(l.host(), "lock") }
 
 // state is the agent's memory of one cluster.
 func (l layout) state(cluster string) string { return filepath.Join(l.host(), "etcd", cluster) }
@@ -57,4 +65,12 @@ func (l layout) seal(cluster string, m cluster.MemberID) string {
 // binary is the etcd of a version.
 func (l layout) binary(version string) string {
 	return filepath.Join(l.releases, "v"+version, "etcd")
+}
+
+// incoming holds a release that is being received.
+func (l layout) incoming() string { return filepath.Join(l.releases, ".incoming") }
+
+// partial is what has come of a release's packed form.
+func (l layout) partial(r host.Release) string {
+	return filepath.Join(l.incoming(), r.PackedSHA256)
 }

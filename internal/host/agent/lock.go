@@ -21,6 +21,26 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	if err := mkdirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
+	for {
+		f, err := lockFile(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		// purge removes locks: whoever waited for one that is gone holds nothing.
+		mine, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(mine, now) {
+			return func() { _ = f.Close() }, nil // closing gives the lock back
+		}
+		if err := errors.Join(f.Close(), mkdirs(filepath.Dir(path))); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func lockFile(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -31,7 +51,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			return func() { _ = f.Close() }, nil // closing gives the lock back
+			return f, nil
 		case errors.Is(err, unix.EINTR):
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())

@@ -23,7 +23,7 @@ import (
 const testToken = "TOKEN-1"
 
 func TestPreflightMeasures(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		h, before := open(t, b), time.Now()
 		m, err := h.Preflight(t.Context(), testCluster, b.addr)
 		must(t, err)
@@ -48,7 +48,7 @@ func TestPreflightMeasures(t *testing.T) {
 }
 
 func TestPreflightTellsBusyPortsAndForeignAddresses(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		l, err := net.Listen("tcp", netip.AddrPortFrom(b.addr, cluster.PeerPort).String())
 		must(t, err)
 		defer l.Close()
@@ -105,7 +105,7 @@ func answers(t *testing.T, h host.Host, addr netip.Addr) (ports []uint16, end fu
 }
 
 func TestPeersAnswerAndAreReached(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		h, other := open(t, b), newBox(t)
 		from := open(t, other)
 		ports, end := answers(t, h, b.addr)
@@ -171,7 +171,7 @@ func TestAnAnswerLeavesOthersTheirPorts(t *testing.T) {
 }
 
 func TestPreflightRefusesWhatIsNoName(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		h, before := open(t, b), tree(t, b.root)
 		never := func(host.Answering) { t.Error("it listens") }
 		for _, name := range hostile() {

@@ -20,7 +20,7 @@ func (a *Agent) begin(ctx context.Context, id host.Identity, cluster string) (un
 	if err := a.admit(ctx, id); err != nil {
 		return nil, err
 	}
-	unlock, err = lock(ctx, filepath.Join(a.layout.host(), "lock", cluster))
+	unlock, err = lock(ctx, filepath.Join(a.layout.locks(), cluster))
 	if err != nil {
 		return nil, err
 	}

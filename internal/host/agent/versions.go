@@ -103,9 +103,7 @@ func (v *Releases) look(ctx context.Context, name string) (verdict, error) {
 func verify(ctx context.Context, path, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = []string{}
-	out, err := cmd.Output()
+	out, err := outputOf(ctx, path, "--version")
 	if err != nil {
 		return refuse(host.NoVersion, "%s --version: %s", path, err)
 	}
@@ -114,6 +112,26 @@ func verify(ctx context.Context, path, name string) error {
 		return refuse(host.NoVersion, "%s says it is %.80q, not %s", path, says, name)
 	}
 	return nil
+}
+
+// outputOf runs a binary. One that was written a moment ago may still be open in
+// a process that was forked meanwhile and has not executed its program yet.
+func outputOf(ctx context.Context, path string, args ...string) ([]byte, error) {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the release that layout names
+		cmd.Env = []string{}
+		out, err := cmd.Output()
+		if !errors.Is(err, syscall.ETXTBSY) {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-again.C:
+		}
+	}
 }
 
 func identifyFile(path string) (fileID, error) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"cke/internal/cluster"
 	"cke/test/drive"
 	"cke/test/lab"
 )
@@ -158,4 +157,3 @@ rm -rf /etc/systemd/system/etcd-main.service /etc/cke /var/lib/cke/host /var/lib
 		e.t.Fatal(err)
 	}
 }
-

@@ -44,8 +44,8 @@ func TestFencing(t *testing.T) {
 	e.must(err)
 	member, pid := e.MemberID("h1"), e.mainPID(1)
 	for name, id := range map[string]host.Identity{
-		"a lower epoch":           {StoreID: leader.StoreID, Epoch: leader.Epoch - 1},
-		"another store":           {StoreID: "another", Epoch: leader.Epoch},
+		"a lower epoch":            {StoreID: leader.StoreID, Epoch: leader.Epoch - 1},
+		"another store":            {StoreID: "another", Epoch: leader.Epoch},
 		"another store, far newer": {StoreID: "another", Epoch: leader.Epoch + 100},
 	} {
 		h := e.helper(1, id)
