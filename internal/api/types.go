@@ -51,10 +51,12 @@ type Status struct {
 	Tolerance int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
 	AuthOn    bool              `json:"auth_on"`
 	// Strangers are members on no node of the spec or leaving.
-	Strangers  []cluster.Member `json:"strangers,omitempty"`
-	Nodes      []NodeStatus     `json:"nodes"`
-	Plan       plan.Plan        `json:"plan"`
-	ObservedAt time.Time        `json:"observed_at"`
+	Strangers []cluster.Member `json:"strangers,omitempty"`
+	Nodes     []NodeStatus     `json:"nodes"`
+	Plan      plan.Plan        `json:"plan"`
+	// Running are the steps under way; the plan holds those that come next.
+	Running    []plan.Step `json:"running,omitempty"`
+	ObservedAt time.Time   `json:"observed_at"`
 	// SpecRevision is the spec that was last planned for; Settled speaks of it.
 	SpecRevision int64 `json:"spec_revision"`
 }

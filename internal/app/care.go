@@ -22,10 +22,14 @@ type care struct {
 	name      string
 	authority pki.Authority
 	etcd      *etcd.Client
+	observer  *observe.Observer
 	loop      *reconcile.Loop
 }
 
-func (c *care) close() error { return c.etcd.Close() }
+func (c *care) close() error {
+	c.observer.Close()
+	return c.etcd.Close()
+}
 
 // careForAll begins with the clusters the store knows.
 func (a *App) careForAll(ctx context.Context) error {
@@ -65,7 +69,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	observer := observe.New(observe.Options{
 		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client}
+	c := &care{name: name, authority: authority, etcd: client, observer: observer}
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{

@@ -43,6 +43,11 @@ func TestStatusText(t *testing.T) {
 				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
 			}
 		},
+		"running": func(st *api.Status) {
+			st.Settled = false
+			st.Running = []plan.Step{{Kind: plan.InstallCertificates, Nodes: []cluster.NodeName{"cp3"}, Reason: "cp3: server.crt is missing"}}
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Waiting, Rule: "hostIsSlow", Node: "cp3", Text: "the host is slow to answer: it has not answered for 2.1s"}}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}
@@ -87,6 +92,7 @@ func TestHeldBack(t *testing.T) {
 		"blocked, but waits": {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, waiting}}}, false},
 		"blocked, but acts":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}, Steps: []plan.Step{{}}}}, false},
 		"paused":             {api.Status{Paused: &cluster.Pause{}, Plan: plan.Plan{Steps: []plan.Step{{}}}}, true},
+		"blocked, but runs":  {api.Status{Running: []plan.Step{{}}, Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, false},
 		"nothing":            {api.Status{}, false},
 	} {
 		if got := heldBack(c.st); got != c.want {

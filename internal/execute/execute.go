@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"cke/internal/cluster"
 	"cke/internal/host"
 	"cke/internal/observe"
@@ -60,10 +58,14 @@ type action interface {
 	Do(ctx context.Context) error
 }
 
+// Finished is told of each node that a step has done its work on, while it goes
+// on with others. A node it failed on is the step's until its end.
+type Finished func(cluster.NodeName)
+
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
-func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, effects: effects{kind: s.Kind, after: x.o.After}}
+func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After}}
 	a, err := t.action()
 	if err != nil {
 		return err
@@ -108,11 +110,11 @@ func (t target) action() (action, error) {
 	case plan.RecordBootstrap:
 		return recordBootstrap{t}, nil
 	case plan.InstallCertificates:
-		return installCertificates{t}, nil
+		return nodewise{t, installCertificates{t}}, nil
 	case plan.InstallUnits:
-		return installUnits{t}, nil
+		return nodewise{t, installUnits{t}}, nil
 	case plan.StartMembers:
-		return startMembers{t}, nil
+		return nodewise{t, startMembers{t}}, nil
 	case plan.ConfigureAuth:
 		return configureAuth{t}, nil
 	case plan.FinishBootstrap:
@@ -137,10 +139,11 @@ func (t target) action() (action, error) {
 // target is what every action shares: the step, what is wanted, and the ways to
 // the outside, which report each mutation.
 type target struct {
-	x    *Executor
-	w    observe.Wanted
-	step plan.Step
-	seen *seen
+	x        *Executor
+	w        observe.Wanted
+	step     plan.Step
+	seen     *seen
+	finished Finished
 	effects
 }
 
@@ -174,10 +177,10 @@ func (t target) host(n cluster.Node) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", n.Hostname, err)
 	}
-	return effectHost{h, t.effects}, nil
+	return effectHost{h, t.effects, func() { t.x.o.Observer.Changed(n.Hostname) }}, nil
 }
 
-// observed asks one node of the step.
+// observed asks one node of the step and waits for its answer.
 func (t target) observed(ctx context.Context, name cluster.NodeName) (cluster.NodeState, error) {
 	n, err := t.node(name)
 	if err != nil {
@@ -188,51 +191,4 @@ func (t target) observed(ctx context.Context, name cluster.NodeName) (cluster.No
 		return ns, fmt.Errorf("reach %s: %s", name, ns.Err)
 	}
 	return ns, nil
-}
-
-// allNodes says whether every node of the step is as wanted.
-func (t target) allNodes(ctx context.Context, ok func(cluster.Node, cluster.NodeState) bool) (bool, error) {
-	for _, name := range t.step.Nodes {
-		ns, err := t.observed(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		n, err := t.node(name)
-		if err != nil {
-			return false, err
-		}
-		if !ok(n, ns) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// nodeTimeout bounds the work on one node, so that a host that hangs keeps the
-// loop from the others no longer than this.
-const nodeTimeout = 20 * time.Second
-
-// eachNode works on the step's nodes in parallel. One node's failure does not
-// cut the others short.
-func (t target) eachNode(ctx context.Context, do func(context.Context, cluster.Node, host.Host) error) error {
-	var g errgroup.Group
-	for _, name := range t.step.Nodes {
-		g.Go(func() error {
-			n, err := t.node(name)
-			if err != nil {
-				return err
-			}
-			h, err := t.host(n)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
-			defer cancel()
-			if err := do(ctx, n, h); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
 }

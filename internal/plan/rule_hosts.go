@@ -19,6 +19,8 @@ func ruleHosts(in input) verdict {
 			level = Note
 		}
 		switch {
+		case ns.Awaited:
+			v.reasons = append(v.reasons, hostIsSlow(n, ns))
 		case !ns.Reachable():
 			v.reasons = append(v.reasons, Reason{Level: level, Rule: "hostIsUnreachable", Node: n.Hostname, Text: "the host does not answer: " + ns.Err})
 		case ns.Fenced != "":
@@ -31,6 +33,10 @@ func ruleHosts(in input) verdict {
 		}
 	}
 	return v
+}
+
+func hostIsSlow(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{Level: Waiting, Rule: "hostIsSlow", Node: n.Hostname, Text: "the host is slow to answer: " + ns.Err}
 }
 
 func diskNotMounted(n cluster.Node, ns cluster.NodeState) Reason {

@@ -204,6 +204,12 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 				d, err = time.ParseDuration(args[1])
 				ns.UnreachableSince = w.now.Add(-d)
 			}
+		case "awaited":
+			*ns = cluster.NodeState{Err: "it has not answered for 2.1s", Awaited: true, UnreachableSince: w.now}
+		case "answered": // so long ago, to an earlier question
+			var d time.Duration
+			d, err = time.ParseDuration(args[1])
+			ns.AnsweredAt = w.now.Add(-d)
 		case "fenced":
 			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"
 		case "deposed":
