@@ -33,7 +33,7 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 	for i, n := range all {
 		machines[i] = o.machine(n)
 		p.expect(machines[i])
-		o.inquire(w.Spec.Name, machines[i])
+		o.inquire(w.Spec.Name, machines[i]) //nolint:contextcheck // a question outlives the look that asks it
 	}
 	o.forget(all)
 	o.mu.Unlock()
@@ -107,7 +107,7 @@ func (o *Observer) answered(ctx context.Context, clusterName string, m *machine,
 			o.mu.Unlock()
 			return true
 		}
-		q := o.inquire(clusterName, m)
+		q := o.inquire(clusterName, m) //nolint:contextcheck // a question outlives the look that asks it
 		o.mu.Unlock()
 		if q == nil {
 			return false

@@ -134,6 +134,9 @@ func (l *lookout) heard() bool {
 	}
 }
 
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // TestLookDoesNotWaitForASlowHost: one host of twenty needs 5 s for every
 // answer. No look waits for it for long; its answers count all the same.
 func TestLookDoesNotWaitForASlowHost(t *testing.T) {
@@ -148,7 +151,7 @@ func TestLookDoesNotWaitForASlowHost(t *testing.T) {
 		if st, took = l.look(t); took > 0 || st.Nodes["n7"].Reachable() {
 			t.Errorf("the second look took %s: it knows that the host is late", took)
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if !l.heard() {
 			t.Error("the late answer wakes nobody")
 		}
@@ -158,7 +161,7 @@ func TestLookDoesNotWaitForASlowHost(t *testing.T) {
 			if took > slowPatience || !ns.Reachable() || ns.AnsweredAt.IsZero() || !ns.UnreachableSince.IsZero() {
 				t.Fatalf("a later look took %s and says %+v", took, ns)
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if l.heard() {
 				t.Error("an answer that says nothing new wakes the loop")
 			}
@@ -179,11 +182,11 @@ func TestChangeMakesOlderAnswersInvalid(t *testing.T) {
 		slow := l.hosts["n1"]
 		slow.takes = 5 * time.Second
 		l.look(t)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st, _ := l.look(t); !st.Nodes["n1"].Unit.Running {
 			t.Fatal("the answer is not used")
 		}
-		time.Sleep(time.Second) // a question is under way
+		pass(time.Second) // a question is under way
 		slow.set(func(h *slowHost) { h.facts.Unit = nil })
 		l.Changed("n1")
 		for range 8 {
@@ -191,7 +194,7 @@ func TestChangeMakesOlderAnswersInvalid(t *testing.T) {
 			if ns := st.Nodes["n1"]; ns.Reachable() && ns.Unit != nil {
 				t.Fatalf("an answer from before the change is used: %+v", ns)
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if st, _ := l.look(t); !st.Nodes["n1"].Reachable() {
 			t.Error("the answer from after the change is not used")
@@ -214,7 +217,7 @@ func TestSilentHostIsAwayInTheEnd(t *testing.T) {
 		}
 		var away time.Time
 		for time.Since(begin) < time.Minute {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			st, took := l.look(t)
 			ns := st.Nodes["n1"]
 			if took > slowPatience {
@@ -231,7 +234,7 @@ func TestSilentHostIsAwayInTheEnd(t *testing.T) {
 			}
 		}
 		l.hosts["n1"].set(func(h *slowHost) { h.takes = 0 })
-		time.Sleep(factsTimeout)
+		pass(factsTimeout)
 		if st, _ := l.look(t); !st.Nodes["n1"].Reachable() || !st.Nodes["n1"].UnreachableSince.IsZero() {
 			t.Errorf("back, but %+v", st.Nodes["n1"])
 		}

@@ -71,7 +71,7 @@ func TestSlowHostDoesNotSlowTheOthers(t *testing.T) {
 				w.hosts["n2"].takes = 5 * time.Second
 				l, end := w.begin(t)
 				settle(t, w, l)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				began := time.Now()
 				w.do(func() { c.change(w) })
 				l.Wake()
@@ -108,7 +108,7 @@ func TestHostThatHangs(t *testing.T) {
 				l, end := w.begin(t)
 				settle(t, w, l)
 				w.do(func() { change(w.hosts["n2"]) })
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				v, _ := l.View()
 				if ns := v.State.Nodes["n2"]; ns.Reachable() || ns.Awaited || time.Since(ns.UnreachableSince) < 30*time.Second {
 					t.Errorf("the host is shown as %+v", ns)
@@ -116,7 +116,7 @@ func TestHostThatHangs(t *testing.T) {
 				w.do(func() { w.hosts["n0"].running(false) })
 				took := w.until(t, time.Second, "start the member of another host", func() bool { return w.hosts["n0"].facts.Unit.Running })
 				loads := w.looks()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				w.mu.Lock()
 				if got := w.loads - loads; got > 150 {
 					t.Errorf("the loop looked %d times in ten minutes", got)
@@ -145,10 +145,10 @@ func TestSlowStepIsBegunOnce(t *testing.T) {
 		})
 		loads := w.looks()
 		l.Wake()
-		time.Sleep(4 * time.Second)
+		pass(4 * time.Second)
 		for range 3 {
 			l.Wake()
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		v, _ := l.View()
 		if len(v.Running) != 1 || v.Running[0].Kind != plan.InstallUnits || len(v.Plan.Steps) != 0 {
@@ -177,7 +177,7 @@ func TestRunEndsWithItsSteps(t *testing.T) {
 			w.wanted.Spec.Etcd.Quota = 4 << 30
 		})
 		l.Wake()
-		time.Sleep(10 * time.Second) // the step is within its change
+		pass(10 * time.Second) // the step is within its change
 		if w.calls("n2", "install-unit") != 1 {
 			t.Fatal("the step has not begun")
 		}
@@ -207,7 +207,7 @@ func TestMembershipChangesOneAtATime(t *testing.T) {
 			w.wanted.Spec.Etcd.Members = 5
 		})
 		l.Wake()
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		w.do(func() { w.hosts["n1"].running(false) })
 		w.until(t, time.Second, "start a member meanwhile", func() bool { return w.hosts["n1"].facts.Unit.Running })
 		settle(t, w, l)
@@ -237,7 +237,7 @@ func TestFailuresBesideASlowStep(t *testing.T) {
 			w.wanted.Spec.Etcd.Quota = 4 << 30
 		})
 		l.Wake()
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if n := len(w.begun(plan.StartMembers)); n > 3 {
 			t.Errorf("%d records of starts", n)
 		}

@@ -124,27 +124,28 @@ func (w *world) calls(node cluster.NodeName, verb string) (n int) {
 	return n
 }
 
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // until waits until something is so and says how long that took.
 func (w *world) until(t *testing.T, within time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
-	for {
-		w.mu.Lock()
-		is := ok()
-		w.mu.Unlock()
-		if is {
+	for is := false; ; pass(time.Millisecond) {
+		if w.do(func() { is = ok() }); is {
 			return time.Since(began)
 		}
 		if time.Since(began) > within {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			for _, r := range w.records {
-				t.Logf("%s %s %v %s %s (%d ms)", r.At.Format("05.000"), r.What(), r.Step.Nodes, r.Outcome, r.Error, r.TookMS)
-			}
-			t.Fatalf("%s: not within %s", what, within)
+			break
 		}
-		time.Sleep(time.Millisecond)
 	}
+	w.do(func() {
+		for _, r := range w.records {
+			t.Logf("%s %s %s %s (%d ms)", r.At.Format("05.000"), r.What(), r.Outcome, r.Error, r.TookMS)
+		}
+	})
+	t.Fatalf("%s: not within %s", what, within)
+	return 0
 }
 
 // fakeHost is one machine; each of its answers takes `takes`.
@@ -181,7 +182,7 @@ func (h *fakeHost) call(ctx context.Context, verb string, do func() error) error
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		time.Sleep(deaf)
+		pass(deaf)
 		err = ctx.Err()
 	}
 	h.w.mu.Lock()
@@ -364,7 +365,7 @@ func (e fakeEtcd) change(do func()) error {
 		e.w.under++
 		e.w.most = max(e.w.most, e.w.under)
 	})
-	time.Sleep(e.w.changing)
+	pass(e.w.changing)
 	e.w.do(func() {
 		e.w.under--
 		do()
