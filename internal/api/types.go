@@ -58,8 +58,10 @@ type Status struct {
 	Left []NodeStatus `json:"left,omitempty"`
 	Plan plan.Plan    `json:"plan"`
 	// Progress is how far long steps are that run now.
-	Progress   []cluster.Progress `json:"progress,omitempty"`
-	ObservedAt time.Time          `json:"observed_at"`
+	Progress []cluster.Progress `json:"progress,omitempty"`
+	// Running are the steps under way; the plan holds those that come next.
+	Running    []plan.Step `json:"running,omitempty"`
+	ObservedAt time.Time   `json:"observed_at"`
 	// SpecRevision is the spec that was last planned for; Settled speaks of it.
 	SpecRevision int64 `json:"spec_revision"`
 }

@@ -182,7 +182,7 @@ func (b backend) Pause(ctx context.Context, name, why string) error {
 		return err
 	}
 	c.loop.Wake()
-	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused != nil })
+	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Paused != nil && len(v.Running) == 0 })
 }
 
 // Resume returns once the loop goes on.
@@ -241,6 +241,7 @@ func (b backend) Claim(ctx context.Context, name, which string) error {
 	}
 	err = b.note(ctx, name, "claim "+string(n.Hostname), "", err, began)
 	if c, cErr := b.careFor(ctx, name); cErr == nil {
+		c.observer.Changed(n.Hostname)
 		c.loop.Wake()
 	}
 	return err

@@ -27,7 +27,10 @@ type care struct {
 	progress  *execute.Progress
 }
 
-func (c *care) close() error { return c.etcd.Close() }
+func (c *care) close() error {
+	c.observer.Close()
+	return c.etcd.Close()
+}
 
 // careForAll begins with the clusters the store knows.
 func (a *App) careForAll(ctx context.Context) error {

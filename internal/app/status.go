@@ -23,9 +23,9 @@ func status(v reconcile.View) api.Status {
 		Cluster: v.Wanted.Spec.Name, Healthy: healthy(v), Phase: v.State.Bootstrap.Phase,
 		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Quorum: e.Quorum, AuthOn: e.Auth.Enabled,
 		Tolerance: cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters())),
-		Plan:      v.Plan, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,
+		Plan:      v.Plan, Running: v.Running, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,
 	}
-	s.Settled = s.Healthy && v.Plan.Settled()
+	s.Settled = s.Healthy && v.Plan.Settled() && len(v.Running) == 0
 	for i, n := range v.Wanted.Nodes() {
 		ns := v.State.Nodes[n.Hostname]
 		st := api.NodeStatus{

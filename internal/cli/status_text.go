@@ -37,6 +37,7 @@ func statusText(st api.Status, now time.Time) string {
 	}
 	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
 	b.WriteString(troublesText(st.Nodes))
+	b.WriteString(runningText(st.Running))
 	b.WriteString(progressText(st.Progress))
 	b.WriteString(planText(st.Plan))
 	return b.String()
@@ -153,6 +154,18 @@ func troublesText(nodes []api.NodeStatus) string {
 		if len(n.Member.Alarms) > 0 {
 			add("alarm " + strings.Join(n.Member.Alarms, ", "))
 		}
+	}
+	return b.String()
+}
+
+// runningText says what is being done.
+func runningText(steps []plan.Step) string {
+	var b strings.Builder
+	if len(steps) > 0 {
+		b.WriteString("\nnow\n")
+	}
+	for _, s := range steps {
+		b.WriteString(wrap(s.String(), "- ", "  "))
 	}
 	return b.String()
 }

@@ -54,6 +54,11 @@ func TestStatusText(t *testing.T) {
 				{Node: "cp2", What: "installing etcd 3.7.3", Done: 1 << 20, Total: 10 << 20},
 			}
 		},
+		"running": func(st *api.Status) {
+			st.Settled = false
+			st.Running = []plan.Step{{Kind: plan.InstallCertificates, Nodes: []cluster.NodeName{"cp3"}, Reason: "cp3: server.crt is missing"}}
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Waiting, Rule: "hostIsSlow", Node: "cp3", Text: "the host is slow to answer: it has not answered for 2.1s"}}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}
@@ -98,6 +103,7 @@ func TestHeldBack(t *testing.T) {
 		"blocked, but waits": {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, waiting}}}, false},
 		"blocked, but acts":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}, Steps: []plan.Step{{}}}}, false},
 		"paused":             {api.Status{Paused: &cluster.Pause{}, Plan: plan.Plan{Steps: []plan.Step{{}}}}, true},
+		"blocked, but runs":  {api.Status{Running: []plan.Step{{}}, Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, false},
 		"nothing":            {api.Status{}, false},
 	} {
 		if got := heldBack(c.st); got != c.want {

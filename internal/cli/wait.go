@@ -116,7 +116,7 @@ func heldBack(st api.Status) bool {
 	if st.Paused != nil {
 		return true
 	}
-	return st.Plan.Has(plan.Blocked) && !st.Plan.Has(plan.Waiting) && len(st.Plan.Steps) == 0
+	return st.Plan.Has(plan.Blocked) && !st.Plan.Has(plan.Waiting) && len(st.Plan.Steps)+len(st.Running) == 0
 }
 
 // movement changes when the cluster does, but not with every observation.

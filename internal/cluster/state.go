@@ -66,6 +66,12 @@ type NodeState struct {
 	Hint    string  `json:"hint,omitempty"`
 	// UnreachableSince is zero while the host answers.
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
+	// Awaited: it has not answered yet, which says nothing of whether it is away.
+	// Err says since when.
+	Awaited bool `json:"awaited,omitempty"`
+	// AnsweredAt is when this answer came, if it is one to an earlier question;
+	// the host has not answered the present one yet. Zero for a fresh answer.
+	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
 	// Versions are the etcd versions installed, such as "3.7.3".

@@ -77,34 +77,43 @@ func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.N
 type effectHost struct {
 	host.Host
 	f effects
+	// changed says that what the host told before no longer holds.
+	changed func()
+}
+
+// did comes after the mutation, so that no answer from during it is taken for
+// one from after it.
+func (h effectHost) did(e Effect, err error) error {
+	h.changed()
+	return h.f.did(e, err)
 }
 
 func (h effectHost) PutRelease(ctx context.Context, r host.Release, offset int64, packed io.Reader) error {
-	return h.f.did(HostPutRelease, h.Host.PutRelease(ctx, r, offset, packed))
+	return h.did(HostPutRelease, h.Host.PutRelease(ctx, r, offset, packed))
 }
 
 func (h effectHost) PutFiles(ctx context.Context, req host.PutFiles) error {
-	return h.f.did(HostPutFiles, h.Host.PutFiles(ctx, req))
+	return h.did(HostPutFiles, h.Host.PutFiles(ctx, req))
 }
 
 func (h effectHost) InstallUnit(ctx context.Context, u cluster.Unit) error {
-	return h.f.did(HostInstallUnit, h.Host.InstallUnit(ctx, u))
+	return h.did(HostInstallUnit, h.Host.InstallUnit(ctx, u))
 }
 
 func (h effectHost) StartUnit(ctx context.Context, name string, id cluster.MemberID) error {
-	return h.f.did(HostStartUnit, h.Host.StartUnit(ctx, name, id))
+	return h.did(HostStartUnit, h.Host.StartUnit(ctx, name, id))
 }
 
 func (h effectHost) StopUnit(ctx context.Context, req host.StopUnit) error {
-	return h.f.did(HostStopUnit, h.Host.StopUnit(ctx, req))
+	return h.did(HostStopUnit, h.Host.StopUnit(ctx, req))
 }
 
 func (h effectHost) RetireUnit(ctx context.Context, name string, id cluster.MemberID) error {
-	return h.f.did(HostRetireUnit, h.Host.RetireUnit(ctx, name, id))
+	return h.did(HostRetireUnit, h.Host.RetireUnit(ctx, name, id))
 }
 
 func (h effectHost) Clean(ctx context.Context, name string) error {
-	return h.f.did(HostClean, h.Host.Clean(ctx, name))
+	return h.did(HostClean, h.Host.Clean(ctx, name))
 }
 
 // Etcd is the part of the managed cluster's client that steps use.

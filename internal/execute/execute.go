@@ -63,10 +63,14 @@ type action interface {
 	Do(ctx context.Context) error
 }
 
+// Finished is told of each node that a step has done its work on, while it goes
+// on with others. A node it failed on is the step's until its end.
+type Finished func(cluster.NodeName)
+
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
-func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, effects: effects{kind: s.Kind, after: x.o.After}}
+func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After}}
 	a, err := t.action()
 	if err != nil {
 		return err
@@ -111,15 +115,15 @@ func (t target) action() (action, error) {
 	case plan.CheckHosts:
 		return checkHosts{t}, nil
 	case plan.InstallEtcd:
-		return installEtcd{t}, nil
+		return nodewise{t, installEtcd{t}, Timeout(plan.InstallEtcd)}, nil
 	case plan.RecordBootstrap:
 		return recordBootstrap{t}, nil
 	case plan.InstallCertificates:
-		return installCertificates{t}, nil
+		return nodewise{t, installCertificates{t}, nodeTimeout}, nil
 	case plan.InstallUnits:
-		return installUnits{t}, nil
+		return nodewise{t, installUnits{t}, nodeTimeout}, nil
 	case plan.StartMembers:
-		return startMembers{t}, nil
+		return nodewise{t, startMembers{t}, nodeTimeout}, nil
 	case plan.ConfigureAuth:
 		return configureAuth{t}, nil
 	case plan.FinishBootstrap:
@@ -144,10 +148,11 @@ func (t target) action() (action, error) {
 // target is what every action shares: the step, what is wanted, and the ways to
 // the outside, which report each mutation.
 type target struct {
-	x    *Executor
-	w    observe.Wanted
-	step plan.Step
-	seen *seen
+	x        *Executor
+	w        observe.Wanted
+	step     plan.Step
+	seen     *seen
+	finished Finished
 	effects
 }
 
@@ -181,10 +186,10 @@ func (t target) host(n cluster.Node) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", n.Hostname, err)
 	}
-	return effectHost{h, t.effects}, nil
+	return effectHost{h, t.effects, func() { t.x.o.Observer.Changed(n.Hostname) }}, nil
 }
 
-// observed asks one node of the step.
+// observed asks one node of the step and waits for its answer.
 func (t target) observed(ctx context.Context, name cluster.NodeName) (cluster.NodeState, error) {
 	n, err := t.node(name)
 	if err != nil {
@@ -195,75 +200,4 @@ func (t target) observed(ctx context.Context, name cluster.NodeName) (cluster.No
 		return ns, fmt.Errorf("reach %s: %s", name, ns.Err)
 	}
 	return ns, nil
-}
-
-// allNodes says whether every node of the step is as wanted.
-func (t target) allNodes(ctx context.Context, ok func(cluster.Node, cluster.NodeState) bool) (bool, error) {
-	for _, name := range t.step.Nodes {
-		ns, err := t.observed(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		n, err := t.node(name)
-		if err != nil {
-			return false, err
-		}
-		if !ok(n, ns) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// nodeTimeout bounds the work on one node, so that a host that hangs keeps the
-// loop from the others no longer than this.
-const nodeTimeout = 20 * time.Second
-
-// NodeError is what failed on one node. A step on several returns one for each,
-// joined.
-type NodeError struct {
-	Node cluster.NodeName
-	Err  error
-}
-
-func (e *NodeError) Error() string { return fmt.Sprintf("%s: %s", e.Node, e.Err) }
-
-// Unwrap returns what failed.
-func (e *NodeError) Unwrap() error { return e.Err }
-
-// eachNode works on the step's nodes in parallel. One node's failure does not
-// cut the others short.
-func (t target) eachNode(ctx context.Context, do func(context.Context, cluster.Node, host.Host) error) error {
-	return t.eachNodeWithin(ctx, nodeTimeout, do)
-}
-
-// eachNodeWithin is eachNode with another limit; 0 is none.
-func (t target) eachNodeWithin(ctx context.Context, limit time.Duration, do func(context.Context, cluster.Node, host.Host) error) error {
-	errs := make([]error, len(t.step.Nodes))
-	var wg sync.WaitGroup
-	for i, name := range t.step.Nodes {
-		wg.Go(func() {
-			n, err := t.node(name)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			h, err := t.host(n)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			ctx := ctx
-			if limit > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, limit)
-				defer cancel()
-			}
-			if err := do(ctx, n, h); err != nil {
-				errs[i] = &NodeError{name, err}
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

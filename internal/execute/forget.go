@@ -17,7 +17,7 @@ func (a forgetNode) Done(context.Context) (bool, error) {
 }
 
 func (a forgetNode) Do(ctx context.Context) error {
-	err := a.eachNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+	err := a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
 		return h.Clean(ctx, a.cluster())
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package execute
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -14,22 +13,20 @@ import (
 // are made here, sent once and kept nowhere else.
 type installCertificates struct{ target }
 
-func (a installCertificates) Done(ctx context.Context) (bool, error) {
-	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool { return len(ns.Certificates) == 0 })
+func (a installCertificates) right(_ cluster.Node, ns cluster.NodeState) bool {
+	return len(ns.Certificates) == 0
 }
 
-func (a installCertificates) Do(ctx context.Context) error {
-	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
-		set, err := a.x.o.Authority.MemberSet(a.w.Spec, n, a.x.o.Now())
-		if err != nil {
-			return err
-		}
-		return h.PutFiles(ctx, host.PutFiles{Cluster: a.cluster(), Files: map[host.FileKind][]byte{
-			host.ServerCert: set.ServerCert, host.ServerKey: set.ServerKey,
-			host.PeerCert: set.PeerCert, host.PeerKey: set.PeerKey,
-			host.ClientCA: set.ClientCA, host.PeerCA: set.PeerCA, host.ClientCRL: set.CRL,
-		}})
-	})
+func (a installCertificates) work(ctx context.Context, n cluster.Node, h host.Host, _ cluster.NodeState) error {
+	set, err := a.x.o.Authority.MemberSet(a.w.Spec, n, a.x.o.Now())
+	if err != nil {
+		return err
+	}
+	return h.PutFiles(ctx, host.PutFiles{Cluster: a.cluster(), Files: map[host.FileKind][]byte{
+		host.ServerCert: set.ServerCert, host.ServerKey: set.ServerKey,
+		host.PeerCert: set.PeerCert, host.PeerKey: set.PeerKey,
+		host.ClientCA: set.ClientCA, host.PeerCA: set.PeerCA, host.ClientCRL: set.CRL,
+	}})
 }
 
 // installUnits writes the units the step carries. Processes are left alone.
@@ -44,18 +41,14 @@ func (a installUnits) wanted(n cluster.NodeName) (cluster.Unit, bool) {
 	return cluster.Unit{}, false
 }
 
-func (a installUnits) Done(ctx context.Context) (bool, error) {
-	return a.allNodes(ctx, func(n cluster.Node, ns cluster.NodeState) bool {
-		u, ok := a.wanted(n.Hostname)
-		return ok && ns.Unit != nil && ns.Unit.Unit.Equal(u)
-	})
+func (a installUnits) right(n cluster.Node, ns cluster.NodeState) bool {
+	u, ok := a.wanted(n.Hostname)
+	return ok && ns.Unit != nil && ns.Unit.Unit.Equal(u)
 }
 
-func (a installUnits) Do(ctx context.Context) error {
-	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
-		u, _ := a.wanted(n.Hostname)
-		return h.InstallUnit(ctx, u)
-	})
+func (a installUnits) work(ctx context.Context, n cluster.Node, h host.Host, _ cluster.NodeState) error {
+	u, _ := a.wanted(n.Hostname)
+	return h.InstallUnit(ctx, u)
 }
 
 // startMembers starts the stopped units, all together but for a founding: there
@@ -65,30 +58,19 @@ func (a installUnits) Do(ctx context.Context) error {
 // not serve yet keeps everybody waiting.
 type startMembers struct{ target }
 
-func (a startMembers) Done(ctx context.Context) (bool, error) {
-	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool {
-		return ns.Unit != nil && ns.Unit.Running && ns.Unit.Sealed
-	})
+func (a startMembers) right(_ cluster.Node, ns cluster.NodeState) bool {
+	return ns.Unit != nil && ns.Unit.Running && ns.Unit.Sealed
 }
 
-func (a startMembers) Do(ctx context.Context) error {
-	first := a.startFirst(ctx)
-	return errors.Join(first, a.eachNode(ctx, a.start))
-}
-
-func (a startMembers) start(ctx context.Context, n cluster.Node, h host.Host) error {
-	f, err := h.Facts(ctx, a.cluster(), n.Address)
-	if err != nil {
-		return err
+func (a startMembers) work(ctx context.Context, _ cluster.Node, h host.Host, ns cluster.NodeState) error {
+	if ns.Unit == nil {
+		return nil // retired meanwhile
 	}
-	if f.Unit == nil || f.Unit.Running && f.Unit.Sealed {
-		return nil
-	}
-	return h.StartUnit(ctx, a.cluster(), f.Unit.Unit.Member)
+	return h.StartUnit(ctx, a.cluster(), ns.Unit.Unit.Member)
 }
 
-// startFirst starts the founder everybody asks first, if it is among the nodes.
-func (a startMembers) startFirst(ctx context.Context) error {
+// ahead is the founder everybody asks first, if it is among the nodes.
+func (a startMembers) ahead() []cluster.NodeName {
 	if a.w.Bootstrap.Phase != cluster.PhaseBootstrapping {
 		return nil
 	}
@@ -98,12 +80,5 @@ func (a startMembers) startFirst(ctx context.Context) error {
 	if !slices.Contains(a.step.Nodes, first.Hostname) {
 		return nil
 	}
-	h, err := a.host(first)
-	if err != nil {
-		return err
-	}
-	if err := a.start(ctx, first, h); err != nil {
-		return &NodeError{first.Hostname, err}
-	}
-	return nil
+	return []cluster.NodeName{first.Hostname}
 }

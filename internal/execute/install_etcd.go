@@ -40,21 +40,11 @@ func Timeout(k plan.Kind) time.Duration {
 // where an interrupted transfer ended, checked by the host itself.
 type installEtcd struct{ target }
 
-func (a installEtcd) Done(ctx context.Context) (bool, error) {
-	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool {
-		return slices.Contains(ns.Versions, a.step.Version)
-	})
+func (a installEtcd) right(_ cluster.Node, ns cluster.NodeState) bool {
+	return slices.Contains(ns.Versions, a.step.Version)
 }
 
-func (a installEtcd) Do(ctx context.Context) error {
-	return a.eachNodeWithin(ctx, 0, a.install)
-}
-
-func (a installEtcd) install(ctx context.Context, n cluster.Node, h host.Host) error {
-	ns, err := a.observed(ctx, n.Hostname)
-	if err != nil || slices.Contains(ns.Versions, a.step.Version) {
-		return err
-	}
+func (a installEtcd) work(ctx context.Context, n cluster.Node, h host.Host, ns cluster.NodeState) error {
 	if a.x.o.Releases == nil {
 		return release.ErrNone
 	}

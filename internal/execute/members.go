@@ -8,6 +8,7 @@ import (
 	"cke/internal/cluster"
 	"cke/internal/etcd"
 	"cke/internal/host"
+	"cke/internal/plan"
 )
 
 // stopGrace is how long a member that has left gets between SIGTERM and
@@ -50,6 +51,15 @@ func (a addLearner) Done(ctx context.Context) (bool, error) {
 	n, err := a.node(a.step.Nodes[0])
 	if err != nil {
 		return false, err
+	}
+	// A learner that cannot be started bars every other, so its host is asked
+	// again; before the members, for a slow host must not age their answer.
+	ns, err := a.observed(ctx, n.Hostname)
+	if err != nil {
+		return false, err
+	}
+	if ns.Fenced != "" || ns.Unit != nil || len(ns.Data) > 0 {
+		return false, fmt.Errorf("%s can carry no new member now", n.Hostname)
 	}
 	e, err := a.membership(ctx)
 	_, there := e.MemberAt(n)
@@ -108,6 +118,15 @@ func (a moveLeader) Do(ctx context.Context) error {
 type removeMember struct{ target }
 
 func (a removeMember) Done(ctx context.Context) (bool, error) {
+	if a.step.DataLost { // as its host said a moment ago, at best
+		ns, err := a.observed(ctx, a.step.Nodes[0])
+		if err != nil {
+			return false, err
+		}
+		if !plan.DataLost(ns, a.step.Member) {
+			return false, fmt.Errorf("the data of member %s is not lost", a.step.Member)
+		}
+	}
 	e, err := a.membership(ctx)
 	_, there := e.Member(a.step.Member)
 	return !there, err
@@ -125,14 +144,16 @@ func (a removeMember) Do(ctx context.Context) error {
 type retireMember struct{ target }
 
 func (a retireMember) Done(ctx context.Context) (bool, error) {
-	return a.allNodes(ctx, func(_ cluster.Node, ns cluster.NodeState) bool {
-		_, data := ns.Dir(a.step.Member)
-		return !data && (ns.Unit == nil || ns.Unit.Unit.Member != a.step.Member)
-	})
+	ns, err := a.observed(ctx, a.step.Nodes[0])
+	if err != nil {
+		return false, err
+	}
+	_, data := ns.Dir(a.step.Member)
+	return !data && (ns.Unit == nil || ns.Unit.Unit.Member != a.step.Member), nil
 }
 
 func (a retireMember) Do(ctx context.Context) error {
-	return a.eachNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
+	return a.onNode(ctx, func(ctx context.Context, n cluster.Node, h host.Host) error {
 		f, err := h.Facts(ctx, a.cluster(), n.Address)
 		if err != nil {
 			return err

@@ -1,8 +1,8 @@
-// Package observe looks: it asks every host and every member, in parallel and
-// each within its own deadline, and puts together the State that was seen. It
-// changes nothing and never fails; what could not be learnt is part of the
-// State. Its only memory is since when something has been away, and what the
-// hosts' last preflights measured.
+// Package observe looks: it asks every host and every member, all at the same
+// time, and puts together the State that was seen. It changes nothing and never
+// fails; what could not be learnt is part of the State. A host that is slow to
+// answer is not waited for: its answer counts when it comes, and meanwhile its
+// last one does, unless this cke has changed something there since.
 package observe
 
 import (
@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -19,9 +18,6 @@ import (
 	"cke/internal/host"
 	"cke/internal/pki"
 )
-
-// factsTimeout bounds the question to one host.
-const factsTimeout = 5 * time.Second
 
 // Wanted is what CKE's store says about one cluster.
 type Wanted struct {
@@ -44,10 +40,17 @@ type Hosts interface {
 	Host(n cluster.Node) (host.Host, error)
 }
 
+// Etcd is how the members are looked at.
+type Etcd interface {
+	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
+	// Keep closes the connections to all but these members.
+	Keep(urls []string)
+}
+
 // Options for New.
 type Options struct {
 	Hosts     Hosts
-	Etcd      *etcd.Client
+	Etcd      Etcd
 	Authority pki.Authority
 	Identity  func() host.Identity
 	// Releases lists the etcd binaries that can be put on hosts; nil for none.
@@ -56,11 +59,17 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// Observer observes one cluster. It is safe for concurrent use.
+// Observer observes one cluster. It is safe for concurrent use; whoever made it
+// closes it.
 type Observer struct {
-	o Options
+	o    Options
+	ctx  context.Context // ends with Close; questions outlive the look that asked them
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	news chan struct{}
 
 	mu          sync.Mutex
+	machines    map[cluster.NodeName]*machine
 	unreachable map[cluster.NodeName]time.Time
 	unhealthy   map[cluster.MemberID]time.Time
 	// endpoints are the members last known, asked even when their host's helper
@@ -77,42 +86,69 @@ type Observer struct {
 
 // New returns an observer that remembers nothing yet.
 func New(o Options) *Observer {
+	ctx, stop := context.WithCancel(context.Background())
 	return &Observer{
-		o: o, unreachable: map[cluster.NodeName]time.Time{},
+		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
+		machines: map[cluster.NodeName]*machine{}, unreachable: map[cluster.NodeName]time.Time{},
 		unhealthy: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
 		measured: map[cluster.NodeName]cluster.Measured{},
 	}
 }
 
-// Observe looks at everything.
+// Close ends the questions under way and returns when they have.
+func (o *Observer) Close() {
+	o.mu.Lock()
+	o.stop()
+	o.mu.Unlock()
+	o.wg.Wait()
+}
+
+// News delivers when a late answer says something that the last look did not
+// know.
+func (o *Observer) News() <-chan struct{} { return o.news }
+
+// Observe looks at everything, hosts and members at the same time. Members asked
+// before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{
-		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, Leaving: w.Leaving, Paused: w.Paused,
-		Nodes: o.nodes(ctx, w),
-	}
+	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, Leaving: w.Leaving, Paused: w.Paused}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
-	if w.Bootstrap.Phase != cluster.PhaseNew {
-		st.Etcd = o.etcdState(ctx, w, st.Nodes)
+	if w.Bootstrap.Phase == cluster.PhaseNew {
+		st.Nodes = o.nodes(ctx, w)
+		return st
 	}
+	guess := o.askEarly(ctx, w)
+	defer guess.drop()
+	st.Nodes = o.nodes(ctx, w)
+	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
 	return st
 }
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	return o.etcdState(ctx, w, nil)
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()))
 }
 
-// Node asks one host only.
+// Node asks one host only and waits for its answer, for a step immediately
+// before an act.
 func (o *Observer) Node(ctx context.Context, w Wanted, n cluster.Node) cluster.NodeState {
 	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
 	defer cancel()
+	f, err := o.facts(ctx, w.Spec.Name, n)
+	return o.state(w, n, f, err)
+}
+
+func (o *Observer) facts(ctx context.Context, clusterName string, n cluster.Node) (host.Facts, error) {
 	h, err := o.o.Hosts.Host(n)
 	if err != nil {
-		return silent(err)
+		return host.Facts{}, err
 	}
-	f, err := h.Facts(ctx, w.Spec.Name, n.Address)
+	return h.Facts(ctx, clusterName, n.Address)
+}
+
+// state is a host's answer as the rules read it.
+func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) cluster.NodeState {
 	if err != nil {
 		return silent(err)
 	}
@@ -135,32 +171,6 @@ func silent(err error) cluster.NodeState {
 		err = u.Err
 	}
 	return cluster.NodeState{Err: err.Error()}
-}
-
-func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]cluster.NodeState {
-	all := w.Nodes()
-	states := make([]cluster.NodeState, len(all))
-	var wg sync.WaitGroup
-	for i, n := range all {
-		wg.Go(func() { states[i] = o.Node(ctx, w, n) })
-	}
-	wg.Wait()
-	m := make(map[cluster.NodeName]cluster.NodeState, len(all))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i, n := range all {
-		s := states[i]
-		s.UnreachableSince = since(o.unreachable, n.Hostname, !s.Reachable(), o.o.Now())
-		if last, ok := o.measured[n.Hostname]; ok {
-			s.Measured = &last
-		}
-		m[n.Hostname] = s
-	}
-	maps.DeleteFunc(o.measured, func(n cluster.NodeName, _ cluster.Measured) bool {
-		_, there := m[n]
-		return !there
-	})
-	return m
 }
 
 // since keeps the first moment something was seen away and forgets it when back.
@@ -212,76 +222,4 @@ func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts)
 		ClientCA: f.Public[host.ClientCA], PeerCA: f.Public[host.PeerCA], CRL: f.Public[host.ClientCRL],
 		ServerKeyFits: f.KeyFits[host.ServerKey], PeerKeyFits: f.KeyFits[host.PeerKey],
 	}, spec, n, o.o.Authority, o.o.Now())
-}
-
-// etcdState asks the members whose process runs and those last known. With no
-// node states at hand only the latter are asked, but for those that were stopped.
-func (o *Observer) etcdState(ctx context.Context, w Wanted, nodes map[cluster.NodeName]cluster.NodeState) cluster.EtcdState {
-	all := w.Nodes()
-	e := o.o.Etcd.Observe(ctx, o.ask(w, nodes), all)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := o.o.Now()
-	for i := range e.Members {
-		m := &e.Members[i]
-		m.UnhealthySince = since(o.unhealthy, m.ID, !m.Healthy, now)
-	}
-	if e.Quorum {
-		o.remember(e, all)
-	}
-	return e
-}
-
-func (o *Observer) ask(w Wanted, nodes map[cluster.NodeName]cluster.NodeState) []etcd.Endpoint {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	known := len(o.endpoints) > 0
-	var eps []etcd.Endpoint
-	for _, n := range w.Nodes() {
-		ep := etcd.Endpoint(n.ClientURL())
-		ns, looked := nodes[n.Hostname]
-		runs := ns.Unit != nil && ns.Unit.Running
-		if looked {
-			o.stopped[ep] = ns.Reachable() && !runs
-		}
-		silent := looked && !ns.Reachable() && (o.endpoints[ep] || !known && n.ControlPlane)
-		if runs || silent || !looked && o.endpoints[ep] && !o.stopped[ep] {
-			eps = append(eps, ep)
-		}
-	}
-	return eps
-}
-
-// remember keeps the endpoints of the present membership and drops the memory
-// of members that are gone.
-func (o *Observer) remember(e cluster.EtcdState, all []cluster.Node) {
-	o.endpoints = map[etcd.Endpoint]bool{}
-	present := map[cluster.MemberID]bool{}
-	var urls []string
-	for _, m := range e.Members {
-		present[m.ID] = true
-		if ep, ok := etcd.Of(all, m.PeerURL); ok {
-			o.endpoints[ep] = true
-			urls = append(urls, string(ep))
-		} else if m.ClientURL != "" {
-			urls = append(urls, m.ClientURL)
-		}
-	}
-	for id := range o.unhealthy {
-		if !present[id] {
-			delete(o.unhealthy, id)
-		}
-	}
-	o.o.Etcd.Keep(urls)
-}
-
-// Endpoints are the client URLs of the membership last known.
-func (o *Observer) Endpoints() []etcd.Endpoint {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	eps := make([]etcd.Endpoint, 0, len(o.endpoints))
-	for ep := range o.endpoints {
-		eps = append(eps, ep)
-	}
-	return eps
 }

@@ -175,24 +175,25 @@ func (in input) name(m cluster.Member) cluster.NodeName {
 // dataLost says that a reachable host proves its member's data gone.
 func (in input) dataLost(m cluster.Member) bool {
 	n, ok := in.nodeOf(m)
-	if !ok || !m.Started() {
+	return ok && m.Started() && DataLost(in.node(n.Hostname), m.ID)
+}
+
+// DataLost says that a host proves the data of a member that has started gone.
+func DataLost(ns cluster.NodeState, id cluster.MemberID) bool {
+	if !usable(ns) {
 		return false
 	}
-	ns := in.node(n.Hostname)
-	if !ns.Reachable() || ns.Fenced != "" {
-		return false
-	}
-	if u := ns.Unit; u != nil && u.Unit.Member == m.ID {
+	if u := ns.Unit; u != nil && u.Unit.Member == id {
 		switch {
 		case u.NotMounted != "":
 			return false
 		case u.Sealed:
 			return u.DataLost
 		default: // killed before it was sealed: its log is its own, if there is one
-			return !holdsLog(ns, m.ID)
+			return !holdsLog(ns, id)
 		}
 	}
-	d, ok := ns.Dir(m.ID)
+	d, ok := ns.Dir(id)
 	return !ok || !d.WAL || !d.Mark
 }
 

@@ -40,8 +40,11 @@ type Step struct {
 	// Member is the subject of a membership change.
 	Member cluster.MemberID `json:"member,omitzero"`
 	// To is where leadership goes.
-	To     cluster.MemberID `json:"to,omitzero"`
-	Reason string           `json:"reason"`
+	To cluster.MemberID `json:"to,omitzero"`
+	// DataLost: the member is removed because its host says that its data is
+	// gone. The host is asked again immediately before.
+	DataLost bool   `json:"data_lost,omitempty"`
+	Reason   string `json:"reason"`
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.

@@ -60,6 +60,8 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 	ns := in.node(n.Hostname)
 	r := Reason{Level: Blocked, Node: n.Hostname}
 	switch {
+	case ns.Awaited:
+		return hostIsSlow(n, ns), true
 	case !ns.Reachable():
 		r.Rule, r.Text = "everyHostMustAnswer", "the host does not answer: "+ns.Err
 		r.Hint = "a cluster is founded only when every host says that it is bare"
@@ -166,6 +168,8 @@ func resumeBootstrap(in input) verdict {
 func founderStuck(f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
 	r := Reason{Level: Blocked, Node: f.Node.Hostname}
 	switch {
+	case ns.Awaited:
+		return hostIsSlow(f.Node, ns), true
 	case !ns.Reachable():
 		r.Rule, r.Text = "founderIsUnreachable", "the host of a founding member does not answer: "+ns.Err
 		return unanswered(f.Node, ns, r), true

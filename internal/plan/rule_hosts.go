@@ -19,6 +19,8 @@ func ruleHosts(in input) verdict {
 			level = Note
 		}
 		switch {
+		case ns.Awaited:
+			v.reasons = append(v.reasons, hostIsSlow(n, ns))
 		case !ns.Reachable():
 			v.reasons = append(v.reasons, unanswered(n, ns, Reason{
 				Level: level, Rule: "hostIsUnreachable", Text: "the host does not answer: " + ns.Err,
@@ -51,6 +53,10 @@ func unanswered(n cluster.Node, ns cluster.NodeState, otherwise Reason) Reason {
 		r.Rule, r.Text, r.Hint = rule, ns.Err, ns.Hint
 	}
 	return r
+}
+
+func hostIsSlow(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{Level: Waiting, Rule: "hostIsSlow", Node: n.Hostname, Text: "the host is slow to answer: " + ns.Err}
 }
 
 func diskNotMounted(n cluster.Node, ns cluster.NodeState) Reason {

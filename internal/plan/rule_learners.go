@@ -25,7 +25,9 @@ func ruleLearners(in input) verdict {
 		case !known || !in.isWanted(n):
 			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s is not wanted", name)))
 		case in.dataLost(m):
-			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s has lost its data", name)))
+			s := removeStep(in, m, fmt.Sprintf("learner on %s has lost its data", name))
+			s.DataLost = true
+			v.steps = append(v.steps, s)
 		case dead:
 			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter)))
 		case m.Healthy && caughtUp(in.st.Etcd, m):

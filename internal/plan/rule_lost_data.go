@@ -32,10 +32,18 @@ func ruleLostData(in input) verdict {
 	}
 	m := deadFirst(lost)
 	v = takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
+	provenByHost(v.steps)
 	if m.Healthy && len(v.steps) == 0 && len(v.reasons) > 0 {
 		v.reasons[0].Hint = "its process still serves from deleted files: take a backup now, with ckecli etcd local-backup, before it ends"
 	}
 	return v
+}
+
+// provenByHost has the host asked again before a member is removed on its word.
+func provenByHost(steps []Step) {
+	for i := range steps {
+		steps[i].DataLost = steps[i].Kind == RemoveMember
+	}
 }
 
 // deadFirst: a process goes on serving without its files until it ends, and
@@ -59,10 +67,11 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 			Hint: "bring the other members back first",
 		}}}
 	}
-	if n, ok := in.nodeOf(m); ok && !m.Healthy && !in.node(n.Hostname).Reachable() {
-		if since := in.node(n.Hostname).UnreachableSince; in.now.Sub(since) < peersNotice {
-			return verdict{reasons: []Reason{{Level: Waiting, Rule: "peersMustNotice", Node: n.Hostname, Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice)}}}
-		}
+	if since, silent := in.silentSince(m); silent && in.now.Sub(since) < peersNotice {
+		return verdict{reasons: []Reason{{
+			Level: Waiting, Rule: "peersMustNotice", Node: in.name(m),
+			Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice),
+		}}}
 	}
 	if m.Leader {
 		if to, ok := successor(in, m); ok {
@@ -70,6 +79,21 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 		}
 	}
 	return verdict{steps: []Step{removeStep(in, m, why)}}
+}
+
+// silentSince is since when the host of a member that does not serve may have
+// been away. One that answered after the member had ceased to serve was there to
+// tell the member's peers, whatever became of it since.
+func (in input) silentSince(m cluster.Member) (time.Time, bool) {
+	n, known := in.nodeOf(m)
+	if !known || m.Healthy {
+		return time.Time{}, false
+	}
+	ns := in.node(n.Hostname)
+	if !ns.Reachable() {
+		return ns.UnreachableSince, true
+	}
+	return ns.AnsweredAt, !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
 }
 
 // removalUnsafe says why removing this voter would leave fewer healthy voters

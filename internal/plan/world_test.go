@@ -227,6 +227,12 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 			*ns = cluster.NodeState{
 				Err: "what is wrong with 10.0.0.1:22", Trouble: cluster.Trouble(args[1]), Hint: "what to do", UnreachableSince: w.now,
 			}
+		case "awaited":
+			*ns = cluster.NodeState{Err: "it has not answered for 2.1s", Awaited: true, UnreachableSince: w.now}
+		case "answered": // so long ago, to an earlier question
+			var d time.Duration
+			d, err = time.ParseDuration(args[1])
+			ns.AnsweredAt = w.now.Add(-d)
 		case "fenced":
 			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"
 		case "deposed":

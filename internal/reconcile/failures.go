@@ -115,30 +115,25 @@ func (f *failures) record(s plan.Step) (record.Record, bool) {
 	return v.rec, ok
 }
 
-// next is how long until the first held-back step may be tried again.
-func (f *failures) next(now time.Time) (time.Duration, bool) {
+// next is how long until the first held-back step may be tried again, as seen
+// when the last plan was held back: one that was due then has been begun, or
+// waits for another to end.
+func (f *failures) next(then time.Time) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var first time.Time
 	for _, v := range f.steps {
-		if first.IsZero() || v.next.Before(first) {
+		if v.next.After(then) && (first.IsZero() || v.next.Before(first)) {
 			first = v.next
 		}
 	}
-	if first.IsZero() {
-		return 0, false
-	}
-	return max(0, first.Sub(now)), true
+	return first.Sub(then), !first.IsZero()
 }
 
 // forgetAllBut drops the memory of steps nobody wants any more.
-func (f *failures) forgetAllBut(p plan.Plan) {
+func (f *failures) forgetAllBut(wanted map[string]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := map[string]bool{}
-	for _, s := range p.Steps {
-		wanted[s.Key()] = true
-	}
 	for k := range f.steps {
 		if !wanted[k] {
 			delete(f.steps, k)

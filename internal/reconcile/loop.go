@@ -1,6 +1,7 @@
 // Package reconcile turns the wheel: load what is wanted, observe, decide,
-// carry out one step, record it, and look again. One loop cares for one
-// cluster; a sick cluster costs the others nothing.
+// carry out the steps that may be taken now, record them, and look again. A slow
+// step goes on beside what else there is to do. One loop cares for one cluster;
+// a sick cluster costs the others nothing, nor does a slow host.
 package reconcile
 
 import (
@@ -10,8 +11,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cke/internal/cluster"
 	"cke/internal/etcd"
@@ -34,13 +33,18 @@ type Store interface {
 	Amend(ctx context.Context, r record.Record) error
 }
 
+// Pinger asks members whether they serve.
+type Pinger interface {
+	Ping(ctx context.Context, endpoints []etcd.Endpoint) map[etcd.Endpoint]bool
+}
+
 // Options for New.
 type Options struct {
 	Cluster  string
 	Store    Store
 	Observer *observe.Observer
 	Executor *execute.Executor
-	Etcd     *etcd.Client
+	Etcd     Pinger
 	Hosts    observe.Hosts
 	Epoch    int64
 	Interval time.Duration
@@ -52,7 +56,10 @@ type Options struct {
 type View struct {
 	Wanted Wanted
 	State  cluster.State
-	Plan   plan.Plan
+	// Plan holds what is not under way already.
+	Plan plan.Plan
+	// Running are the steps under way.
+	Running []plan.Step
 	// Seq grows with each view.
 	Seq int64
 }
@@ -62,7 +69,8 @@ type Loop struct {
 	o        Options
 	wake     chan struct{}
 	failures *failures
-	again    repetition
+	again    repetition // its own goroutine's
+	flight   *flight
 	exits    exitWatch
 
 	mu      sync.Mutex
@@ -72,8 +80,11 @@ type Loop struct {
 
 // New returns a loop that has not started.
 func New(o Options) *Loop {
-	l := &Loop{o: o, wake: make(chan struct{}, 1), changed: make(chan struct{}), failures: newFailures()}
-	l.exits = exitWatch{hosts: o.Hosts, cluster: o.Cluster, wake: l.Wake, watched: map[cluster.NodeName]struct{}{}}
+	l := &Loop{
+		o: o, wake: make(chan struct{}, 1), changed: make(chan struct{}),
+		failures: newFailures(), again: repetition{}, flight: newFlight(),
+	}
+	l.exits = exitWatch{hosts: o.Hosts, cluster: o.Cluster, ended: l.ended, watched: map[cluster.NodeName]struct{}{}}
 	return l
 }
 
@@ -93,15 +104,24 @@ func (l *Loop) View() (View, <-chan struct{}) {
 	return l.view, l.changed
 }
 
+// ended is told of a member whose process is no longer what it was.
+func (l *Loop) ended(n cluster.NodeName) {
+	l.o.Observer.Changed(n)
+	l.Wake()
+}
+
 // Run cares until ctx ends. It returns when nothing of it is left running.
 func (l *Loop) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { l.watchHealth(ctx) })
 	defer wg.Wait()
 	defer l.exits.wait()
+	defer l.flight.wait()
 	patience := waitMin
 	for ctx.Err() == nil {
-		acted, p, err := l.once(ctx)
+		t, err := l.once(ctx)
+		l.flight.rest(ctx, t.begun)
+		err = errors.Join(err, l.flight.takeErr())
 		if ctx.Err() != nil {
 			return
 		}
@@ -109,16 +129,19 @@ func (l *Loop) Run(ctx context.Context) {
 			l.o.Log.Error("reconcile", "err", err)
 		}
 		switch {
-		case err == nil && acted:
+		case err == nil && t.acted:
 			patience = waitMin
 			continue
-		case err == nil && p.Has(plan.Waiting):
+		case err == nil && t.plan.Has(plan.Waiting):
 			patience = min(patience*2, waitMax)
 		default:
 			patience = waitMin
 		}
-		l.again = repetition{}
-		l.sleep(ctx, l.pause(p, err, patience))
+		beside := len(l.flight.now()) > 0
+		if !beside {
+			l.again = repetition{}
+		}
+		l.sleep(ctx, l.pause(t, err, patience, beside))
 	}
 }
 
@@ -129,13 +152,16 @@ const (
 	waitMax = time.Second
 )
 
-// pause is how long to wait until the next look.
-func (l *Loop) pause(p plan.Plan, err error, patience time.Duration) time.Duration {
+// pause is how long to wait until the next look, unless something wakes the loop.
+func (l *Loop) pause(t turn, err error, patience time.Duration, beside bool) time.Duration {
 	d := l.o.Interval
-	if err == nil && p.Has(plan.Waiting) {
+	if err == nil && t.plan.Has(plan.Waiting) {
 		d = min(d, patience)
+		if beside { // whose end wakes the loop, and is most likely what is awaited
+			d = min(l.o.Interval, max(d, stepPatience))
+		}
 	}
-	if next, ok := l.failures.next(l.o.Now()); ok {
+	if next, ok := l.failures.next(t.at); ok {
 		d = min(d, next)
 	}
 	return d
@@ -148,63 +174,75 @@ func (l *Loop) sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-t.C:
 	case <-l.wake:
+	case <-l.flight.landed:
+	case <-l.o.Observer.News():
+		l.together(ctx)
 	}
 }
 
-// once looks, decides and carries out what can be done at once.
-func (l *Loop) once(ctx context.Context) (bool, plan.Plan, error) {
+// together lets the answers of other slow hosts come in, for one look at all.
+func (l *Loop) together(ctx context.Context) {
+	t := time.NewTimer(20 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// turn is one turn of the wheel.
+type turn struct {
+	at    time.Time
+	plan  plan.Plan
+	begun []*underWay
+	acted bool
+}
+
+// once looks, decides and begins what can be done at once.
+func (l *Loop) once(ctx context.Context) (turn, error) {
+	select {
+	case <-l.o.Observer.News(): // this look will know
+	default:
+	}
+	others := l.flight.fresh()
 	w, st, p, err := l.Look(ctx)
 	if err != nil {
-		return false, plan.Plan{}, err
+		return turn{}, err
 	}
-	now := l.o.Now()
-	l.failures.forgetAllBut(p)
-	l.failures.noticeEnded(p, now)
-	runnable, shown := l.failures.holdBack(p, now)
-	l.publish(w, st, shown)
+	p = p.Beside(others)
+	t := turn{at: l.o.Now()}
+	wanted := keys(p, others)
+	l.failures.forgetAllBut(wanted)
+	l.again.forgetAllBut(wanted)
+	l.failures.noticeEnded(p, t.at)
+	var runnable []plan.Step
+	runnable, t.plan = l.failures.holdBack(p, t.at)
+	l.publish(w, st, t.plan, others)
 	l.exits.follow(ctx, w.Nodes(), st)
-	if len(runnable) == 0 {
-		return false, shown, nil
-	}
-	batch := plan.NextBatch(runnable)
-	if n := l.again.count(batch); n > maxRepeats {
-		for _, s := range batch {
-			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, n-1)
-			l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, now)
+	for _, s := range plan.NextBatch(runnable) {
+		t.acted = true
+		if l.again.count(s) {
+			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, maxRepeats)
+			l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, t.at)
+			continue
 		}
-		return true, shown, nil
+		t.begun = append(t.begun, l.flight.begin(s, func(finished func(cluster.NodeName)) error {
+			return l.carryOut(ctx, w, s, finished)
+		}))
 	}
-	return true, shown, l.carryOutAll(ctx, w, batch)
+	return t, nil
 }
 
-func (l *Loop) carryOutAll(ctx context.Context, w Wanted, batch []plan.Step) error {
-	var g errgroup.Group
-	for _, s := range batch {
-		g.Go(func() error { return l.carryOut(ctx, w, s) })
+// keys are the steps a plan asks for and those under way.
+func keys(p plan.Plan, others []plan.UnderWay) map[string]bool {
+	m := map[string]bool{}
+	for _, s := range p.Steps {
+		m[s.Key()] = true
 	}
-	return g.Wait()
-}
-
-// maxRepeats is how often the same steps may run in a row. More means that its
-// Done and its rule disagree; that must not become a busy loop.
-const maxRepeats = 5
-
-// repetition counts how often the same steps came up in a row.
-type repetition struct {
-	key   string
-	times int
-}
-
-func (r *repetition) count(batch []plan.Step) int {
-	key := ""
-	for _, s := range batch {
-		key += s.Key() + "\n"
+	for _, o := range others {
+		m[o.Step.Key()] = true
 	}
-	if key != r.key {
-		*r = repetition{key: key}
-	}
-	r.times++
-	return r.times
+	return m
 }
 
 // Look observes and decides without acting.
@@ -217,90 +255,13 @@ func (l *Loop) Look(ctx context.Context) (Wanted, cluster.State, plan.Plan, erro
 	return w, st, plan.Decide(w.Spec, st, l.o.Now()), nil
 }
 
-func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan) {
+func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan, others []plan.UnderWay) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.view = View{Wanted: w, State: st, Plan: p, Seq: l.view.Seq + 1}
+	for _, o := range others {
+		l.view.Running = append(l.view.Running, o.Step)
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
-}
-
-// carryOut runs a step between its two records. A failed step is not an error
-// of the loop: it is held back and shown.
-func (l *Loop) carryOut(ctx context.Context, w Wanted, s plan.Step) error {
-	if s.Looks() {
-		return l.carryOutLook(ctx, w, s)
-	}
-	begin := l.o.Now()
-	rec := record.Record{At: begin, Cluster: l.o.Cluster, By: "rule", Epoch: l.o.Epoch, Step: &s, Outcome: record.Started}
-	again, failedBefore := l.failures.record(s)
-	if !failedBefore {
-		var err error
-		if rec, err = l.o.Store.Append(ctx, rec); err != nil {
-			return fmt.Errorf("record %s: %w", s.Kind, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, execute.Timeout(s.Kind))
-	defer cancel()
-	stepErr := l.o.Executor.Run(ctx, w.Wanted, s)
-	took := l.o.Now().Sub(begin)
-	log := l.o.Log.With("step", s.Kind, "nodes", s.Nodes, "took_ms", took.Milliseconds())
-	if stepErr == nil {
-		log.Info("step done", "reason", s.Reason)
-	} else {
-		log.Warn("step failed", "reason", s.Reason, "err", stepErr)
-	}
-	if failedBefore {
-		rec = again
-	}
-	return l.conclude(ctx, s, rec, failedBefore, stepErr, took)
-}
-
-// carryOutLook runs a step that changes nothing; the history is of changes.
-func (l *Loop) carryOutLook(ctx context.Context, w Wanted, s plan.Step) error {
-	ctx, cancel := context.WithTimeout(ctx, execute.Timeout(s.Kind))
-	defer cancel()
-	begin := l.o.Now()
-	err := l.o.Executor.Run(ctx, w.Wanted, s)
-	if err != nil {
-		l.failures.fail(s, err, record.Record{}, l.o.Now())
-	} else {
-		l.failures.succeed(s, record.Record{}, l.o.Now())
-	}
-	l.o.Log.Info("looked", "step", s.Kind, "nodes", s.Nodes, "took_ms", l.o.Now().Sub(begin).Milliseconds(), "err", err)
-	return nil
-}
-
-// conclude writes a step's outcome. Repeated failures with the same error are
-// folded into one record, so that history is not flooded.
-func (l *Loop) conclude(ctx context.Context, s plan.Step, rec record.Record, failedBefore bool, stepErr error, took time.Duration) error {
-	// The outcome is written even when the step used up its time.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	out := rec
-	out.TookMS = took.Milliseconds()
-	out.Outcome, out.Error = record.Done, ""
-	if stepErr != nil {
-		out.Outcome, out.Error = record.Failed, stepErr.Error()
-	}
-	var err error
-	switch {
-	case !failedBefore:
-		err = l.o.Store.Amend(ctx, out)
-	case out.Outcome == rec.Outcome && out.Error == rec.Error:
-		out.Repeats++
-		err = l.o.Store.Amend(ctx, out)
-	default:
-		out.At, out.Repeats = l.o.Now(), 0
-		out, err = l.o.Store.Append(ctx, out)
-	}
-	if stepErr != nil {
-		l.failures.fail(s, stepErr, out, l.o.Now())
-	} else {
-		l.failures.succeed(s, out, l.o.Now())
-	}
-	if err != nil {
-		return errors.Join(stepErr, fmt.Errorf("record the outcome of %s: %w", s.Kind, err))
-	}
-	return nil
 }

@@ -15,7 +15,7 @@ import (
 type exitWatch struct {
 	hosts   observe.Hosts
 	cluster string
-	wake    func()
+	ended   func(cluster.NodeName)
 
 	mu      sync.Mutex
 	watched map[cluster.NodeName]struct{}
@@ -50,7 +50,7 @@ func (e *exitWatch) watch(ctx context.Context, n cluster.Node) {
 	delete(e.watched, n.Hostname)
 	e.mu.Unlock()
 	if err == nil {
-		e.wake()
+		e.ended(n.Hostname)
 	}
 }
 

@@ -1,0 +1,59 @@
+package plan
+
+import (
+	"slices"
+
+	"cke/internal/cluster"
+)
+
+// UnderWay is a step being carried out and the nodes it is still busy with.
+type UnderWay struct {
+	Step Step
+	Busy []cluster.NodeName
+}
+
+// Beside is what of a plan may begin while other steps, which were under way
+// already when its State was observed, go on: nothing twice, nothing on a node
+// that is being worked on, for what was seen of it may be half of a change, and
+// no second change of the membership.
+func (p Plan) Beside(others []UnderWay) Plan {
+	if len(others) == 0 {
+		return p
+	}
+	busy, same, changing := map[cluster.NodeName]bool{}, map[string]bool{}, false
+	for _, o := range others {
+		same[o.Step.Key()] = true
+		changing = changing || o.Step.ChangesMembership()
+		for _, n := range o.Busy {
+			busy[n] = true
+		}
+	}
+	steps := p.Steps
+	p.Steps = nil
+	for _, s := range steps {
+		if same[s.Key()] || changing && s.ChangesMembership() {
+			continue
+		}
+		if s, ok := s.without(busy); ok {
+			p.Steps = append(p.Steps, s)
+		}
+	}
+	return p
+}
+
+// without leaves nodes out of a step that treats each by itself; any other step
+// is taken whole or, false, not at all.
+func (s Step) without(busy map[cluster.NodeName]bool) (Step, bool) {
+	isBusy := func(n cluster.NodeName) bool { return busy[n] }
+	if !slices.ContainsFunc(s.Nodes, isBusy) {
+		return s, true
+	}
+	switch s.Kind {
+	case InstallCertificates, InstallUnits, StartMembers:
+	default:
+		return s, false
+	}
+	s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), isBusy)
+	s.Units = slices.DeleteFunc(slices.Clone(s.Units), func(u cluster.Unit) bool { return isBusy(u.Node) })
+	return s, len(s.Nodes) > 0
+}
