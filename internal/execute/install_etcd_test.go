@@ -89,7 +89,7 @@ func (f *farm) step() plan.Step {
 }
 
 func (f *farm) run(ctx context.Context) error {
-	return f.x.Run(ctx, observe.Wanted{Spec: cluster.Spec{Name: "main", Nodes: f.nodes}.WithDefaults()}, f.step())
+	return f.x.Run(ctx, observe.Wanted{Spec: cluster.Spec{Name: "main", Nodes: f.nodes}.WithDefaults()}, f.step(), func(cluster.NodeName) {})
 }
 
 func (f *farm) installed(t *testing.T, name cluster.NodeName) bool {
