@@ -28,23 +28,18 @@ func status(v reconcile.View) api.Status {
 	s.Settled = s.Healthy && v.Plan.Settled() && len(v.Running) == 0
 	for i, n := range v.Wanted.Nodes() {
 		ns := v.State.Nodes[n.Hostname]
-		st := api.NodeStatus{
-			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane,
-			Leaving: i >= len(v.Wanted.Spec.Nodes), Reachable: ns.Reachable(), Error: ns.Err, Transport: "local",
-			Trouble: ns.Trouble, Hint: ns.Hint,
-		}
-		if n.User != "" {
-			st.Transport, st.Login = "ssh", remote.Login(n)
-		}
+		st := nodeStatus(n)
+		st.Leaving, st.Reachable = i >= len(v.Wanted.Spec.Nodes), ns.Reachable()
+		st.Error, st.Trouble, st.Hint = ns.Err, ns.Trouble, ns.Hint
 		if m, ok := e.MemberAt(n); ok {
 			st.Member = &m
 		}
 		s.Nodes = append(s.Nodes, st)
 	}
 	for _, n := range v.Wanted.Left {
-		s.Left = append(s.Left, api.NodeStatus{
-			Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane, Left: true, Transport: transport(n),
-		})
+		st := nodeStatus(n)
+		st.Left = true
+		s.Left = append(s.Left, st)
 	}
 	for _, m := range e.Members {
 		if !slices.ContainsFunc(v.Wanted.Nodes(), func(n cluster.Node) bool { return n.PeerURL() == m.PeerURL }) {
@@ -54,11 +49,13 @@ func status(v reconcile.View) api.Status {
 	return s
 }
 
-func transport(n cluster.Node) string {
+// nodeStatus is what the spec says of a node.
+func nodeStatus(n cluster.Node) api.NodeStatus {
+	st := api.NodeStatus{Hostname: n.Hostname, Address: n.Address.String(), ControlPlane: n.ControlPlane, Transport: "local"}
 	if n.Remote() {
-		return "ssh"
+		st.Transport, st.Login = "ssh", remote.Login(n)
 	}
-	return "local"
+	return st
 }
 
 // healthy: founded, authentication on, and at least the wanted number of voters,

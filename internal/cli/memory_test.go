@@ -139,7 +139,7 @@ func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 	st := healthyStatus()
 	st.Cluster, st.Plan.Cluster, st.SpecRevision, st.Paused = name, name, c.revision, c.paused
 	if m.mood == "left" && !c.cleaned {
-		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh"}}
+		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh", Login: "cke@10.77.0.9:22"}}
 	}
 	unsettle := func(reasons []plan.Reason, steps ...plan.Step) {
 		st.Settled, st.Healthy = false, false

@@ -150,6 +150,7 @@ func (w *world) until(t *testing.T, within time.Duration, what string, ok func()
 
 // fakeHost is one machine; each of its answers takes `takes`.
 type fakeHost struct {
+	host.Host // what no test here asks for
 	w     *world
 	facts host.Facts
 	takes time.Duration
