@@ -76,30 +76,24 @@ func (c *Client) Claim(ctx context.Context) error {
 	return c.call(ctx, VerbClaim, ClaimRequest{}, nil)
 }
 
+// Log implements Host.
+func (c *Client) Log(ctx context.Context, req LogRequest) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, VerbLog, req) //nolint:bodyclose // the caller's
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 // Close implements Host.
 func (c *Client) Close() error { return c.close() }
 
 func (c *Client) call(ctx context.Context, verb string, in, out any) error {
-	body, err := json.Marshal(in)
+	resp, err := c.send(ctx, verb, in)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", verb, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cke-host/v1/"+verb, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%s: %w", verb, err)
-	}
-	id := c.id()
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(HeaderStore, id.StoreID)
-	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", verb, withoutURL(err))
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
-	if resp.StatusCode != http.StatusOK {
-		return decodeFailure(verb, resp)
-	}
 	if out == nil {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			return fmt.Errorf("%s: read the answer: %w", verb, err)
@@ -110,6 +104,31 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 		return fmt.Errorf("%s: read the answer: %w", verb, err)
 	}
 	return nil
+}
+
+// send returns an answer that is a success; its body is the caller's to close.
+func (c *Client) send(ctx context.Context, verb string, in any) (*http.Response, error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", verb, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cke-host/v1/"+verb, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", verb, err)
+	}
+	id := c.id()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(HeaderStore, id.StoreID)
+	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", verb, withoutURL(err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }() // nothing was written
+		return nil, decodeFailure(verb, resp)
+	}
+	return resp, nil
 }
 
 // withoutURL drops the made-up URL that net/http puts into its errors.

@@ -6,6 +6,7 @@ package host
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"time"
 
@@ -44,6 +45,9 @@ type Host interface {
 	// WaitUnit returns when the unit's running state is no longer `running`, or
 	// ctx ends. It is how a member's exit wakes the loop.
 	WaitUnit(ctx context.Context, cluster string, running bool) error
+	// Log streams the last lines of what the cluster's members wrote here; with
+	// Follow it goes on until ctx ends or it is closed. It changes nothing.
+	Log(ctx context.Context, req LogRequest) (io.ReadCloser, error)
 	// Claim makes this machine belong to the caller's store and epoch.
 	Claim(ctx context.Context) error
 	// Close releases the transport.
@@ -93,7 +97,12 @@ type Facts struct {
 	Free     int64               `json:"free_bytes"` // on the data file system
 	Helper   string              `json:"helper"`     // the helper's version
 	Hostname string              `json:"hostname"`
-	Arch     string              `json:"arch"` // in Go's words: amd64, arm64
+	// Runtime is what runs members here: process or systemd.
+	Runtime string `json:"runtime"`
+	// Foreign says, a sentence for each, what of another etcd is on the machine.
+	// It is looked for only where no unit of this cluster is installed.
+	Foreign []string `json:"foreign,omitempty"`
+	Arch    string   `json:"arch"` // in Go's words: amd64, arm64
 }
 
 // AsideDir is a data directory that was moved aside.

@@ -41,6 +41,7 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbClean, a.verb(maxBody, mutation(a.clean)))
 	mux.Handle("POST /v1/"+host.VerbClaim, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.ClaimRequest) error { return a.claim(ctx, id) })))
+	mux.HandleFunc("POST /v1/"+host.VerbLog, a.streamLogs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, invalid("%.20q %.80q is no verb", r.Method, r.URL.Path))
 	})
