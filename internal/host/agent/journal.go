@@ -22,8 +22,8 @@ type lastWords struct {
 
 // lastWords reads the journal once for each process that ended: facts are asked
 // for often.
-func (s *services) lastWords(ctx context.Context, c string, u, service properties) (messages, error) {
-	now := lastWords{invocation: invocation(u), at: service.number("ExecMainExitTimestampMonotonic")}
+func (s *services) lastWords(ctx context.Context, c string, of look) (messages, error) {
+	now := lastWords{invocation: invocation(of.unit), at: of.service.number("ExecMainExitTimestampMonotonic")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.said[c]; known.invocation == now.invocation && known.at == now.at {

@@ -36,29 +36,22 @@ const (
 // startWait is how often a unit without a process is looked at by who waits for one.
 const startWait = 200 * time.Millisecond
 
+// reapTime bounds how long systemd may take to notice the end of a process.
+const reapTime = 2 * time.Second
+
 func (s *services) state(ctx context.Context, c string) (procState, error) {
-	name := serviceName(c)
-	unitNow, err := s.bus.unit(ctx, name)
+	now, err := s.look(ctx, c)
 	if err != nil {
-		return procState{}, fmt.Errorf("look at unit %s: %w", name, err)
+		return procState{}, fmt.Errorf("look at unit %s: %w", serviceName(c), err)
 	}
-	service, err := s.bus.service(ctx, name)
-	if err != nil {
-		return procState{}, fmt.Errorf("look at unit %s: %w", name, err)
+	st := procState{running: now.running, overridden: s.overridden(c, now.unit)}
+	if st.running {
+		st.started, err = s.startedWith(c, now.pid)
+		return st, err
 	}
-	st := procState{overridden: s.overridden(c, unitNow)}
 	boot, err := bootID()
 	if err != nil {
 		return procState{}, err
-	}
-	if pid := int(service.number("MainPID")); pid > 0 {
-		if _, st.running, err = identify(pid, boot); err != nil {
-			return procState{}, err
-		}
-		if st.running {
-			st.started, err = s.startedWith(c, pid)
-			return st, err
-		}
 	}
 	var rec serviceRecord
 	known, err := readJSON(s.recordPath(c), &rec)
@@ -66,15 +59,12 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 		return procState{}, err
 	}
 	switch {
-	case refused(unitNow, service):
-		st.exit = "systemd does not start it: " + brokenAssert(unitNow)
-		st.cause, st.log = "", ""
-	case service.number("ExecMainCode") != 0:
-		st.exit = exitText(service)
-		ms, err := s.lastWords(ctx, c, unitNow, service)
-		if err != nil {
-			return procState{}, err
-		}
+	case refused(now):
+		st.exit = "systemd does not start it: " + brokenAssert(now.unit)
+	case now.service.number("ExecMainCode") != 0:
+		st.exit = exitText(now.service)
+		var ms messages
+		ms, err = s.lastWords(ctx, c, now)
 		st.cause, st.log = ms.cause(), ms.summary()
 	case !known:
 	case rec.Boot != boot:
@@ -82,14 +72,51 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 	default:
 		st.exit = "ended unseen"
 	}
-	return st, nil
+	return st, err
+}
+
+// look is what systemd says of a unit and its process. A process that has just
+// ended is known to the kernel first: systemd is given the time to take note.
+type look struct {
+	unit, service properties
+	pid           int
+	running       bool
+}
+
+func (s *services) look(ctx context.Context, c string) (now look, err error) {
+	boot, err := bootID()
+	if err != nil {
+		return look{}, err
+	}
+	tick := time.NewTicker(startPoll)
+	defer tick.Stop()
+	for range int(reapTime / startPoll) {
+		if now.unit, err = s.bus.unit(ctx, serviceName(c)); err != nil {
+			return look{}, err
+		}
+		if now.service, err = s.bus.service(ctx, serviceName(c)); err != nil {
+			return look{}, err
+		}
+		if now.pid = int(now.service.number("MainPID")); now.pid == 0 {
+			break
+		}
+		if _, now.running, err = identify(now.pid, boot); err != nil || now.running {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return look{}, ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return now, err
 }
 
 // refused says that systemd's last attempt failed at an assertion.
-func refused(u, service properties) bool {
-	holds, _ := u["AssertResult"].(bool)
-	at := u.number("AssertTimestampMonotonic")
-	return !holds && at > 0 && at >= service.number("ExecMainExitTimestampMonotonic")
+func refused(now look) bool {
+	holds, _ := now.unit["AssertResult"].(bool)
+	at := now.unit.number("AssertTimestampMonotonic")
+	return !holds && at > 0 && at >= now.service.number("ExecMainExitTimestampMonotonic")
 }
 
 // brokenAssert names the assertions that did not hold, as the file has them.
