@@ -44,6 +44,9 @@ type Backend interface {
 	Resume(ctx context.Context, cluster string) error
 	Trust(ctx context.Context, cluster, address, fingerprint string) error
 	Claim(ctx context.Context, cluster, node string) error
+	// Logs streams the last n lines of what the members on a node wrote; with
+	// follow it goes on until ctx ends.
+	Logs(ctx context.Context, cluster, node string, n int, follow bool) (io.ReadCloser, error)
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

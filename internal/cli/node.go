@@ -3,8 +3,8 @@ package cli
 import "github.com/spf13/cobra"
 
 func newNode(s *session) *cobra.Command {
-	return newGroup("node", "The machines: list, trust, claim",
+	return newGroup("node", "The machines: list, trust, claim, logs",
 		`The machines of a cluster. They come and go with cluster.yml (cluster set); here
 is what a person has to decide about one of them.`,
-		newNodeList(s), newNodeTrust(s), newNodeClaim(s))
+		newNodeList(s), newNodeTrust(s), newNodeClaim(s), newNodeLogs(s))
 }

@@ -24,8 +24,10 @@ func bareMachine(t testing.TB) {
 		must(t, os.Remove(path))
 		must(t, os.RemoveAll(path+".d"))
 	}
-	systemctl(t, "daemon-reload")
-	systemctl(t, "reset-failed")
+	if len(units) > 0 {
+		systemctl(t, "daemon-reload")
+		systemctl(t, "reset-failed")
+	}
 	all, err := filepath.Glob("/proc/[0-9]*/comm")
 	must(t, err)
 	for _, path := range all {
@@ -37,6 +39,16 @@ func bareMachine(t testing.TB) {
 	for _, dir := range []string{"/etc/cke", "/var/lib/cke", "/opt/cke", "/var/lib/etcd", "/etc/kubernetes"} {
 		must(t, os.RemoveAll(dir))
 	}
+}
+
+// deafEtcd puts a program that does nothing, and does not end when asked to, in
+// etcd's place.
+func (b *box) deafEtcd(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(b.releases, "v"+testVersion, "etcd")
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo etcd Version: "+testVersion+
+		" && exit\ntrap '' TERM\nexec /bin/sleep 60\n"), 0o755))
 }
 
 func systemctl(t testing.TB, args ...string) string {

@@ -132,8 +132,7 @@ func (s *services) write(ctx context.Context, u cluster.Unit, sealed bool) error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	changed := string(old) != text
-	if changed {
+	if string(old) != text {
 		if err := writeAtomic(path, []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -144,21 +143,18 @@ func (s *services) write(ctx context.Context, u cluster.Unit, sealed bool) error
 			return err
 		}
 	}
-	return s.load(ctx, name, changed)
+	return s.load(ctx, name)
 }
 
-// load makes systemd read the file, if it has not: who wrote it may have died
-// before.
-func (s *services) load(ctx context.Context, name string, changed bool) error {
-	if !changed {
-		p, err := s.bus.unit(ctx, name)
-		if err != nil {
-			return fmt.Errorf("look at unit %s: %w", name, err)
-		}
-		stale, _ := p["NeedDaemonReload"].(bool)
-		changed = stale || p.text("LoadState") != "loaded"
+// load makes systemd read the file, if it has another in mind: who wrote it may
+// have died before. To ask about a unit that is new is to have it read; reading
+// all of them anew takes a while.
+func (s *services) load(ctx context.Context, name string) error {
+	p, err := s.bus.unit(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look at unit %s: %w", name, err)
 	}
-	if !changed {
+	if stale, _ := p["NeedDaemonReload"].(bool); !stale && p.text("LoadState") == "loaded" {
 		return nil
 	}
 	if err := s.bus.reload(ctx); err != nil {
