@@ -42,11 +42,15 @@ func run(args []string) error {
 		return fmt.Errorf("unexpected argument %q\n%s", flags.Arg(0), usage)
 	case args[0] == "serve":
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version.String()})
 		me, err := host.Myself(version.String())
 		if err != nil {
 			return err
 		}
+		runtime := agent.ProcessRuntime
+		if *root == "/" {
+			runtime = agent.MachineRuntime() // the machine is all CKE's
+		}
+		a := agent.New(agent.Options{Root: *root, Releases: *releases, Log: log, Helper: version.String(), Runtime: runtime})
 		return host.ServeStdio(context.Background(), os.Stdin, os.Stdout, me, a.Handler(), log)
 	case args[0] == "version":
 		fmt.Println(version.String())

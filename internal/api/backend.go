@@ -51,6 +51,9 @@ type Backend interface {
 	// CleanNode removes everything of CKE's from a machine that carries no
 	// member, or only forgets one that is gone.
 	CleanNode(ctx context.Context, cluster, node string, forget bool) error
+	// Logs streams the last n lines of what the members on a node wrote; with
+	// follow it goes on until ctx ends.
+	Logs(ctx context.Context, cluster, node string, n int, follow bool) (io.ReadCloser, error)
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error

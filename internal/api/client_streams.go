@@ -64,6 +64,19 @@ func (c *Client) Snapshot(ctx context.Context, name string) (io.ReadCloser, int6
 	return &byteStream{ctx: ctx, client: c, ReadCloser: resp.Body}, estimate, nil
 }
 
+// Logs streams the last n lines of what the members on a node wrote; with follow
+// it goes on until it is closed or ctx ends.
+func (c *Client) Logs(ctx context.Context, name, node string, n int, follow bool) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, request{ //nolint:bodyclose // the caller's
+		method: http.MethodGet, path: on(name, "nodes", node, "logs"),
+		query: url.Values{"n": {strconv.Itoa(n)}, "follow": {strconv.FormatBool(follow)}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &byteStream{ctx: ctx, client: c, ReadCloser: resp.Body}, nil
+}
+
 // StateBackup writes CKE's own state to w. What was written counts only when
 // the error is nil.
 func (c *Client) StateBackup(ctx context.Context, w io.Writer) error {

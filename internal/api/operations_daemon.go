@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 
 	"cke/internal/cluster"
@@ -29,8 +30,18 @@ type cleanInput struct {
 	Body CleanRequest
 }
 
+type logsInput struct {
+	NodePath
+	N      int  `query:"n" default:"50" minimum:"0" maximum:"10000" doc:"how many of the last lines"`
+	Follow bool `query:"follow" doc:"go on with what comes"`
+}
+
 func (s *server) nodeOperations() {
 	b := s.backend
+	lines(s, s.operation(http.MethodGet, "/clusters/{cluster}/nodes/{node}/logs", "node-logs", "What the members on a node wrote"),
+		func(ctx context.Context, in *logsInput) (io.ReadCloser, error) {
+			return b.Logs(ctx, in.Cluster, in.Node, in.N, in.Follow)
+		})
 	call(s, s.operation(http.MethodPost, "/clusters/{cluster}/trust", "trust-host", "Accept a host's SSH key"),
 		func(ctx context.Context, in *trustInput) (TrustedKey, error) {
 			return b.Trust(ctx, in.Cluster, in.Body.Address, in.Body.Fingerprint)

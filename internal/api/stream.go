@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -17,6 +18,7 @@ import (
 const (
 	ndjsonType = "application/x-ndjson"
 	octetType  = "application/octet-stream"
+	textType   = "text/plain; charset=utf-8"
 	// estimateHeader tells about how many bytes a stream will have.
 	estimateHeader = "X-Cke-Estimated-Bytes"
 	// writeTimeout bounds how long one write may hang on a client that does not read.
@@ -76,6 +78,44 @@ func octets[I any](s *server, op huma.Operation, do func(context.Context, *I, *o
 		w.contentType = octetType
 		return do(ctx, in, &octetWriter{streamWriter: w})
 	})
+}
+
+// lines registers an operation that answers with text, each piece of it as soon
+// as it is there.
+func lines[I any](s *server, op huma.Operation, open func(context.Context, *I) (io.ReadCloser, error)) {
+	op.Responses["200"] = &huma.Response{
+		Description: "The lines.",
+		Content:     map[string]*huma.MediaType{textType: {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}
+	stream(s, op, func(ctx context.Context, in *I, w *streamWriter) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := context.AfterFunc(drain(ctx), func() { cancel(errDraining) })
+		defer stop()
+		text, err := open(ctx, in)
+		if err != nil {
+			return err
+		}
+		w.contentType = textType
+		// Following may begin with nothing: the client is told that it has begun.
+		w.begin()
+		_, err = io.Copy(flushed{w}, text)
+		if cerr := text.Close(); err == nil {
+			err = cerr
+		}
+		return err
+	})
+}
+
+// flushed sends what is written at once.
+type flushed struct{ *streamWriter }
+
+func (w flushed) Write(p []byte) (int, error) {
+	n, err := w.streamWriter.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, w.control.Flush()
 }
 
 // stream runs do after the input was checked. An error before the first byte

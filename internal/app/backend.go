@@ -10,6 +10,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/internal/host"
 	"cke/internal/plan"
 	"cke/internal/reconcile"
 	"cke/internal/record"
@@ -245,6 +246,18 @@ func (b backend) Claim(ctx context.Context, name, which string) error {
 		c.loop.Wake()
 	}
 	return err
+}
+
+func (b backend) Logs(ctx context.Context, name, which string, n int, follow bool) (io.ReadCloser, error) {
+	node, err := b.node(ctx, name, which)
+	if err != nil {
+		return nil, err
+	}
+	h, err := b.hosts.Host(node)
+	if err != nil {
+		return nil, err
+	}
+	return h.Log(ctx, host.LogRequest{Cluster: name, Lines: n, Follow: follow})
 }
 
 func (b backend) StateBackup(ctx context.Context, w io.Writer) error { return b.store.Backup(ctx, w) }

@@ -371,6 +371,25 @@ func (m *memory) CleanNode(ctx context.Context, name, node string, forget bool) 
 	})
 }
 
+// Logs ends after the lines there are, on purpose, also when it is followed.
+func (m *memory) Logs(ctx context.Context, name, node string, n int, follow bool) (r io.ReadCloser, err error) {
+	err = m.with(ctx, name, func(*memoryCluster) error {
+		if node != "cp1" {
+			return api.NotFound("there is no node "+node, "ckecli node list")
+		}
+		text := ""
+		for i := 3 - min(n, 3); i < 3; i++ {
+			text += fmt.Sprintf("etcd says %d\n", i)
+		}
+		if follow {
+			text += "etcd says more\n"
+		}
+		r = io.NopCloser(strings.NewReader(text))
+		return nil
+	})
+	return r, err
+}
+
 func (m *memory) StateBackup(_ context.Context, w io.Writer) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

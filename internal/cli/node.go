@@ -3,8 +3,8 @@ package cli
 import "github.com/spf13/cobra"
 
 func newNode(s *session) *cobra.Command {
-	return newGroup("node", "The machines: list, check, trust, claim, clean",
+	return newGroup("node", "The machines: list, check, trust, claim, logs, clean",
 		`The machines of a cluster. They come and go with cluster.yml (cluster set); here
 is what a person has to decide about one of them.`,
-		newNodeList(s), newNodeCheck(s), newNodeTrust(s), newNodeClaim(s), newNodeClean(s))
+		newNodeList(s), newNodeCheck(s), newNodeTrust(s), newNodeClaim(s), newNodeLogs(s), newNodeClean(s))
 }

@@ -78,6 +78,9 @@ type NodeState struct {
 	Versions []string `json:"versions,omitempty"`
 	// BusyPorts are member ports in use by something that is not this unit.
 	BusyPorts []int `json:"busy_ports,omitempty"`
+	// Foreign says, a sentence for each, what of an etcd that is not CKE's is on
+	// the machine. It is looked for only where no unit is installed.
+	Foreign []string `json:"foreign,omitempty"`
 	// Unit is nil when no unit of this cluster is installed.
 	Unit *UnitState `json:"unit,omitempty"`
 	// Data are the data directories present, set-aside ones not included.
@@ -136,6 +139,9 @@ type UnitState struct {
 	// Exit describes how the last process ended, with the end of its log.
 	Exit string `json:"exit,omitempty"`
 	Log  string `json:"log,omitempty"`
+	// Overridden is what somebody changed about how the machine runs the member,
+	// such as a masked unit: it may keep the member from running.
+	Overridden string `json:"overridden,omitempty"`
 }
 
 // DataDir is one member's data directory on a host.

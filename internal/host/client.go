@@ -76,6 +76,15 @@ func (c *Client) Claim(ctx context.Context) error {
 	return c.call(ctx, VerbClaim, ClaimRequest{}, nil)
 }
 
+// Log implements Host.
+func (c *Client) Log(ctx context.Context, req LogRequest) (io.ReadCloser, error) {
+	resp, err := c.ask(ctx, VerbLog, req) //nolint:bodyclose // the caller's
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 // Close implements Host.
 func (c *Client) Close() error { return c.close() }
 

@@ -42,6 +42,10 @@ const (
 	NoVersion GuardKind = "no-version"
 	// StillRunning: the member's process runs.
 	StillRunning GuardKind = "still-running"
+	// ForeignEtcd: the machine has an etcd that is not CKE's.
+	ForeignEtcd GuardKind = "foreign-etcd"
+	// Overridden: somebody took the unit out of CKE's hands, as by masking it.
+	Overridden GuardKind = "overridden"
 	// InUse: a unit or data of the cluster is on the machine.
 	InUse GuardKind = "in-use"
 	// NoSpace: a file system has no room.

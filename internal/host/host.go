@@ -65,6 +65,9 @@ type Host interface {
 	// once it does, and goes on until ctx ends. It refuses a machine that has a
 	// unit, and while it listens none is installed or started.
 	AnswerPeers(ctx context.Context, req AnswerPeers, listening func(Answering)) error
+	// Log streams the last lines of what the cluster's members wrote here; with
+	// Follow it goes on until ctx ends or it is closed. It changes nothing.
+	Log(ctx context.Context, req LogRequest) (io.ReadCloser, error)
 	// Claim makes this machine belong to the caller's store and epoch.
 	Claim(ctx context.Context) error
 	// Close releases the transport.
@@ -114,7 +117,12 @@ type Facts struct {
 	Free     int64               `json:"free_bytes"` // on the data file system
 	Helper   string              `json:"helper"`     // the helper's version
 	Hostname string              `json:"hostname"`
-	Arch     string              `json:"arch"` // in Go's words: amd64, arm64
+	// Runtime is what runs members here: process or systemd.
+	Runtime string `json:"runtime"`
+	// Foreign says, a sentence for each, what of another etcd is on the machine.
+	// It is looked for only where no unit of this cluster is installed.
+	Foreign []string `json:"foreign,omitempty"`
+	Arch    string   `json:"arch"` // in Go's words: amd64, arm64
 }
 
 // AsideDir is a data directory that was moved aside.

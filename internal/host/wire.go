@@ -18,6 +18,7 @@ const (
 	VerbClean       = "clean"
 	VerbWaitUnit    = "wait-unit"
 	VerbClaim       = "claim"
+	VerbLog         = "log" // answers with text, not JSON
 
 	VerbReleaseOffset = "release-offset"
 	VerbPutRelease    = "put-release"
@@ -51,6 +52,17 @@ type ClusterRequest struct {
 type WaitRequest struct {
 	Cluster string `json:"cluster"`
 	Running bool   `json:"running"`
+}
+
+// MaxLogLines is how many of a log's last lines may be asked for.
+const MaxLogLines = 10_000
+
+// LogRequest asks for the last lines of a cluster's log on a machine, and with
+// Follow for what comes as well.
+type LogRequest struct {
+	Cluster string `json:"cluster"`
+	Lines   int    `json:"lines"`
+	Follow  bool   `json:"follow,omitempty"`
 }
 
 // ClaimRequest is the body of claim; all it says is in the headers.

@@ -154,7 +154,7 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 	}
 	fenced, deposed := o.fenced(f)
 	return cluster.NodeState{
-		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
 		Certificates: o.certificates(w.Spec, n, f),
 	}
 }

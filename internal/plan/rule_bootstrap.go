@@ -76,6 +76,8 @@ func notBare(in input, n cluster.Node) (Reason, bool) {
 		r.Hint = "ckecli node claim " + string(n.Hostname)
 	case !n.ControlPlane:
 		return r, false
+	case len(ns.Foreign) > 0:
+		return anotherEtcd(n, ns), true
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
 	default:
@@ -89,6 +91,15 @@ func portsBusy(n cluster.Node, ns cluster.NodeState) Reason {
 		Level: Blocked, Rule: "portsMustBeFree", Node: n.Hostname,
 		Text: fmt.Sprintf("ports %v of %s are in use by another program", ns.BusyPorts, n.Address),
 		Hint: "stop it, or choose another address",
+	}
+}
+
+// anotherEtcd: CKE adopts no etcd and installs none beside it.
+func anotherEtcd(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{
+		Level: Blocked, Rule: "hostRunsAnotherEtcd", Node: n.Hostname,
+		Text: "the host has an etcd that is not CKE's: " + strings.Join(ns.Foreign, "; "),
+		Hint: "stop and disable it and move its data away, or choose another host",
 	}
 }
 
@@ -177,6 +188,8 @@ func founderStuck(f cluster.Founder, ns cluster.NodeState) (Reason, bool) {
 		r.Rule, r.Text, r.Hint = "hostObeysAnother", ns.Fenced, "ckecli node claim "+string(f.Node.Hostname)
 	case len(ns.Aside) > 0:
 		return carriedBefore(f.Node, ns), true
+	case len(ns.Foreign) > 0:
+		return anotherEtcd(f.Node, ns), true
 	case ns.Unit != nil && ns.Unit.NotMounted != "":
 		return diskNotMounted(f.Node, ns), true
 	case ns.Unit != nil && ns.Unit.DataLost:

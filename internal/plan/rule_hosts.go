@@ -32,6 +32,8 @@ func ruleHosts(in input) verdict {
 			})
 		case ns.Unit != nil && ns.Unit.NotMounted != "":
 			v.reasons = append(v.reasons, diskNotMounted(n, ns))
+		case ns.Unit != nil && ns.Unit.Overridden != "":
+			v.reasons = append(v.reasons, overridden(n, ns))
 		}
 	}
 	return v
@@ -65,6 +67,18 @@ func diskNotMounted(n cluster.Node, ns cluster.NodeState) Reason {
 		Text: fmt.Sprintf("the member's data lay on a file system of its own, which is not mounted: %s", ns.Unit.NotMounted),
 		Hint: "mount it; the member then starts by itself",
 	}
+}
+
+// overridden: somebody's hand is on the unit. It is left as it is, and told.
+func overridden(n cluster.Node, ns cluster.NodeState) Reason {
+	r := Reason{
+		Level: Note, Rule: "unitIsOverridden", Node: n.Hostname, Text: ns.Unit.Overridden,
+		Hint: "undo it on the host, if it is not wanted any more: systemctl unmask, revert or enable",
+	}
+	if !ns.Unit.Running {
+		r.Level = Blocked
+	}
+	return r
 }
 
 // usable hosts answer and obey this store.

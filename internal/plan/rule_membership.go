@@ -130,6 +130,8 @@ func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 	switch {
 	case ns.Unit != nil || len(ns.Data) > 0:
 		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
+	case len(ns.Foreign) > 0:
+		return anotherEtcd(n, ns), true
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
 	default:

@@ -239,6 +239,8 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 			ns.Deposed, ns.Fenced = true, "a newer leader of this store has acted on the host (epoch 9, this one is 2)"
 		case "aside":
 			ns.Aside = []string{"4b33d1e6f8613242-20260102T030405.000Z"}
+		case "foreign":
+			ns.Foreign = []string{"unit etcd.service, which is not CKE's, is active", "/var/lib/etcd holds the data of an etcd that is not CKE's"}
 		case "busy":
 			ns.BusyPorts = []int{2379}
 		case "certs":
@@ -278,6 +280,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.DataLost = true
 		case "unmounted":
 			us.NotMounted = "/var/lib/cke"
+		case "overridden":
+			us.Overridden = "unit etcd-main.service is masked"
 		case "flags":
 			old := u
 			old.Quota--

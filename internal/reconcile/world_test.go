@@ -151,15 +151,15 @@ func (w *world) until(t *testing.T, within time.Duration, what string, ok func()
 // fakeHost is one machine; each of its answers takes `takes`.
 type fakeHost struct {
 	host.Host // what no test here asks for
-	w     *world
-	facts host.Facts
-	takes time.Duration
-	deaf  time.Duration // how long it goes on after its caller has given up
-	down  error         // nothing answers
-	full  error         // what is started ends so
-	calls map[string]int
-	under int
-	ended chan struct{} // closed and replaced when the process begins or ends
+	w         *world
+	facts     host.Facts
+	takes     time.Duration
+	deaf      time.Duration // how long it goes on after its caller has given up
+	down      error         // nothing answers
+	full      error         // what is started ends so
+	calls     map[string]int
+	under     int
+	ended     chan struct{} // closed and replaced when the process begins or ends
 }
 
 func (h *fakeHost) put(files map[host.FileKind][]byte) {

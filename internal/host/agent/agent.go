@@ -8,7 +8,8 @@
 //   - Data is never deleted in the step that retires a member (retire.go).
 //   - A caller of another store, or with an older leader epoch, changes
 //     nothing (fence.go).
-//   - etcd outlives the process that started it, and is found again (process.go).
+//   - etcd outlives the process that started it, and is found again (process.go,
+//     services.go).
 package agent
 
 import (
@@ -32,6 +33,8 @@ type Options struct {
 	Log *slog.Logger
 	// Helper is the version that Facts reports.
 	Helper string
+	// Runtime runs the members; empty is ProcessRuntime.
+	Runtime Runtime
 }
 
 // Agent does on one machine what host.Host asks for. Any number of agents, in
@@ -42,6 +45,7 @@ type Agent struct {
 	helper   string
 	versions *Releases
 	runtime  runtime
+	kind     Runtime
 	keys     keyCache
 	// answering holds ports for a moment, while other machines try theirs.
 	answering answering
@@ -73,14 +77,19 @@ func New(o Options) *Agent {
 	}
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},
-		log:    o.Log, helper: o.Helper,
+		log:    o.Log, helper: o.Helper, kind: o.Runtime,
 		versions:  o.Known,
 		now:       time.Now,
 		answering: answering{ports: map[netip.AddrPort]bool{}},
 		reached:   func(string) {},
 		free:      freeBytes,
 	}
-	a.runtime = newProcesses(a.layout, o.Log, func(p string) { a.reached(p) })
+	reached := func(p string) { a.reached(p) }
+	if a.kind == SystemdRuntime {
+		a.runtime = newServices(a.layout, o.Log, reached)
+		return a
+	}
+	a.kind, a.runtime = ProcessRuntime, newProcesses(a.layout, o.Log, reached)
 	return a
 }
 

@@ -14,7 +14,7 @@ import (
 // staged is a file's new content, synced under a temporary name beside it.
 type staged struct{ tmp, path string }
 
-func stage(path string, b []byte, mode fs.FileMode) (_ staged, err error) {
+func stage(path string, b []byte, mode fs.FileMode, o *owner) (_ staged, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return staged{}, fmt.Errorf("write %s: %w", path, err)
@@ -28,6 +28,9 @@ func stage(path string, b []byte, mode fs.FileMode) (_ staged, err error) {
 	if err == nil {
 		err = f.Chmod(mode)
 	}
+	if err == nil && o != nil {
+		err = f.Chown(o.uid, o.gid)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -36,7 +39,7 @@ func stage(path string, b []byte, mode fs.FileMode) (_ staged, err error) {
 
 // writeAtomic replaces a file so that after a crash it is the old or the new one.
 func writeAtomic(path string, b []byte, mode fs.FileMode) error {
-	s, err := stage(path, b, mode)
+	s, err := stage(path, b, mode, nil)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		if helperProgram = os.Getenv("CKE_TEST_HELPER"); helperProgram != "" {
+			return m.Run()
+		}
 		helperProgram = filepath.Join(dir, "cke-host")
 		if out, err := exec.Command("go", "build", "-o", helperProgram, "cke/cmd/cke-host").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build cke-host: %v\n%s", err, out)
@@ -68,6 +71,28 @@ func etcdBinary(t testing.TB) string {
 	return abs
 }
 
+// machineVar makes the tests use the machine they run on, as a whole, with
+// systemd: test/lab runs them so, in a machine of their own.
+const machineVar = "CKE_TEST_MACHINE"
+
+func onMachine() bool { return os.Getenv(machineVar) == "systemd" }
+
+// runtimeKind is the runtime that the tests are about.
+func runtimeKind() Runtime {
+	if onMachine() {
+		return SystemdRuntime
+	}
+	return ProcessRuntime
+}
+
+// processOnly says why a test is not for a machine of its own.
+func processOnly(t testing.TB, why string) {
+	t.Helper()
+	if onMachine() {
+		t.Skip("with systemd: " + why)
+	}
+}
+
 // box is one machine: a root of its own and an address of its own.
 type box struct {
 	root     string
@@ -79,9 +104,14 @@ type box struct {
 func newBox(t testing.TB) *box {
 	t.Helper()
 	b := &box{
-		root:     rootDir(t),
-		releases: t.TempDir(),
-		addr:     netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(255)), byte(1 + rand.IntN(250))}),
+		addr: netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(255)), byte(1 + rand.IntN(250))}),
+	}
+	if onMachine() {
+		b.root, b.releases = "/", "/opt/cke/etcd"
+		bareMachine(t)
+		t.Cleanup(func() { bareMachine(t) })
+	} else {
+		b.root, b.releases = rootDir(t), t.TempDir()
 	}
 	b.id.Store(&host.Identity{StoreID: "store-a", Epoch: 1})
 	b.release(t, testVersion)
@@ -106,16 +136,18 @@ func rootDir(t testing.TB) string {
 func (b *box) release(t testing.TB, version string) {
 	t.Helper()
 	dir := filepath.Join(b.releases, "v"+version)
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(etcdBinary(t), filepath.Join(dir, "etcd"))); err != nil {
-		t.Fatal(err)
+	put := os.Symlink
+	if onMachine() {
+		put = os.Link // the members' user cannot go everywhere
 	}
+	must(t, errors.Join(os.MkdirAll(dir, 0o755), put(etcdBinary(t), filepath.Join(dir, "etcd"))))
 }
 
 func (b *box) identity() host.Identity { return *b.id.Load() }
 
 func (b *box) agent() *Agent {
 	return New(Options{
-		Root: b.root, Releases: b.releases, Helper: "test",
+		Root: b.root, Releases: b.releases, Helper: "test", Runtime: runtimeKind(),
 		Log: slog.New(slog.DiscardHandler),
 	})
 }
@@ -130,7 +162,7 @@ func (b *box) etcds(t testing.TB) []int {
 	var pids []int
 	for _, path := range cmdlines {
 		line, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(line), "\x00--data-dir="+b.root+"/") {
+		if err != nil || !strings.Contains(string(line), "\x00--data-dir="+filepath.Join(b.root, "var")+"/") {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
@@ -145,6 +177,9 @@ func (b *box) etcds(t testing.TB) []int {
 // killAll ends this machine's members and waits: the directories go next.
 func (b *box) killAll(t testing.TB) {
 	eventually(t, "etcd ends", func() bool {
+		if onMachine() {
+			return true // bareMachine does
+		}
 		pids := b.etcds(t)
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
@@ -188,7 +223,11 @@ func inChild(t testing.TB, b *box) host.Host {
 
 func startChild(t testing.TB, b *box) (host.Host, *exec.Cmd) {
 	t.Helper()
-	cmd := exec.Command(helperProgram, "serve", "--root", b.root, "--releases", b.releases)
+	args := []string{"serve"}
+	if !onMachine() {
+		args = append(args, "--root", b.root, "--releases", b.releases)
+	}
+	cmd := exec.Command(helperProgram, args...)
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	out, err := cmd.StdoutPipe()
@@ -235,7 +274,9 @@ func overSSH(t testing.TB, b *box) host.Host {
 func everyWay(t *testing.T, run func(t *testing.T, b *box, open opener)) {
 	for name, open := range map[string]opener{"in-process": inProcess, "child": inChild, "ssh": overSSH} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			if !onMachine() {
+				t.Parallel()
+			}
 			run(t, newBox(t), open)
 		})
 	}

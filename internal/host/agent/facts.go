@@ -30,7 +30,7 @@ func (a *Agent) facts(ctx context.Context, req host.FactsRequest) (host.Facts, e
 			return host.Facts{}, err
 		}
 	}
-	f := host.Facts{Helper: a.helper, Arch: goruntime.GOARCH}
+	f := host.Facts{Helper: a.helper, Arch: goruntime.GOARCH, Runtime: string(a.kind)}
 	for _, part := range []func(context.Context, host.FactsRequest, *host.Facts) error{
 		a.machineFacts, a.unitFacts, a.dataFacts, a.fileFacts, a.portFacts,
 	} {
@@ -57,12 +57,16 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 	return err
 }
 
-func (a *Agent) unitFacts(_ context.Context, req host.FactsRequest, f *host.Facts) error {
+func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Facts) error {
 	u, installed, err := a.readUnit(req.Cluster)
-	if err != nil || !installed {
+	if err != nil {
 		return err
 	}
-	st, err := a.runtime.state(req.Cluster)
+	if !installed {
+		f.Foreign, err = a.foreign(ctx)
+		return err
+	}
+	st, err := a.runtime.state(ctx, req.Cluster)
 	if err != nil {
 		return err
 	}
@@ -72,6 +76,7 @@ func (a *Agent) unitFacts(_ context.Context, req host.FactsRequest, f *host.Fact
 	}
 	f.Unit = &cluster.UnitState{
 		Unit: u, Running: st.running, Started: st.started, Sealed: s.Sealed, Exit: st.exit, Log: st.log,
+		Overridden: st.overridden,
 	}
 	if f.Unit.NotMounted, err = a.notMounted(s); err != nil || f.Unit.NotMounted != "" || !s.Sealed {
 		return err

@@ -47,10 +47,19 @@ func (a *Agent) putFiles(ctx context.Context, id host.Identity, req host.PutFile
 		return err
 	}
 	defer unlock()
+	o, err := a.runtime.owner(ctx)
+	if err != nil {
+		return err
+	}
 	if err := mkdirs(a.layout.pki(req.Cluster)); err != nil {
 		return err
 	}
-	ready, err := a.stageChanged(req)
+	if o != nil {
+		if err := o.letPass(a.layout.root, a.layout.pki(req.Cluster), a.layout.config(req.Cluster)); err != nil {
+			return err
+		}
+	}
+	ready, err := a.stageChanged(req, o)
 	if err != nil {
 		return errors.Join(err, unstage(ready))
 	}
@@ -68,24 +77,25 @@ func (a *Agent) putFiles(ctx context.Context, id host.Identity, req host.PutFile
 
 // stageChanged syncs the new files all at once: one journal commit of the file
 // system serves many that wait together.
-func (a *Agent) stageChanged(req host.PutFiles) ([]staged, error) {
+func (a *Agent) stageChanged(req host.PutFiles, o *owner) ([]staged, error) {
 	kinds := slices.DeleteFunc(order(), func(k host.FileKind) bool {
 		b, ok := req.Files[k]
 		if !ok {
 			return true
 		}
 		old, err := os.ReadFile(a.layout.file(req.Cluster, k))
-		return err == nil && slices.Equal(old, b)
+		_, isKey := pairs()[k]
+		return err == nil && slices.Equal(old, b) && (!isKey || o.owns(a.layout.file(req.Cluster, k)))
 	})
 	all := make([]staged, len(kinds))
 	var g errgroup.Group
 	for i, k := range kinds {
 		g.Go(func() error {
-			mode := fs.FileMode(0o644)
+			mode, whose := fs.FileMode(0o644), (*owner)(nil)
 			if _, isKey := pairs()[k]; isKey {
-				mode = 0o600
+				mode, whose = 0o600, o
 			}
-			s, err := stage(a.layout.file(req.Cluster, k), req.Files[k], mode)
+			s, err := stage(a.layout.file(req.Cluster, k), req.Files[k], mode, whose)
 			if err == nil {
 				all[i] = s // a failed one has removed itself
 			}

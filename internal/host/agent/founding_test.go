@@ -59,7 +59,10 @@ func TestNoSecondFounding(t *testing.T) {
 				t.Fatalf("%+v", f.Unit)
 			}
 			// A person moves it away.
-			must(t, os.Rename(left, filepath.Join(b.root, "by-hand")))
+			away, err := os.MkdirTemp(b.root, "by-hand-")
+			must(t, err)
+			t.Cleanup(func() { must(t, os.RemoveAll(away)) })
+			must(t, os.Rename(left, filepath.Join(away, "it")))
 			must(t, h.InstallUnit(t.Context(), u))
 			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 			// Sealed, it founds nothing whatever its unit says.

@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,10 +62,29 @@ func (a *Agent) inspect(c string, m cluster.MemberID) (dirState, error) {
 	if err != nil {
 		return dirState{}, err
 	}
+	return dirState{used: len(found) > 0, wal: wal, mark: readMark(filepath.Join(dir, markName)) == mark{c, m}}, nil
+}
+
+// readMark trusts nothing: the directory is the member's own user's, who may
+// have put a link, a pipe or any amount of data there. A mark that cannot be
+// read names nobody.
+func readMark(path string) mark {
+	const limit = 4096
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return mark{}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer func() { _ = f.Close() }() // nothing was written
 	var k mark
-	// A mark that cannot be read names nobody.
-	known, err := readJSON(filepath.Join(dir, markName), &k)
-	return dirState{used: len(found) > 0, wal: wal, mark: err == nil && known && k == mark{c, m}}, nil
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return mark{}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil || json.Unmarshal(b, &k) != nil {
+		return mark{}
+	}
+	return k
 }
 
 // hasWAL: etcd makes the directory under another name and renames it, so that
@@ -130,8 +152,9 @@ func (a *Agent) beginSeal(u cluster.Unit) (seal, error) {
 	return s, nil
 }
 
-// finishSeal is called with the WAL in place.
-func (a *Agent) finishSeal(s seal) error {
+// finishSeal is called with the WAL in place. Killed before its end, it is
+// repeated: the member is not sealed yet.
+func (a *Agent) finishSeal(ctx context.Context, u cluster.Unit, s seal) error {
 	dir := a.layout.data(s.Cluster, s.Member)
 	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
 		return err
@@ -143,6 +166,9 @@ func (a *Agent) finishSeal(s seal) error {
 		return err
 	}
 	a.reached("seal:marked")
+	if err := a.runtime.keep(ctx, u); err != nil {
+		return err
+	}
 	s.Sealed = true
 	if err := writeJSON(a.layout.seal(s.Cluster, s.Member), s); err != nil {
 		return err

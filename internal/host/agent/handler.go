@@ -48,6 +48,7 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbPutRelease, a.putReleaseVerb())
 	mux.Handle("POST /v1/"+host.VerbPurge, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.PurgeRequest) error { return a.purge(ctx, id) })))
+	mux.HandleFunc("POST /v1/"+host.VerbLog, a.streamLogs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, invalid("%.20q %.80q is no verb", r.Method, r.URL.Path))
 	})

@@ -62,10 +62,16 @@ func (p *processes) recordPath(c string) string {
 func (p *processes) exitPath(c string) string { return filepath.Join(p.layout.state(c), "exit.json") }
 
 // install has nothing to do: flags are derived from the unit at each start.
-func (p *processes) install(cluster.Unit) error { return nil }
+func (p *processes) install(context.Context, cluster.Unit, bool) error { return nil }
+
+// keep has nothing to do: nothing starts a member without being asked.
+func (p *processes) keep(context.Context, cluster.Unit) error { return nil }
+
+// owner is the agent itself.
+func (p *processes) owner(context.Context) (*owner, error) { return nil, nil }
 
 // remove forgets the last process. Its log stays.
-func (p *processes) remove(cluster string) error {
+func (p *processes) remove(_ context.Context, cluster string) error {
 	return errors.Join(remove(p.recordPath(cluster)), remove(p.exitPath(cluster)))
 }
 
@@ -80,7 +86,7 @@ func (p *processes) last(cluster string) (rec procRecord, running bool, err erro
 		return procRecord{}, false, err
 	}
 	if rec.PID == 0 {
-		found, ok, err := findEtcd(p.layout.data(cluster, rec.Unit.Member), boot)
+		found, ok, err := findEtcd(p.layout.data(cluster, rec.Unit.Member), boot, anyone)
 		if ok {
 			rec.process = found
 		}
@@ -103,15 +109,15 @@ func (p *processes) find(cluster string, m cluster.MemberID) (process, bool, err
 	if err != nil {
 		return process{}, false, err
 	}
-	return findEtcd(p.layout.data(cluster, m), boot)
+	return findEtcd(p.layout.data(cluster, m), boot, anyone)
 }
 
-func (p *processes) runs(cluster string, m cluster.MemberID) (bool, error) {
+func (p *processes) runs(_ context.Context, cluster string, m cluster.MemberID) (bool, error) {
 	_, ok, err := p.find(cluster, m)
 	return ok, err
 }
 
-func (p *processes) start(_ context.Context, u cluster.Unit) error {
+func (p *processes) start(_ context.Context, u cluster.Unit, _ bool) error {
 	found, running, err := p.find(u.Cluster, u.Member)
 	if err != nil {
 		return err
@@ -245,14 +251,15 @@ func (p *processes) stop(ctx context.Context, cluster string, m cluster.MemberID
 		if err != nil || !ok {
 			return err
 		}
-		if err := p.end(ctx, found, grace); err != nil {
+		if err := endProcess(ctx, found, grace); err != nil {
 			return fmt.Errorf("stop etcd: %w", err)
 		}
 		p.awaitReaped(cluster, found)
 	}
 }
 
-func (p *processes) end(ctx context.Context, who process, grace time.Duration) error {
+// endProcess returns when a process is gone: SIGTERM, SIGKILL after the grace.
+func endProcess(ctx context.Context, who process, grace time.Duration) error {
 	h, ok, err := who.open()
 	if err != nil || !ok {
 		return err

@@ -16,7 +16,7 @@ import (
 // How much of a log's end is looked through.
 const tailBytes = 32 << 10
 
-func (p *processes) state(cluster string) (procState, error) {
+func (p *processes) state(_ context.Context, cluster string) (procState, error) {
 	rec, running, err := p.last(cluster)
 	if err != nil {
 		return procState{}, err

@@ -18,6 +18,7 @@ import (
 // Nothing of the daemon is handed down: not its variables, not its files, not
 // its session.
 func TestMemberInheritsNothing(t *testing.T) {
+	processOnly(t, "a process of systemd has systemd's variables")
 	t.Setenv("ETCD_NAME", "evil")
 	t.Setenv("ETCD_UNSAFE_NO_FSYNC", "true")
 	b := newBox(t)
@@ -110,6 +111,7 @@ func TestIdentity(t *testing.T) {
 
 // A record of before a reboot names nobody, even if the pid lives again.
 func TestRecordOfAnotherBoot(t *testing.T) {
+	processOnly(t, "systemd knows its processes")
 	t.Parallel()
 	b := newBox(t)
 	h := inProcess(t, b)
@@ -127,6 +129,7 @@ func TestRecordOfAnotherBoot(t *testing.T) {
 }
 
 func TestOutputIsKeptOnce(t *testing.T) {
+	processOnly(t, "the journal bounds itself")
 	t.Parallel()
 	b := newBox(t)
 	h, u := inProcess(t, b), b.founder()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,9 +65,13 @@ func parseStat(s string) (state byte, start uint64, err error) {
 	return f[0][0], start, err
 }
 
-// findEtcd looks through all processes for an etcd in this data directory: the
-// one way to find a process that was forked and never recorded.
-func findEtcd(dataDir, boot string) (process, bool, error) {
+// anyone may run an etcd of the process runtime's: whoever its agent is.
+func anyone(int) bool { return true }
+
+// findEtcd looks through all processes for an etcd in this data directory, of
+// somebody who counts: the one way to find a process that was forked and never
+// recorded.
+func findEtcd(dataDir, boot string, counts func(pid int) bool) (process, bool, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return process{}, false, err
@@ -78,7 +83,7 @@ func findEtcd(dataDir, boot string) (process, bool, error) {
 		}
 		if is, err := isEtcdIn(pid, dataDir); err != nil {
 			return process{}, false, err
-		} else if !is {
+		} else if !is || !counts(pid) {
 			continue
 		}
 		if p, ok, err := identify(pid, boot); err != nil || ok {
@@ -106,4 +111,25 @@ func isEtcdIn(pid int, dataDir string) (bool, error) {
 	}
 	// The kernel marks a binary that was replaced on disk.
 	return filepath.Base(strings.TrimSuffix(exe, " (deleted)")) == "etcd", err
+}
+
+// hardFileLimit is how many files a process may at most have open
+// (proc_pid_limits(5)).
+func hardFileLimit(pid int) (uint64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/limits")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		rest, ok := strings.CutPrefix(line, "Max open files")
+		f := strings.Fields(rest)
+		if !ok || len(f) < 2 {
+			continue
+		}
+		if f[1] == "unlimited" {
+			return math.MaxUint64, nil
+		}
+		return strconv.ParseUint(f[1], 10, 64)
+	}
+	return 0, fmt.Errorf("read the limits of pid %d: no open files in them", pid)
 }

@@ -25,7 +25,7 @@ func (a *Agent) retireUnit(ctx context.Context, id host.Identity, req host.Membe
 		return err
 	}
 	defer unlock()
-	if err := a.retirable(req.Cluster, req.Member); err != nil {
+	if err := a.retirable(ctx, req.Cluster, req.Member); err != nil {
 		return err
 	}
 	if err := a.moveAside(req.Cluster, req.Member); err != nil {
@@ -37,7 +37,7 @@ func (a *Agent) retireUnit(ctx context.Context, id host.Identity, req host.Membe
 		return err
 	}
 	if installed && u.Member == req.Member {
-		if err := errors.Join(a.runtime.remove(req.Cluster), remove(a.layout.unit(req.Cluster))); err != nil {
+		if err := errors.Join(a.runtime.remove(ctx, req.Cluster), remove(a.layout.unit(req.Cluster))); err != nil {
 			return err
 		}
 		a.reached("retire:removed")
@@ -48,8 +48,8 @@ func (a *Agent) retireUnit(ctx context.Context, id host.Identity, req host.Membe
 	return a.prune(req.Cluster)
 }
 
-func (a *Agent) retirable(c string, m cluster.MemberID) error {
-	runs, err := a.runtime.runs(c, m)
+func (a *Agent) retirable(ctx context.Context, c string, m cluster.MemberID) error {
+	runs, err := a.runtime.runs(ctx, c, m)
 	if err != nil {
 		return err
 	}

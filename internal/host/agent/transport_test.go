@@ -200,6 +200,7 @@ func TestNewerLeaderEndsAWaitingStart(t *testing.T) {
 }
 
 func TestBusyPorts(t *testing.T) {
+	processOnly(t, "it needs two machines")
 	t.Parallel()
 	b, other := newBox(t), newBox(t)
 	other.addr = b.addr

@@ -49,8 +49,13 @@ func (a *Agent) installUnit(ctx context.Context, id host.Identity, u cluster.Uni
 	if err != nil {
 		return err
 	}
+	if !installed {
+		if err := a.allowBeside(ctx); err != nil {
+			return err
+		}
+	}
 	if installed && old.Member != u.Member {
-		if err := a.vacated(old); err != nil {
+		if err := a.vacated(ctx, old); err != nil {
 			return err
 		}
 	}
@@ -63,7 +68,11 @@ func (a *Agent) installUnit(ctx context.Context, id host.Identity, u cluster.Uni
 	if err := a.versions.knows(ctx, u.Version, u.ExtraArgs); err != nil {
 		return err
 	}
-	if err := a.runtime.install(u); err != nil {
+	s, _, err := a.readSeal(u.Cluster, u.Member)
+	if err != nil {
+		return err
+	}
+	if err := a.runtime.install(ctx, u, s.Sealed); err != nil {
 		return err
 	}
 	a.log.Info("install unit", "cluster", u.Cluster, "member", u.Member, "version", u.Version)
@@ -71,8 +80,8 @@ func (a *Agent) installUnit(ctx context.Context, id host.Identity, u cluster.Uni
 }
 
 // vacated refuses to replace the unit of another member that is still here.
-func (a *Agent) vacated(old cluster.Unit) error {
-	runs, err := a.runtime.runs(old.Cluster, old.Member)
+func (a *Agent) vacated(ctx context.Context, old cluster.Unit) error {
+	runs, err := a.runtime.runs(ctx, old.Cluster, old.Member)
 	if err != nil {
 		return err
 	}
@@ -121,7 +130,7 @@ func (a *Agent) startUnit(ctx context.Context, id host.Identity, req host.Member
 	if err != nil {
 		return err
 	}
-	runs, err := a.runtime.runs(u.Cluster, u.Member)
+	runs, err := a.runtime.runs(ctx, u.Cluster, u.Member)
 	if err != nil {
 		return err
 	}
@@ -137,7 +146,7 @@ func (a *Agent) startUnit(ctx context.Context, id host.Identity, req host.Member
 	}
 	if s.Sealed {
 		u.Founding = nil // that is over, whatever the unit still says
-		return a.runtime.start(ctx, u)
+		return a.runtime.start(ctx, u, true)
 	}
 	return a.firstStart(ctx, id, u, s)
 }
@@ -145,17 +154,17 @@ func (a *Agent) startUnit(ctx context.Context, id host.Identity, req host.Member
 // firstStart runs the member until it has its WAL, and seals it. Killed at any
 // point, the next call goes on from there.
 func (a *Agent) firstStart(ctx context.Context, id host.Identity, u cluster.Unit, s seal) error {
-	if err := a.runtime.start(ctx, u); err != nil {
+	if err := a.runtime.start(ctx, u, false); err != nil {
 		return err
 	}
 	if err := a.awaitWAL(ctx, id, u); err != nil {
 		return err
 	}
 	a.reached("seal:wal")
-	if err := a.finishSeal(s); err != nil {
+	if err := a.finishSeal(ctx, u, s); err != nil {
 		return err
 	}
-	st, err := a.runtime.state(u.Cluster)
+	st, err := a.runtime.state(ctx, u.Cluster)
 	if err == nil && !st.running {
 		return endedEarly(st)
 	}
@@ -167,7 +176,7 @@ func (a *Agent) awaitWAL(ctx context.Context, id host.Identity, u cluster.Unit) 
 	defer tick.Stop()
 	for {
 		// In this order: a process that is gone may have left a WAL.
-		st, err := a.runtime.state(u.Cluster)
+		st, err := a.runtime.state(ctx, u.Cluster)
 		if err != nil {
 			return err
 		}

@@ -145,8 +145,14 @@ func checkEnv(env map[string]string) error {
 }
 
 func printable(s string) bool {
-	return len(s) <= maxValue && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return len(s) <= maxValue && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || noncharacter(r)
+	})
 }
+
+// noncharacter: a line of a unit file that has one of these code points is
+// dropped by systemd as a whole, an ExecStart= too (Unicode, section 23.7).
+func noncharacter(r rune) bool { return r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe }
 
 func checkGrace(d time.Duration) error {
 	if d < 0 || d > maxGrace {

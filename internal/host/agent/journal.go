@@ -1,0 +1,107 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// journalTimeout bounds one look at the journal.
+const journalTimeout = 20 * time.Second
+
+// lastWords are what the last process of a cluster said, read once per end.
+type lastWords struct {
+	invocation string
+	at         int64 // when it ended
+	messages   messages
+}
+
+// lastWords reads the journal once for each process that ended: facts are asked
+// for often.
+func (s *services) lastWords(ctx context.Context, c string, of look) (messages, error) {
+	now := lastWords{invocation: invocation(of.unit), at: of.service.number("ExecMainExitTimestampMonotonic")}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.said[c]; known.invocation == now.invocation && known.at == now.at {
+		return known.messages, nil
+	}
+	if now.invocation == "" {
+		return nil, nil
+	}
+	text, err := readJournal(ctx, now.invocation)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal of unit %s: %w", serviceName(c), err)
+	}
+	if now.messages = distil(text); now.at > 0 {
+		s.said[c] = now
+	}
+	return now.messages, nil
+}
+
+// readJournal is the end of what one invocation of a unit wrote; when it wrote
+// nothing, why systemd could not run it.
+func readJournal(ctx context.Context, invocation string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, journalTimeout)
+	defer cancel()
+	// What a process wrote is in the journal only after a moment.
+	if err := run(ctx, "journalctl", "--sync"); err != nil && ctx.Err() != nil {
+		return "", err
+	}
+	for _, match := range [][]string{{"_SYSTEMD_INVOCATION_ID=" + invocation}, {"--priority=err", "INVOCATION_ID=" + invocation}} {
+		cmd, err := systemProgram(ctx, "journalctl",
+			append([]string{"--quiet", "--no-pager", "--boot", "--output=cat", "--lines=200"}, match...)...)
+		if err != nil {
+			return "", err
+		}
+		out, err := cmd.Output()
+		if err != nil {
+			return "", err
+		}
+		if text := string(out); strings.TrimSpace(text) != "" {
+			return text[max(0, len(text)-tailBytes):], nil
+		}
+	}
+	return "", nil
+}
+
+// logs is journalctl's output; closing it or the end of ctx ends the program.
+func (s *services) logs(ctx context.Context, c string, lines int, follow bool) (io.ReadCloser, error) {
+	args := []string{"--quiet", "--no-pager", "--output=short-iso", "--unit=" + serviceName(c), "--lines=" + strconv.Itoa(lines)}
+	if follow {
+		args = append(args, "--follow")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd, err := systemProgram(ctx, "journalctl", args...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return &programOutput{Reader: out, cmd: cmd, cancel: cancel}, nil
+}
+
+// programOutput is what a program writes until it ends or is closed.
+type programOutput struct {
+	io.Reader
+	cmd    *exec.Cmd
+	cancel context.CancelFunc
+}
+
+// Close ends the program; how it took that does not matter.
+func (p *programOutput) Close() error {
+	p.cancel()
+	_ = p.cmd.Wait()
+	return nil
+}

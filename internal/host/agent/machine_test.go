@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// bareMachine takes everything of CKE's off the machine.
+func bareMachine(t testing.TB) {
+	t.Helper()
+	units, err := filepath.Glob("/etc/systemd/system/etcd*.service")
+	must(t, err)
+	for _, path := range units {
+		name := filepath.Base(path)
+		// Errors: it may be none that systemd knows.
+		_ = exec.Command("systemctl", "kill", "--signal=KILL", name).Run()
+		_ = exec.Command("systemctl", "stop", name).Run()
+		_ = exec.Command("systemctl", "disable", name).Run()
+		must(t, os.Remove(path))
+		must(t, os.RemoveAll(path+".d"))
+	}
+	if len(units) > 0 {
+		systemctl(t, "daemon-reload")
+		systemctl(t, "reset-failed")
+	}
+	all, err := filepath.Glob("/proc/[0-9]*/comm")
+	must(t, err)
+	for _, path := range all {
+		if comm, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(comm)) == "etcd" {
+			pid := atoi(t, filepath.Base(filepath.Dir(path)))
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+		}
+	}
+	for _, dir := range []string{"/etc/cke", "/var/lib/cke", "/opt/cke", "/var/lib/etcd", "/etc/kubernetes"} {
+		must(t, os.RemoveAll(dir))
+	}
+}
+
+// deafEtcd puts a program that does nothing, and does not end when asked to, in
+// etcd's place.
+func (b *box) deafEtcd(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(b.releases, "v"+testVersion, "etcd")
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo etcd Version: "+testVersion+
+		" && exit\ntrap '' TERM\nexec /bin/sleep 60\n"), 0o755))
+}
+
+func systemctl(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("systemctl", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("systemctl %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func atoi(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	must(t, err)
+	return n
+}
