@@ -22,7 +22,7 @@ const (
 // host key is not checked.
 func (m *Machine) SSHArgs(user string) []string {
 	return []string{
-		"-F", "/dev/null", "-i", m.home.key(), "-n",
+		"-F", "/dev/null", "-i", m.home.key(),
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null",
 		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", "-l", user, m.addr.String(),
@@ -32,7 +32,7 @@ func (m *Machine) SSHArgs(user string) []string {
 // SSH runs a line of shell on the machine as this user, over the network, and
 // returns its standard output.
 func (m *Machine) SSH(ctx context.Context, user, line string) (string, error) {
-	out, err := bounded(ctx, exec.Command("ssh", append(m.SSHArgs(user), line)...), "")
+	out, err := bounded(ctx, exec.Command("ssh", append(append([]string{"-n"}, m.SSHArgs(user)...), line)...), "")
 	if err != nil {
 		return out, fmt.Errorf("ssh %s@%s %s: %w", user, m.name, line, err)
 	}

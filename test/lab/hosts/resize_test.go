@@ -69,7 +69,7 @@ func (e *env) dataIsAside(i int) {
 // nothingOfCKE looks through a whole machine.
 func (e *env) nothingOfCKE(i int) {
 	e.t.Helper()
-	left := e.sh(i, `find / -xdev \( -path /proc -o -path /sys -o -path /run/systemd \) -prune -o \( -name '*cke*' -o -name 'etcd*' \) -print 2>/dev/null | grep -v -e '^/var/log/journal' -e '^/home/cke' -e '^/usr/lib/python' -e '^/etc/.*\(passwd\|group\|shadow\|subuid\|subgid\)' -e '^/var/spool/mail' || true`)
+	left := e.sh(i, `find / -xdev \( -path /proc -o -path /sys -o -path /run/systemd \) -prune -o \( -name cke -o -name 'cke[-.]*' -o -name etcd -o -name 'etcd[-.]*' \) -print 2>/dev/null | grep -v -e '^/var/log/journal' -e '^/home/cke' -e '^/usr/lib/python' -e '^/etc/.*\(passwd\|group\|shadow\|subuid\|subgid\)' -e '^/var/spool/mail' || true`)
 	if left != "" {
 		e.t.Errorf("on %s there is still\n%s", e.name(i), left)
 	}
