@@ -85,7 +85,7 @@ func TestChangedHostKey(t *testing.T) {
 	e.Settled()
 	pid, old := e.mainPID(3), e.hostKey(3)
 	e.must(e.lab.Machine(3).NewHostKey(e.ctx()))
-	e.sh(3, "pkill -f "[s]shd: root" || true") // an open connection does not ask again
+	e.sh(3, "pkill -f '[s]shd: root' || true") // an open connection does not ask again
 	r := e.Reason("hostKeyHasChanged", "h3")
 	fresh := e.hostKey(3)
 	e.Says("the reason", r.Text, old, fresh)
