@@ -14,6 +14,7 @@ package agent
 import (
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -67,6 +68,8 @@ func New(o Options) *Agent {
 	}
 	if o.Known == nil {
 		o.Known = NewReleases(o.Releases)
+		// Below another root a member runs as whoever its helper is.
+		o.Known.asNobody = o.Root == "/" && os.Geteuid() == 0
 	}
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},

@@ -444,3 +444,25 @@ func TestTransfersAreFenced(t *testing.T) {
 		must(t, send(ctx, newer, c))
 	})
 }
+
+// What was uploaded is looked at by nobody, where that can be.
+func TestUploadedBinaryRunsAsNobody(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	a := b.agent()
+	for _, dir := range []string{b.releases, filepath.Dir(b.releases)} {
+		must(t, os.Chmod(dir, 0o755)) // as /opt is
+	}
+	want := os.Geteuid()
+	if want == 0 {
+		a.versions.asNobody, want = true, nobody
+	}
+	if New(Options{Root: "/"}).versions.asNobody != (os.Geteuid() == 0) || b.agent().versions.asNobody {
+		t.Error("on a machine of its own it is not so, or below another root it is")
+	}
+	c := cargoOf(t, fmt.Appendf(nil, "#!/bin/sh\necho 'etcd Version: %s'\n[ \"$(id -u)\" = %d ]\n", otherVersion, want))
+	must(t, send(t.Context(), host.Local(a.Handler(), b.identity), c))
+	if v, err := a.versions.list(t.Context()); err != nil || !slices.Contains(v, otherVersion) {
+		t.Errorf("%v %v", v, err)
+	}
+}
