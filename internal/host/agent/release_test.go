@@ -245,6 +245,11 @@ func TestReleasesThatAreRefused(t *testing.T) {
 		if after := tree(t, b.releases); len(after) != len(before) {
 			t.Fatalf("there is now %q", after)
 		}
+		// What is refused before it is read says why, however much was to come.
+		large := with(good.Release, func(r *host.Release) { r.Arch, r.PackedSize = "vax", 64<<20 })
+		for range 20 {
+			wantGuard(t, h.PutRelease(ctx, large, 0, bytes.NewReader(make([]byte, 64<<20))), host.OtherArch)
+		}
 		if err := h.PutRelease(ctx, good.Release, 5, bytes.NewReader(good.packed[5:])); err == nil {
 			t.Fatal("a transfer begins where nothing is")
 		}
