@@ -99,36 +99,16 @@ func (b backend) Status(ctx context.Context, name string) (api.Status, error) {
 	return c.status(v), nil
 }
 
-// progressEvery bounds how often a status is sent for no more than progress.
-const progressEvery = 250 * time.Millisecond
-
 func (b backend) WatchStatus(ctx context.Context, name string, fn func(api.Status) error) error {
 	c, err := b.care(ctx, name)
 	if err != nil {
 		return err
 	}
-	for {
+	return follow(ctx, func() (api.Status, bool, <-chan struct{}, <-chan struct{}) {
 		v, changed := c.loop.View()
 		_, moved := c.progress.Now()
-		if v.Seq > 0 {
-			if err := fn(c.status(v)); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-			continue
-		case <-moved:
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		case <-time.After(progressEvery):
-		}
-	}
+		return c.status(v), v.Seq > 0, changed, moved
+	}, fn)
 }
 
 func (b backend) Plan(ctx context.Context, name string) (plan.Plan, error) {

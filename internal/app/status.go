@@ -1,7 +1,9 @@
 package app
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"cke/internal/api"
 	"cke/internal/cluster"
@@ -65,4 +67,36 @@ func healthy(v reconcile.View) bool {
 	voters, serving := len(e.Voters()), len(e.HealthyVoters())
 	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled &&
 		serving == voters && voters >= v.Wanted.Spec.WantedVoters()
+}
+
+// watched is what a watcher is told from: a status, whether there is one yet, and
+// channels that are closed when it changes, or only its progress does.
+type watched func() (s api.Status, ok bool, changed, moved <-chan struct{})
+
+// progressEvery bounds how often a status is sent for no more than progress.
+const progressEvery = 250 * time.Millisecond
+
+// follow calls fn with the status now and after every change.
+func follow(ctx context.Context, look watched, fn func(api.Status) error) error {
+	for {
+		s, ok, changed, moved := look()
+		if ok {
+			if err := fn(s); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+			continue
+		case <-moved:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-time.After(progressEvery):
+		}
+	}
 }

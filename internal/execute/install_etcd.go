@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"cke/internal/cluster"
@@ -80,9 +81,11 @@ func (a installEtcd) send(ctx context.Context, n cluster.Node, h host.Host, p re
 		}
 		a.x.o.Progress.set(cluster.Progress{Node: n.Hostname, What: what, Done: done, Total: p.Info.PackedSize})
 	}
-	defer a.x.o.Progress.clear(n.Hostname, what)
 	tell(have.Offset)
-	return stalled(ctx, h.PutRelease(ctx, p.Info, have.Offset, &counted{r: p, n: have.Offset, tell: tell}))
+	defer a.x.o.Progress.clear(n.Hostname, what)
+	body := &counted{r: p, n: have.Offset, tell: tell}
+	defer body.end()
+	return stalled(ctx, h.PutRelease(ctx, p.Info, have.Offset, body))
 }
 
 // stalled says so where that is why a call ended.
@@ -93,16 +96,31 @@ func stalled(ctx context.Context, err error) error {
 	return err
 }
 
-// counted tells how much of a transfer has left.
+// counted tells how much of a transfer has left, until it ends: a transport may
+// go on reading for a moment behind an early answer.
 type counted struct {
 	r    io.Reader
-	n    int64
 	tell func(int64)
+
+	mu   sync.Mutex
+	n    int64
+	over bool
 }
 
 func (c *counted) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return 0, io.ErrClosedPipe
+	}
 	n, err := c.r.Read(b)
 	c.n += int64(n)
 	c.tell(c.n)
 	return n, err
+}
+
+func (c *counted) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
 }

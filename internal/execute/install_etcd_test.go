@@ -263,3 +263,30 @@ func TestATransferIsBoundByItsProgress(t *testing.T) {
 		})
 	}
 }
+
+// eager answers before it has read the body, which its transport goes on reading.
+type eager struct {
+	slow
+	body chan io.Reader
+}
+
+func (e eager) PutRelease(_ context.Context, _ host.Release, _ int64, packed io.Reader) error {
+	e.body <- packed
+	return &host.GuardError{Kind: host.NoSpace, Reason: "full"}
+}
+
+func TestNothingIsUnderWayBehindTheAnswer(t *testing.T) {
+	f := newFarm(t, 1)
+	e := eager{slow{Host: f.hosts["cp1"]}, make(chan io.Reader, 1)}
+	f.hosts["cp1"], f.x.o.Releases = e, shelf{100 << 10}
+	var guard *host.GuardError
+	if err := f.run(t.Context()); !errors.As(err, &guard) {
+		t.Fatal(err)
+	}
+	if _, err := (<-e.body).Read(make([]byte, 10)); err == nil {
+		t.Error("the body is read behind the answer")
+	}
+	if now, _ := f.x.o.Progress.Now(); len(now) > 0 {
+		t.Errorf("still under way: %+v", now)
+	}
+}

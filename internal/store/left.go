@@ -17,10 +17,12 @@ func (s *Store) ForgetLeaving(ctx context.Context, name string, node cluster.Nod
 	key := leavingKey(name, node)
 	for done := false; !done; {
 		_, ranges, err := s.read(ctx, clientv3.OpGet(key))
-		if err == nil && len(ranges[0]) == 0 {
-			return nil
-		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case len(ranges[0]) == 0:
+			// A write all the same: a deposed daemon is told so.
+			_, done, err = s.change(ctx, nil, clientv3.OpDelete(key))
+		default:
 			done, err = s.leave(ctx, name, key, ranges[0][0].GetModRevision(), ranges[0][0].GetValue())
 		}
 		if err != nil {
@@ -48,15 +50,9 @@ func (s *Store) ForgetLeft(ctx context.Context, name string, n cluster.Node) err
 	if err != nil {
 		return err
 	}
-	var ops []clientv3.Op
-	if slices.Contains(snap.Left, n) {
-		ops = append(ops, clientv3.OpDelete(leftKey(name, n)))
-	}
+	ops := []clientv3.Op{clientv3.OpDelete(leftKey(name, n))}
 	if slices.Contains(snap.Leaving, n) {
 		ops = append(ops, clientv3.OpDelete(leavingKey(name, n.Hostname)))
-	}
-	if len(ops) == 0 {
-		return nil
 	}
 	if _, _, err := s.change(ctx, nil, ops...); err != nil {
 		return fmt.Errorf("forget node %s of cluster %q: %w", n.Hostname, name, err)

@@ -238,6 +238,7 @@ func TestDeposedDaemonChangesNothing(t *testing.T) {
 		"pause":     s.SetPause(ctx, "main", cluster.Pause{By: "me"}),
 		"resume":    s.ClearPause(ctx, "main"),
 		"forget":    s.ForgetLeaving(ctx, "main", "cp1"),
+		"clean":     s.ForgetLeft(ctx, "main", node(1)),
 		"cas":       s.CreateCAs(ctx, "main", map[string]Authority{"server": {}}),
 		"amend":     s.Amend(ctx, testRecord("main", "x")),
 	} {

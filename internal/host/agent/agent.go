@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -74,6 +75,8 @@ func New(o Options) *Agent {
 	}
 	if o.Known == nil {
 		o.Known = NewReleases(o.Releases)
+		// Below another root a member runs as whoever its helper is.
+		o.Known.asNobody = o.Root == "/" && os.Geteuid() == 0
 	}
 	a := &Agent{
 		layout: layout{root: o.Root, releases: o.Releases},

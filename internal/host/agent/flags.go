@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"maps"
-	"os/exec"
 	"regexp"
 	"slices"
 
@@ -16,12 +15,10 @@ var helpFlag = regexp.MustCompile(`(?m)^[ \t]+--([a-z0-9][a-z0-9-]*)`)
 
 // flagsOf are the flags that a binary lists in its help, sorted. They are nil
 // when that cannot be read as such a list: then etcd itself has the last word.
-func flagsOf(ctx context.Context, path string) []string {
+func (v *Releases) flagsOf(ctx context.Context, path string) []string {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--help")
-	cmd.Env = []string{}
-	help, err := cmd.CombinedOutput() // part of it goes to stderr
+	help, err := v.outputOf(ctx, path, "--help")
 	if err != nil {
 		return nil
 	}

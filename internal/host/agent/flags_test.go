@@ -91,7 +91,7 @@ func TestFlagsAreAskedOnce(t *testing.T) {
 func TestHelpOfTheRealEtcd(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	flags := flagsOf(t.Context(), etcdBinary(t))
+	flags := NewReleases("").flagsOf(t.Context(), etcdBinary(t))
 	if len(flags) < 100 || !slices.IsSorted(flags) {
 		t.Fatalf("%d flags: %v", len(flags), flags)
 	}

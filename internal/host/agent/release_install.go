@@ -36,7 +36,7 @@ func (a *Agent) installRelease(ctx context.Context, id host.Identity, r host.Rel
 		return a.placeError(a.layout.incoming(), err)
 	}
 	a.reached("release:unpacked")
-	if err := verify(ctx, fresh, r.Version); err != nil {
+	if err := a.versions.verify(ctx, fresh, r.Version); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

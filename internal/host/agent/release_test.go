@@ -245,6 +245,11 @@ func TestReleasesThatAreRefused(t *testing.T) {
 		if after := tree(t, b.releases); len(after) != len(before) {
 			t.Fatalf("there is now %q", after)
 		}
+		// What is refused before it is read says why, however much was to come.
+		large := with(good.Release, func(r *host.Release) { r.Arch, r.PackedSize = "vax", 64<<20 })
+		for range 20 {
+			wantGuard(t, h.PutRelease(ctx, large, 0, bytes.NewReader(make([]byte, 64<<20))), host.OtherArch)
+		}
 		if err := h.PutRelease(ctx, good.Release, 5, bytes.NewReader(good.packed[5:])); err == nil {
 			t.Fatal("a transfer begins where nothing is")
 		}
@@ -443,4 +448,26 @@ func TestTransfersAreFenced(t *testing.T) {
 		}
 		must(t, send(ctx, newer, c))
 	})
+}
+
+// What was uploaded is looked at by nobody, where that can be.
+func TestUploadedBinaryRunsAsNobody(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	a := b.agent()
+	for _, dir := range []string{b.releases, filepath.Dir(b.releases)} {
+		must(t, os.Chmod(dir, 0o755)) // as /opt is
+	}
+	want := os.Geteuid()
+	if want == 0 {
+		a.versions.asNobody, want = true, nobody
+	}
+	if New(Options{Root: "/"}).versions.asNobody != (os.Geteuid() == 0) || b.agent().versions.asNobody {
+		t.Error("on a machine of its own it is not so, or below another root it is")
+	}
+	c := cargoOf(t, fmt.Appendf(nil, "#!/bin/sh\necho 'etcd Version: %s'\n[ \"$(id -u)\" = %d ]\n", otherVersion, want))
+	must(t, send(t.Context(), host.Local(a.Handler(), b.identity), c))
+	if v, err := a.versions.list(t.Context()); err != nil || !slices.Contains(v, otherVersion) {
+		t.Errorf("%v %v", v, err)
+	}
 }

@@ -18,10 +18,16 @@ import (
 // versionTimeout bounds one `etcd --version` or `etcd --help`.
 const versionTimeout = 10 * time.Second
 
+// nobody is the user, and the group, of that name on every Linux.
+const nobody = 65534
+
 // Releases knows which etcd versions are installed and are what their
 // directory says. A binary is run once and not again until its file changes.
 type Releases struct {
 	dir string
+	// asNobody: a binary is looked at as the user nobody. Whoever may upload one
+	// runs nothing as root by that.
+	asNobody bool
 
 	mu   sync.Mutex
 	seen map[string]verdict
@@ -89,9 +95,9 @@ func (v *Releases) look(ctx context.Context, name string) (verdict, error) {
 	if known, ok := v.seen[name]; ok && known.file == id {
 		return known, nil
 	}
-	now := verdict{file: id, err: verify(ctx, path, name)}
+	now := verdict{file: id, err: v.verify(ctx, path, name)}
 	if now.err == nil {
-		now.flags = flagsOf(ctx, path)
+		now.flags = v.flagsOf(ctx, path)
 	}
 	if ctx.Err() != nil {
 		return verdict{}, ctx.Err() // it says nothing about the binary
@@ -100,14 +106,18 @@ func (v *Releases) look(ctx context.Context, name string) (verdict, error) {
 	return now, nil
 }
 
-func verify(ctx context.Context, path, name string) error {
+func (v *Releases) verify(ctx context.Context, path, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	out, err := outputOf(ctx, path, "--version")
+	out, err := v.outputOf(ctx, path, "--version")
 	if err != nil {
 		return refuse(host.NoVersion, "%s --version: %s", path, err)
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
+	line := string(out)
+	if i := strings.Index(line, "etcd Version: "); i > 0 {
+		line = line[i:] // a complaint comes first
+	}
+	line, _, _ = strings.Cut(line, "\n")
 	if says := strings.TrimPrefix(line, "etcd Version: "); says != name {
 		return refuse(host.NoVersion, "%s says it is %.80q, not %s", path, says, name)
 	}
@@ -116,13 +126,16 @@ func verify(ctx context.Context, path, name string) error {
 
 // outputOf runs a binary. One that was written a moment ago may still be open in
 // a process that was forked meanwhile and has not executed its program yet.
-func outputOf(ctx context.Context, path string, args ...string) ([]byte, error) {
+func (v *Releases) outputOf(ctx context.Context, path, flag string) ([]byte, error) {
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
-		cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the release that layout names
-		cmd.Env = []string{}
-		out, err := cmd.Output()
+		cmd := exec.CommandContext(ctx, path, flag) //nolint:gosec // the release that layout names
+		cmd.Env, cmd.Dir = []string{}, "/"
+		if v.asNobody {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+		out, err := cmd.CombinedOutput() // of the help, part goes to stderr
 		if !errors.Is(err, syscall.ETXTBSY) {
 			return out, err
 		}
