@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"cke/internal/cluster"
 	"cke/internal/config"
@@ -81,7 +82,7 @@ func (a *App) keepHosts(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// nodes are those of all clusters, leaving ones too.
+// nodes are those of all clusters, also those that leave or have left.
 func (a *App) nodes(ctx context.Context) ([]cluster.Node, error) {
 	names, err := a.store.Clusters(ctx)
 	if err != nil {
@@ -93,7 +94,7 @@ func (a *App) nodes(ctx context.Context) ([]cluster.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(append(all, w.Spec.Nodes...), w.Leaving...)
+		all = slices.Concat(all, w.Spec.Nodes, w.Leaving, w.Left)
 	}
 	return all, nil
 }

@@ -40,7 +40,7 @@ func TestOtherRequestsPassBesideATransfer(t *testing.T) {
 		_, _ = io.WriteString(w, "{}")
 	})
 	go func() {
-		_ = ServeStdio(t.Context(), server.ReadCloser, server.WriteCloser, handler, slog.New(slog.DiscardHandler))
+		_ = ServeStdio(t.Context(), server.ReadCloser, server.WriteCloser, me(), handler, slog.New(slog.DiscardHandler))
 	}()
 	c := Stdio(struct {
 		io.Reader

@@ -49,7 +49,7 @@ func (s Step) without(busy map[cluster.NodeName]bool) (Step, bool) {
 		return s, true
 	}
 	switch s.Kind {
-	case InstallCertificates, InstallUnits, StartMembers:
+	case CheckHosts, InstallEtcd, InstallCertificates, InstallUnits, StartMembers:
 	default:
 		return s, false
 	}
