@@ -100,7 +100,7 @@ func addresses(nodes []Node) string {
 }
 
 // SSHRefused refuses connections to a machine's sshd and resets those that are
-// open; etcd's ports are open.
+// open, once something is sent on them; etcd's ports are open.
 func SSHRefused(m *Machine) Fault {
 	rule := "FORWARD -p tcp -d " + m.addr.String() + " --dport 22 -j REJECT --reject-with tcp-reset"
 	return Fault{

@@ -1,7 +1,12 @@
 package lab_test
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +39,7 @@ func partition(t *testing.T, l *lab.Lab) {
 
 func dropOneWay(t *testing.T, l *lab.Lab) {
 	h1, h2 := l.Machine(1), l.Machine(2)
-	const got = "grep -c '^Icmp: ' /proc/net/snmp >/dev/null; awk '/^Icmp:/ && $2 ~ /^[0-9]+$/ {print $2}' /proc/net/snmp"
+	const got = "awk '/^Icmp:/ && $2 ~ /^[0-9]+$/ {print $2}' /proc/net/snmp"
 	heal := l.Break(t, lab.DropOneWay(h1, h2))
 	before := sh(t, h1, got)
 	wantPing(t, false, [2]lab.Node{h2, h1}) // the question arrives, the answer does not
@@ -101,7 +106,17 @@ func slowSSH(t *testing.T, l *lab.Lab) {
 func sshRefused(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
 	listen(t, m)
+	open, err := net.Dial("tcp", m.Addr().String()+":22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
 	heal := l.Break(t, lab.SSHRefused(m))
+	fmt.Fprint(open, "SSH-2.0-lab\r\n")
+	open.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadAll(open); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("an open connection ends with %v, want a reset", err)
+	}
 	if got := dial(m, 22); !strings.Contains(got, "connection refused") {
 		t.Errorf("ssh: %q, want it refused", got)
 	}
