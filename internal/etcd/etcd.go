@@ -40,6 +40,7 @@ type Client struct {
 	mu    sync.Mutex
 	conns map[string]*clientv3.Client // by client URL
 	auth  authCache
+	via   Endpoint // whom Observe asked for what all share the last time
 }
 
 // New returns a client that knows no member yet.

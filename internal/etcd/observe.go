@@ -32,14 +32,17 @@ func (a answer) healthy() bool {
 }
 
 // Observe asks every endpoint for its status and a linearizable read, all in
-// parallel, and one healthy member for the membership, the alarms and the users.
-// nodes maps peer URLs to client URLs. It never fails: what could not be learnt
-// is said in the state.
+// parallel, and one healthy member for the membership, the alarms and the users;
+// at the same time, if it is the one that was asked the last time. nodes maps
+// peer URLs to client URLs. It never fails: what could not be learnt is said in
+// the state.
 func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []cluster.Node) cluster.EtcdState {
 	var e cluster.EtcdState
 	if len(endpoints) == 0 {
 		return e
 	}
+	early := c.askEarly(ctx, endpoints)
+	defer early.drop()
 	answers := c.askAll(ctx, endpoints)
 	if e.Mixed = mixed(answers); e.Mixed != "" {
 		e.Asked, e.Err = true, e.Mixed
@@ -49,17 +52,16 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	if lastErr != nil {
 		e.Err = lastErr.Error()
 	}
-	c.members(ctx, &e, via, answers)
+	c.remember(via)
+	if via != "" {
+		c.shared(ctx, via, early, &e)
+	}
+	if !e.Quorum {
+		c.remembered(ctx, &e, answers)
+	}
 	answers = append(answers, c.askStrangers(ctx, e.Members, nodes)...)
 	for i := range e.Members {
 		fill(&e.Members[i], nodes, answers)
-	}
-	if e.Quorum {
-		auth, err := c.Auth(ctx, via)
-		if err != nil {
-			e.Err = err.Error()
-		}
-		e.Auth = auth
 	}
 	return e
 }
@@ -134,41 +136,26 @@ func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
 		a.statusErr = err
 		return a
 	}
-	if a.status, a.statusErr = conn.Status(ctx, string(ep)); a.statusErr != nil {
+	// Both at once: what a read says counts only beside a status.
+	reading, stop := context.WithCancel(ctx)
+	read := make(chan error, 1)
+	go func() {
+		_, err := conn.Get(reading, "\x00cke", clientv3.WithCountOnly())
+		read <- err
+	}()
+	a.status, a.statusErr = conn.Status(ctx, string(ep))
+	switch {
+	case a.statusErr != nil:
 		a.statusErr = fmt.Errorf("ask %s for its status: %w", ep, a.statusErr)
-		return a
+		stop()
+	case a.status.IsLearner || a.status.Leader == 0:
+		stop() // a learner refuses reads, and without a leader a read only waits
 	}
-	if a.status.IsLearner || a.status.Leader == 0 {
-		return a // a learner refuses reads, and without a leader a read only waits
-	}
-	if _, err := conn.Get(ctx, "\x00cke", clientv3.WithCountOnly()); err != nil {
+	err = <-read
+	if stop(); err != nil && a.statusErr == nil && !a.status.IsLearner && a.status.Leader != 0 {
 		a.readErr = fmt.Errorf("read through %s: %w", ep, err)
 	}
 	return a
-}
-
-// members reads the membership, linearizable if a healthy voter was found, else
-// as any member remembers it.
-func (c *Client) members(ctx context.Context, e *cluster.EtcdState, via Endpoint, answers []answer) {
-	if via != "" {
-		list, err := c.memberList(ctx, via)
-		if err == nil {
-			e.Members, e.Quorum = list, true
-			return
-		}
-		e.Err = err.Error()
-	}
-	for _, a := range answers {
-		if a.statusErr != nil {
-			continue
-		}
-		list, err := c.memberList(ctx, a.endpoint, clientv3.WithSerializable())
-		if err == nil {
-			e.Members = list
-			return
-		}
-		e.Err = err.Error()
-	}
 }
 
 func (c *Client) memberList(ctx context.Context, ep Endpoint, opts ...clientv3.OpOption) ([]cluster.Member, error) {

@@ -253,6 +253,12 @@ func TestFoundingHearsEveryHost(t *testing.T) {
 				t.Errorf("%s: %+v", took, st.Nodes["n1"])
 			}
 		}
+		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if st := l.Observe(hurried, l.w); st.Nodes["n1"].Reachable() {
+			t.Errorf("an earlier answer stands in: %+v", st.Nodes["n1"])
+		}
+		pass(factsTimeout)
 		l.hosts["n1"].set(func(h *slowHost) { h.takes = time.Hour })
 		if st, took := l.look(t); took != foundingPatience || st.Nodes["n1"].Reachable() {
 			t.Errorf("%s: %+v", took, st.Nodes["n1"])

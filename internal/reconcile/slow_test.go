@@ -50,7 +50,7 @@ func TestSlowHostDoesNotSlowTheOthers(t *testing.T) {
 			"units are changed and a stopped member is started",
 			func(w *world) { w.wanted.Spec.Etcd.Quota = 4 << 30; w.hosts["n0"].running(false) },
 			func(w *world) bool {
-				return w.hosts["n0"].facts.Unit.Running && w.hosts["n0"].facts.Unit.Started.Quota == 4<<30
+				return w.hosts["n0"].facts.Unit.Running && w.hosts["n0"].facts.Unit.Unit.Quota == 4<<30
 			},
 			func(w *world) bool { return w.hosts["n2"].facts.Unit.Unit.Quota == 4<<30 },
 			15 * time.Second,
@@ -165,6 +165,25 @@ func TestSlowStepIsBegunOnce(t *testing.T) {
 	})
 }
 
+// TestNodeIsFreeWhenItsPartIsDone: a step over several nodes holds only those
+// that it still works on.
+func TestNodeIsFreeWhenItsPartIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, 3)
+		l, end := w.begin(t)
+		settle(t, w, l)
+		w.do(func() {
+			w.hosts["n2"].takes = 8 * time.Second
+			w.wanted.Spec.Etcd.Quota = 4 << 30
+		})
+		l.Wake()
+		pass(2 * time.Second)
+		w.do(func() { w.hosts["n0"].running(false) })
+		w.until(t, 100*time.Millisecond, "start a member the step is done with", func() bool { return w.hosts["n0"].facts.Unit.Running })
+		end()
+	})
+}
+
 // TestRunEndsWithItsSteps: the loop returns only when the steps under way have,
 // each with its outcome written.
 func TestRunEndsWithItsSteps(t *testing.T) {
@@ -249,5 +268,37 @@ func TestFailuresBesideASlowStep(t *testing.T) {
 			t.Errorf("shown as %v", v.Plan)
 		}
 		end()
+	})
+}
+
+// TestFoundingWithASlowHost: the founders start together, so it takes as long as
+// the slowest of them needs, and nothing is done twice.
+func TestFoundingWithASlowHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, 0)
+		w.wanted.Spec.Etcd.Members = 3
+		w.wanted.Bootstrap = cluster.Bootstrap{}
+		w.hosts["n2"].takes = 5 * time.Second
+		l, end := w.begin(t)
+		w.until(t, 6*time.Second, "hear every host", func() bool { return w.wanted.Bootstrap.Phase == cluster.PhaseBootstrapping })
+		settle(t, w, l)
+		if w.wanted.Bootstrap.Phase != cluster.PhaseBootstrapped || len(w.wanted.Bootstrap.Founders) != 3 {
+			t.Errorf("%+v", w.wanted.Bootstrap)
+		}
+		if took := time.Since(w.records[0].At); took > time.Minute {
+			t.Errorf("founded %s after it was recorded", took)
+		}
+		end()
+		for verb, n := range w.hosts["n2"].calls {
+			// A unit loses its founding part once its member is sealed.
+			if most := map[string]int{"put-files": 1, "install-unit": 2, "start-unit": 1}[verb]; most > 0 && n > most {
+				t.Errorf("%s was called %d times on the slow host", verb, n)
+			}
+		}
+		for _, r := range w.records {
+			if r.Outcome != record.Done {
+				t.Errorf("%s %s %s", r.What(), r.Outcome, r.Error)
+			}
+		}
 	})
 }

@@ -444,11 +444,23 @@ func (s fakeStore) Amend(_ context.Context, r record.Record) error {
 	return nil
 }
 
-func (s fakeStore) Bootstrap(context.Context, string) (cluster.Bootstrap, error) {
-	return s.w.wanted.Bootstrap, nil
+func (s fakeStore) Bootstrap(context.Context, string) (b cluster.Bootstrap, err error) {
+	s.w.do(func() { b = s.w.wanted.Bootstrap })
+	return b, nil
 }
 
-func (s fakeStore) AdvanceBootstrap(context.Context, string, cluster.Phase, cluster.Bootstrap) error {
+func (s fakeStore) AdvanceBootstrap(_ context.Context, _ string, from cluster.Phase, b cluster.Bootstrap) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if s.w.wanted.Bootstrap.Phase != from {
+		return fmt.Errorf("the phase is %s", s.w.wanted.Bootstrap.Phase)
+	}
+	s.w.wanted.Bootstrap = b
+	for _, f := range b.Founders {
+		if from == cluster.PhaseNew {
+			s.w.members = append(s.w.members, cluster.Member{ID: f.Member, PeerURL: f.Node.PeerURL()})
+		}
+	}
 	return nil
 }
 

@@ -13,11 +13,18 @@ import (
 // with a full disk and one whose /opt is read-only are blocked with the reason
 // and go on when it is mended, a transfer that was cut goes on where it was.
 func TestDistribution(t *testing.T) {
-	e := newEnv(t, 3, lab.Disk("1G"))
+	// The members' disk is another one: what is full is where programs are kept.
+	e := newEnv(t, 3, lab.Disk("1G"), lab.DataDisk("1G"))
 	e.Start()
-	full := e.lab.Break(t, lab.DiskFull(e.lab.Machine(2)))
+	// The helper is there already, and nothing else is done yet.
+	yaml := e.yaml(1, 2, 3)
+	e.CLI("cluster", "set", e.Write("cluster.yml", strings.Replace(yaml, "max_fsync: 10s", "max_fsync: 1us", 1)))
+	for _, n := range []string{"h1", "h2", "h3"} {
+		e.failsPreflight(n, "disk")
+	}
+	e.sh(2, "dd if=/dev/zero of=/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/fill2 bs=1K 2>/dev/null; true")
 	e.sh(3, "mkdir -p /opt/cke && mount --bind /opt/cke /opt/cke && mount -o remount,bind,ro /opt/cke")
-	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
+	e.CLI("cluster", "set", e.Write("cluster.yml", yaml))
 	e.Eventually("h2 and h3 are blocked with the reason", func() error {
 		text := map[string]string{}
 		for _, r := range e.Status().Plan.Reasons {
@@ -31,7 +38,7 @@ func TestDistribution(t *testing.T) {
 		}
 		return nil
 	})
-	full()
+	e.sh(2, "rm /fill /fill2")
 	e.sh(3, "umount /opt/cke")
 	e.Settled()
 	e.OnlyMembersAre(e.names(1, 2, 3)...)

@@ -14,7 +14,7 @@ import (
 // they carry a member: the founding is blocked with the reason, node check says
 // it line by line, and when it is mended the cluster is founded.
 func TestPreflight(t *testing.T) {
-	e := newEnv(t, 3, lab.Disk("2G"))
+	e := newEnv(t, 3, lab.DataDisk("512M"))
 	e.Start()
 	yaml := strings.Replace(e.yaml(1, 2, 3), "max_fsync: 10s", "max_fsync: 50ms", 1)
 	h1, h2, h3 := e.lab.Machine(1), e.lab.Machine(2), e.lab.Machine(3)
