@@ -24,7 +24,7 @@ nodes:
     hostname: cp1
     control_plane: true
     zone: rack-1
-  - {address: "fd00::12", hostname: 2, control_plane: true}
+  - {address: "fd00::12", hostname: 2, control_plane: true, user: cke, port: 65535, host_key: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}
   - address: ::ffff:10.77.0.13
     hostname: "yes"
     control_plane: true
@@ -46,7 +46,7 @@ func goodSpec() cluster.Spec {
 		Name: "main", ClusterDomain: "example.org",
 		Nodes: []cluster.Node{
 			{Address: netip.MustParseAddr("10.77.0.11"), Hostname: "cp1", ControlPlane: true, Zone: "rack-1"},
-			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true},
+			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true, User: "cke", Port: 65535, HostKey: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"},
 			{Address: netip.MustParseAddr("10.77.0.13"), Hostname: "yes", ControlPlane: true},
 		},
 		Etcd: cluster.Etcd{

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -165,6 +166,8 @@ func TestNothingSecretIsSaid(t *testing.T) {
 	}
 	options := func() Options {
 		o := m.options(t)
+		o.clock = clock{}.orDefault()
+		o.clock.greet = 200 * time.Millisecond
 		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		return o
 	}
