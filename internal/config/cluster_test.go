@@ -163,7 +163,7 @@ func TestLocateProblems(t *testing.T) {
 	warnings, err := LocateProblems("cluster.yml", []byte(good), []cluster.Problem{
 		{Path: "etcd.version", Message: "may not change"},
 		{Path: "nodes[1].hostname", Message: "may not change"},
-		{Path: "nodes[1].user", Message: "is not there: its node is"},
+		{Path: "nodes[1].zone", Message: "is not there: its node is"},
 		{Path: "etcd.extra_args.pre-vote", Message: "is odd", Warning: true},
 		{Path: "nonsense.path[7]", Message: "lies at the root"},
 	})
@@ -205,6 +205,11 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 				ControlPlane: i == 0 || rapid.Bool().Draw(t, "control plane"),
 				Zone:         rapid.SampledFrom([]string{"", "a", "null", "1.5", "Rack_1", "true"}).Draw(t, "zone"),
 			})
+			if rapid.Bool().Draw(t, "ssh") {
+				n := &s.Nodes[i]
+				n.User, n.Port = rapid.SampledFrom([]string{"root", "yes", "null"}).Draw(t, "user"), rapid.Uint16().Draw(t, "port")
+				n.HostKey = rapid.SampledFrom([]string{"", "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}).Draw(t, "host_key")
+			}
 		}
 		s.Etcd = cluster.Etcd{
 			Version:      rapid.SampledFrom([]string{"", "3.6.13", "3.7.3"}).Draw(t, "version"),

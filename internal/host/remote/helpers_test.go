@@ -35,7 +35,7 @@ func TestHelperOfTheMachinesArchitecture(t *testing.T) {
 		}
 		f, err := elf.Open(names[0])
 		must(t, err)
-		defer f.Close()
+		must(t, f.Close())
 		if f.Machine != a.machine || f.Class != elf.ELFCLASS64 {
 			t.Errorf("%s: it is a program for %v", a.name, f.Machine)
 		}
@@ -50,7 +50,7 @@ func TestHelperOfTheMachinesArchitecture(t *testing.T) {
 func TestHelperCannotBeInstalled(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		break_ func(m *machineAt, o *Options)
+		spoil func(m *machineAt, o *Options)
 		words  []string
 	}{
 		"full": {func(m *machineAt, _ *Options) {
@@ -75,7 +75,7 @@ func TestHelperCannotBeInstalled(t *testing.T) {
 	} {
 		m := newMachine(t, sshtest.Options{})
 		o := m.options(t)
-		c.break_(m, &o)
+		c.spoil(m, &o)
 		_, h := reach(t, o, m.Node("root"))
 		_, err := facts(t.Context(), h)
 		t.Log(name)
