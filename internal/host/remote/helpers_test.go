@@ -51,7 +51,7 @@ func TestHelperCannotBeInstalled(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(m *machineAt, o *Options)
-		words  []string
+		words []string
 	}{
 		"full": {func(m *machineAt, _ *Options) {
 			m.program(t, "cat", "head -c 100000; echo 'cat: write error: No space left on device' >&2; exit 1")

@@ -36,6 +36,8 @@ type Options struct {
 	Authority ssh.Signer
 	// Refuse lets nobody in.
 	Refuse bool
+	// Like is a server whose identity is let in here too.
+	Like *Server
 	// Address is where it listens, as after another one was closed; else any.
 	Address netip.AddrPort
 }
@@ -63,6 +65,9 @@ func Start(o Options) (*Server, error) {
 	private, err := newKey("ed25519")
 	if err != nil {
 		return nil, err
+	}
+	if o.Like != nil {
+		private = o.Like.identity
 	}
 	mine, err := ssh.NewSignerFromKey(private)
 	if err != nil {
