@@ -61,7 +61,6 @@ func TestClusterOverSSH(t *testing.T) {
 	net := [3]byte{127, byte(1 + rand.IntN(250)), byte(rand.IntN(250))}
 	var servers []*sshtest.Server
 	spec := "name: main\nnodes:\n"
-	identity := ""
 	for i := range 3 {
 		root := filepath.Join(dir, fmt.Sprint("h", i))
 		s, err := sshtest.Start(sshtest.Options{
@@ -76,7 +75,7 @@ func TestClusterOverSSH(t *testing.T) {
 		spec += fmt.Sprintf("  - {address: %s, hostname: cp%d, control_plane: true, user: cke, port: %d, host_key: '%s'}\n",
 			s.Address().Addr(), i+1, s.Address().Port(), s.Fingerprints()[0])
 	}
-	identity, err = servers[0].WriteIdentity(t.TempDir())
+	identity, err := servers[0].WriteIdentity(t.TempDir())
 	must(t, err)
 	b := newBackend(t, identity)
 	_, err = b.PutSpec(t.Context(), "cluster.yml", []byte(spec))
