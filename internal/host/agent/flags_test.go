@@ -11,7 +11,7 @@ import (
 )
 
 func TestFlagThatEtcdDoesNotKnow(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		for args, want := range map[string]string{

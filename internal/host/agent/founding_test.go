@@ -80,7 +80,7 @@ func (b *box) leave(t testing.TB, dir string, below ...string) string {
 
 // The very cluster that ran here and was retired; joining it again is allowed.
 func TestRetiredMachineJoinsAndDoesNotFound(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h := open(t, b)
 		u := sealed(t, b, h)
 		must(t, h.RetireUnit(t.Context(), u.Cluster, u.Member))

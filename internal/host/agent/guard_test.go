@@ -54,7 +54,7 @@ func TestLostDataIsNotStarted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everyWay(t, func(t *testing.T, b *box, open opener) {
+			bothWays(t, func(t *testing.T, b *box, open opener) {
 				h := open(t, b)
 				u := sealed(t, b, h)
 				must(t, lose(b.dataDir(u)))
@@ -73,7 +73,7 @@ func TestLostDataIsNotStarted(t *testing.T) {
 }
 
 func TestFirstStartNeedsAnEmptyDirectory(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		must(t, os.MkdirAll(filepath.Join(b.dataDir(u), "member/wal"), 0o700))
@@ -141,7 +141,7 @@ func TestDataRootNotMounted(t *testing.T) {
 }
 
 func TestAnotherMembersUnit(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, ctx, u := open(t, b), t.Context(), b.founder()
 		b.install(t, h, u)
 		must(t, h.StartUnit(ctx, u.Cluster, u.Member))

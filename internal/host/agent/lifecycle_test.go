@@ -19,7 +19,7 @@ import (
 
 // One member's whole life, the same through each transport.
 func TestLifeOfAMember(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, ctx, u := open(t, b), t.Context(), b.founder()
 		wantGuard(t, h.StartUnit(ctx, u.Cluster, u.Member), host.NoUnit)
 		b.install(t, h, u)
@@ -178,7 +178,7 @@ func TestJoiningNobody(t *testing.T) {
 }
 
 func TestStopKillsAfterTheGrace(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))

@@ -81,7 +81,7 @@ func TestFirstStartThatFailsSaysWhy(t *testing.T) {
 		"panic":                 {"log-level", "foo", "exit status 2", `panic: unrecognized level: "foo"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everyWay(t, func(t *testing.T, b *box, open opener) {
+			bothWays(t, func(t *testing.T, b *box, open opener) {
 				h, u := open(t, b), b.founder()
 				u.ExtraArgs = map[string]string{c.flag: c.value}
 				b.install(t, h, u)
@@ -109,7 +109,7 @@ func TestFirstStartThatFailsSaysWhy(t *testing.T) {
 
 // Killed, it has said nothing about it; its last message is told nevertheless.
 func TestKilledMemberSaysHowItEnded(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))

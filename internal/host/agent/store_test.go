@@ -17,7 +17,7 @@ import (
 )
 
 func TestPutFiles(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, ca := open(t, b), newCA(t)
 		files := ca.files(t, b.addr)
 		put := func(f map[host.FileKind][]byte) error {

@@ -18,7 +18,7 @@ import (
 
 // Fifty large requests at once, each answered and each written whole.
 func TestParallelLargeRequests(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, ca := open(t, b), newCA(t)
 		large := append(bytes.Repeat([]byte("0123456789abcdef0123456789abcde\n"), 32<<10), ca.pem()...)
 		var g errgroup.Group
@@ -57,7 +57,7 @@ func openFiles(t *testing.T, path string) int {
 // A call that is given up ends its work on the machine as well, and the
 // transport goes on.
 func TestCancellationEndsTheWork(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		path := filepath.Join(b.root, "var/lib/cke/host/lock", testCluster)
@@ -81,7 +81,7 @@ func TestCancellationEndsTheWork(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		for _, running := range []bool{false, true} {
@@ -100,7 +100,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestFencing(t *testing.T) {
-	everyWay(t, func(t *testing.T, b *box, open opener) {
+	bothWays(t, func(t *testing.T, b *box, open opener) {
 		h, ctx, u := open(t, b), t.Context(), b.founder()
 		as := func(store string, epoch int64) { b.id.Store(&host.Identity{StoreID: store, Epoch: epoch}) }
 		mutations := map[string]func() error{
