@@ -127,3 +127,19 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// Why a machine cannot be asked is in its state, and what to do below.
+func TestNodesText(t *testing.T) {
+	nodes := healthyStatus().Nodes
+	for i, trouble := range []cluster.Trouble{cluster.HostKeyUnknown, cluster.HostKeyChanged, cluster.LoginRefused, ""} {
+		n := &nodes[i]
+		n.Reachable, n.Trouble, n.Error = false, trouble, "what is wrong with "+n.Address+":22"
+		if trouble != "" {
+			n.Hint = "what to do"
+		}
+	}
+	nodes = append(nodes, nodes[3], nodes[3])
+	nodes[4].Trouble, nodes[5].Trouble = cluster.HelperMissing, cluster.HelperVersion
+	nodes[5].Transport, nodes[5].Login, nodes[5].Leaving = "local", "", true
+	compareGolden(t, "testdata/nodes_trouble.txt", nodesText(nodes))
+}

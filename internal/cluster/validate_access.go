@@ -10,7 +10,7 @@ import (
 // of a public key file.
 var (
 	fingerprintForm = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
-	publicKeyForm   = regexp.MustCompile(`^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,2})(?: [ -~]*)?$`)
+	publicKeyForm   = regexp.MustCompile(`^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,2})(?: [[:print:]]*)?$`)
 )
 
 // IsFingerprint says whether this is the SHA-256 fingerprint of a host key.

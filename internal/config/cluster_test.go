@@ -24,7 +24,7 @@ nodes:
     hostname: cp1
     control_plane: true
     zone: rack-1
-  - {address: "fd00::12", hostname: 2, control_plane: true}
+  - {address: "fd00::12", hostname: 2, control_plane: true, user: cke, port: 65535, host_key: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}
   - address: ::ffff:10.77.0.13
     hostname: "yes"
     control_plane: true
@@ -47,7 +47,7 @@ func goodSpec() cluster.Spec {
 		Name: "main", ClusterDomain: "example.org",
 		Nodes: []cluster.Node{
 			{Address: netip.MustParseAddr("10.77.0.11"), Hostname: "cp1", ControlPlane: true, Zone: "rack-1"},
-			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true},
+			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true, User: "cke", Port: 65535, HostKey: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"},
 			{Address: netip.MustParseAddr("10.77.0.13"), Hostname: "yes", ControlPlane: true},
 		},
 		Etcd: cluster.Etcd{
@@ -168,7 +168,7 @@ func TestLocateProblems(t *testing.T) {
 	warnings, err := LocateProblems("cluster.yml", []byte(good), []cluster.Problem{
 		{Path: "etcd.version", Message: "may not change"},
 		{Path: "nodes[1].hostname", Message: "may not change"},
-		{Path: "nodes[1].user", Message: "is not there: its node is"},
+		{Path: "nodes[1].zone", Message: "is not there: its node is"},
 		{Path: "etcd.extra_args.pre-vote", Message: "is odd", Warning: true},
 		{Path: "nonsense.path[7]", Message: "lies at the root"},
 	})
@@ -210,6 +210,11 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 				ControlPlane: i == 0 || rapid.Bool().Draw(t, "control plane"),
 				Zone:         rapid.SampledFrom([]string{"", "a", "null", "1.5", "Rack_1", "true"}).Draw(t, "zone"),
 			})
+			if rapid.Bool().Draw(t, "ssh") {
+				n := &s.Nodes[i]
+				n.User, n.Port = rapid.SampledFrom([]string{"root", "yes", "null"}).Draw(t, "user"), rapid.Uint16().Draw(t, "port")
+				n.HostKey = rapid.SampledFrom([]string{"", "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}).Draw(t, "host_key")
+			}
 		}
 		s.Etcd = cluster.Etcd{
 			Version:      rapid.SampledFrom([]string{"", "3.6.13", "3.7.3"}).Draw(t, "version"),

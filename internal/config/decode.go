@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
 	"strconv"
@@ -119,6 +120,14 @@ func (d *document) decodeScalar(path string, n *yaml.Node, v reflect.Value) {
 			return
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
+	case reflect.Uint16:
+		i, err := strconv.ParseUint(n.Value, 10, 16)
+		if err != nil || n.Tag != "!!int" {
+			d.fail(path, n, "%s is %s, not a whole number up to %d", called(path), describe(n), math.MaxUint16)
+			return
+		}
+		d.refuseZero(path, n, i == 0)
+		v.SetUint(i)
 	default:
 		i, err := strconv.ParseInt(n.Value, 10, v.Type().Bits())
 		if err != nil || n.Tag != "!!int" {

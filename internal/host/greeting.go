@@ -19,7 +19,7 @@ const protocol = 1
 
 // A greeting is the first line of protocol a helper writes: whatever a login
 // shell printed before it, on the same line even, is noise.
-var greetingRE = regexp.MustCompile(`cke-host serves http2 ([0-9]{1,6}) ([!-~]{1,128}) ([a-z0-9]{1,16}) ([0-9a-f]{64})\n$`)
+var greetingRE = regexp.MustCompile(`cke-host serves http2 ([0-9]{1,6}) ([[:graph:]]{1,128}) ([a-z0-9]{1,16}) ([0-9a-f]{64})\n$`)
 
 // Greeting is what a helper says of itself before it is asked anything.
 type Greeting struct {

@@ -270,7 +270,7 @@ func overSSH(t testing.TB, b *box) host.Host {
 	return h
 }
 
-// everyWay runs a case through each transport, each on a machine of its own.
+// bothWays, and over SSH too, runs a case through each transport, each on a machine of its own.
 func everyWay(t *testing.T, run func(t *testing.T, b *box, open opener)) {
 	for name, open := range map[string]opener{"in-process": inProcess, "child": inChild, "ssh": overSSH} {
 		t.Run(name, func(t *testing.T) {

@@ -52,13 +52,6 @@ func (c *conn) alive() bool {
 	}
 }
 
-func (c *conn) lasted() time.Duration {
-	if c.alive() {
-		return time.Since(c.began)
-	}
-	return c.lived
-}
-
 // why is the reason of the end, in full.
 func (c *conn) why() error {
 	return fmt.Errorf("%w: the connection to %s ended: %w", host.ErrSessionEnded, c.to, c.cause)

@@ -34,6 +34,7 @@ type link struct {
 	failed error
 	next   time.Time
 	wait   time.Duration
+	lost   bool // it was a connection that had stood
 }
 
 // attempt is one try to connect, shared by all who wait for it.
@@ -101,12 +102,12 @@ func (l *link) connected(ctx context.Context) (*conn, error) {
 	case l.conn != nil:
 		l.ended()
 	}
-	if l.attempt == nil && time.Now().Before(l.next) {
-		defer l.mu.Unlock()
-		return nil, &host.UnreachableError{Err: l.failed, Next: l.next}
-	}
-	if l.attempt == nil {
-		l.begin()
+	if pause := time.Until(l.next); l.attempt == nil {
+		if pause > 0 && (!l.lost || pause > l.o.clock.first) {
+			defer l.mu.Unlock()
+			return nil, &host.UnreachableError{Err: l.failed, Next: l.next}
+		}
+		l.begin(pause)
 	}
 	a := l.attempt
 	l.mu.Unlock()
@@ -119,41 +120,52 @@ func (l *link) connected(ctx context.Context) (*conn, error) {
 }
 
 // ended looks at a connection that is no more. One that did not last counts as
-// an attempt that failed, or it would be made again and again.
+// an attempt that failed, or it would be made again and again; the first time
+// that is so short a wait that callers wait too.
 func (l *link) ended() {
 	c := l.conn
 	l.conn = nil
-	if c.lasted() < l.o.clock.most {
-		l.fail(c.why())
+	if c.lived >= l.o.clock.most {
+		l.wait, l.next = 0, time.Time{}
 		return
 	}
-	l.wait, l.next = 0, time.Time{}
+	l.fail(c.began.Add(c.lived), c.why())
+	l.lost = true
 }
 
-func (l *link) fail(err error) {
+func (l *link) fail(at time.Time, err error) {
+	l.lost = false
 	l.wait = min(max(2*l.wait, l.o.clock.first), l.o.clock.most)
 	var t *host.TroubleError
 	if errors.As(err, &t) {
 		l.wait = l.o.clock.most // a person has to act first
 	}
-	l.failed, l.next = err, time.Now().Add(l.wait)
+	l.failed, l.next = err, at.Add(l.wait)
 }
 
-// begin starts an attempt; the caller holds the lock.
-func (l *link) begin() {
+// begin starts an attempt after a pause; the caller holds the lock.
+func (l *link) begin(pause time.Duration) {
 	a := &attempt{done: make(chan struct{})}
 	a.at("connecting")
 	l.attempt = a
 	l.wg.Go(func() {
-		c, err := l.connect(l.ctx, a.at)
+		var c *conn
+		var err error
+		select {
+		case <-time.After(pause):
+			c, err = l.connect(l.ctx, a.at)
+		case <-l.ctx.Done():
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		switch {
-		case err == nil && l.closed:
-			c.end(errClosed)
+		case l.closed:
+			if c != nil {
+				c.end(errClosed)
+			}
 			a.err = errClosed
 		case err != nil:
-			l.fail(err)
+			l.fail(time.Now(), err)
 			a.err = &host.UnreachableError{Err: err, Next: l.next}
 		default:
 			l.conn, a.conn = c, c

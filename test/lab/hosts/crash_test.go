@@ -1,16 +1,13 @@
 package hosts
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
 	"time"
 
-	"cke/test/drive"
 	"cke/test/lab"
 )
 
@@ -22,13 +19,14 @@ func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	e := newEnv(t, 4, lab.DataDisk("1G"))
 
-	founding := e.killed("found", rnd, 2, func() { e.set(1, 2, 3) }, e.bare)
+	founding := e.killed("found", rnd, 2, func() bool { return e.set(1, 2, 3) }, e.bare)
 	t.Logf("a founding has %d effects", founding)
-	e.killed("add and remove", rnd, 3, func() { e.set(1, 2, 4) }, func() {
+	e.killed("add and remove", rnd, 3, func() bool { return e.set(1, 2, 4) }, func() {
 		e.Start()
 		e.Set(e.yaml(1, 2, 3))
 		e.Kill()
 	})
+	e.Start()
 	e.NeverBelowQuorum()
 }
 
@@ -46,18 +44,26 @@ func seed(t *testing.T) uint64 {
 	return seed
 }
 
-// set puts a spec and does not wait; a daemon that is killed meanwhile is fine.
-func (e *env) set(nodes ...int) {
-	r := e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.yaml(nodes...)))
-	if r.Code != 0 && r.Code != 4 && r.Code != 1 {
-		e.t.Fatalf("cluster set: exit %d\n%s", r.Code, r.Stderr)
+// set puts a spec and waits until it is so or the daemon has been killed; false
+// in the latter case.
+func (e *env) set(nodes ...int) bool {
+	e.t.Helper()
+	r := e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.yaml(nodes...)), "--wait", "--timeout", "3m")
+	select {
+	case <-e.Ended():
+		return false
+	default:
 	}
+	if r.Code != 0 {
+		e.t.Fatalf("cluster set: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	return true
 }
 
 // killed makes a change again and again, each time with a daemon that is killed
 // after another effect, until the daemon survives it or the sample is through.
 // It returns how many effects the change has at least.
-func (e *env) killed(what string, rnd *rand.Rand, sample int, change, again func()) int {
+func (e *env) killed(what string, rnd *rand.Rand, sample int, change func() bool, again func()) int {
 	e.t.Helper()
 	most := 0
 	at := func(n int) bool {
@@ -65,11 +71,12 @@ func (e *env) killed(what string, rnd *rand.Rand, sample int, change, again func
 		trace := e.Write("trace", "")
 		began := time.Now()
 		e.Start("CKE_EFFECT_KILL="+strconv.Itoa(n), "CKE_EFFECT_TRACE="+trace)
-		change()
-		died := e.diesOrSettles()
+		died := !change()
 		e.Kill()
 		e.Start()
-		change()
+		if !change() {
+			e.t.Fatal("the daemon ended although nobody killed it")
+		}
 		e.whole()
 		b, err := os.ReadFile(trace)
 		e.must(err)
@@ -98,28 +105,6 @@ func countLines(b []byte) int {
 		}
 	}
 	return n
-}
-
-// diesOrSettles waits until the daemon has been killed or has nothing to do.
-func (e *env) diesOrSettles() (died bool) {
-	e.t.Helper()
-	e.Within(2*drive.Patience, "the daemon dies or settles", func() error {
-		select {
-		case <-e.Ended():
-			died = true
-			return nil
-		default:
-		}
-		s, err := e.Client().Status(context.Background(), "main")
-		if err != nil {
-			return err
-		}
-		if !s.Settled {
-			return fmt.Errorf("plan:\n%s", s.Plan)
-		}
-		return nil
-	})
-	return died
 }
 
 // whole checks that there is one cluster, founded once, on three machines.

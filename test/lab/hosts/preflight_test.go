@@ -23,7 +23,8 @@ func TestPreflight(t *testing.T) {
 		"the disk of h3":        e.lab.Break(t, lab.DiskFull(h3)),
 	}
 	e.CLI("cluster", "set", e.Write("cluster.yml", yaml))
-	e.failsPreflight("h1", "10.77.0.12")
+	e.failsPreflight("h1", "to h2")
+	e.failsPreflight("h3", "free for its data")
 	if n := e.CountSteps(plan.RecordBootstrap); n != 0 {
 		t.Fatal("the cluster was founded on machines that fail the preflight")
 	}
@@ -31,7 +32,7 @@ func TestPreflight(t *testing.T) {
 	if r.Code != 3 {
 		t.Errorf("node check: exit %d, want 3\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	e.Says("node check", r.Stdout, "h1", "h2", "h3", "FAIL", "10.77.0.12", "free", "fsync", "clock", "systemd")
+	e.Says("node check", r.Stdout, "h1", "h2", "h3", "FAIL", "to h2", "free", "fsync", "clock", "systemd")
 	for _, heal := range heals {
 		heal()
 	}
@@ -77,6 +78,6 @@ func TestSkewedClock(t *testing.T) {
 	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
 	e.failsPreflight("h2", "clock")
 	heal()
-	e.sh(2, "pkill -f cke-host || true") // the clock is read at a helper's start
+	e.sh(2, "pkill -x cke-host || true") // the clock is read at a helper's start
 	e.Settled()
 }

@@ -32,8 +32,12 @@ type Options struct {
 	HostKeys []string
 	// Run makes of a command what is run in its place: a forced command ignores it.
 	Run func(user, command string) *exec.Cmd
+	// Authority signs its host keys: it shows certificates then.
+	Authority ssh.Signer
 	// Refuse lets nobody in.
 	Refuse bool
+	// Like is a server whose identity is let in here too.
+	Like *Server
 	// Address is where it listens, as after another one was closed; else any.
 	Address netip.AddrPort
 }
@@ -62,6 +66,9 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Like != nil {
+		private = o.Like.identity
+	}
 	mine, err := ssh.NewSignerFromKey(private)
 	if err != nil {
 		return nil, fmt.Errorf("use a new key: %w", err)
@@ -73,17 +80,8 @@ func Start(o Options) (*Server, error) {
 		}
 		return nil, nil
 	}}
-	for _, kind := range s.o.HostKeys {
-		private, err := newKey(kind)
-		if err != nil {
-			return nil, err
-		}
-		signer, err := ssh.NewSignerFromKey(private)
-		if err != nil {
-			return nil, fmt.Errorf("use a new host key: %w", err)
-		}
-		s.keys = append(s.keys, signer)
-		s.config.AddHostKey(signer)
+	if err := s.makeHostKeys(); err != nil {
+		return nil, err
 	}
 	at := "127.0.0.1:0"
 	if o.Address.IsValid() {
@@ -94,6 +92,40 @@ func Start(o Options) (*Server, error) {
 	}
 	s.wg.Go(s.accept)
 	return s, nil
+}
+
+func (s *Server) makeHostKeys() error {
+	for _, kind := range s.o.HostKeys {
+		private, err := newKey(kind)
+		if err != nil {
+			return err
+		}
+		signer, err := ssh.NewSignerFromKey(private)
+		if err == nil && s.o.Authority != nil {
+			cert := &ssh.Certificate{
+				Key: signer.PublicKey(), CertType: ssh.HostCert, ValidBefore: ssh.CertTimeInfinity,
+				ValidPrincipals: []string{"127.0.0.1"},
+			}
+			if err = cert.SignCert(rand.Reader, s.o.Authority); err == nil {
+				signer, err = ssh.NewCertSigner(cert, signer)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("use a new host key: %w", err)
+		}
+		s.keys = append(s.keys, signer)
+		s.config.AddHostKey(signer)
+	}
+	return nil
+}
+
+// NewAuthority is a key that signs host keys.
+func NewAuthority() (ssh.Signer, error) {
+	private, err := newKey("ed25519")
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(private)
 }
 
 func newKey(kind string) (key any, err error) {
