@@ -2,12 +2,14 @@ package hosts
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
 	"time"
 
+	"cke/test/drive"
 	"cke/test/lab"
 )
 
@@ -48,16 +50,32 @@ func seed(t *testing.T) uint64 {
 // in the latter case.
 func (e *env) set(nodes ...int) bool {
 	e.t.Helper()
-	r := e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.yaml(nodes...)), "--wait", "--timeout", "3m")
-	select {
-	case <-e.Ended():
-		return false
-	default:
-	}
-	if r.Code != 0 {
-		e.t.Fatalf("cluster set: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
-	}
-	return true
+	revision := int64(0)
+	alive := true
+	e.Within(2*drive.Patience, "the daemon settles or dies", func() error {
+		select {
+		case <-e.Ended():
+			alive = false
+			return nil
+		default:
+		}
+		if revision == 0 {
+			change, err := e.Client().PutSpec(e.t.Context(), "cluster.yml", []byte(e.yaml(nodes...)))
+			if err != nil {
+				return err
+			}
+			revision = change.Revision
+		}
+		s, err := e.Client().Status(e.t.Context(), "main")
+		if err != nil {
+			return err
+		}
+		if !s.Settled || s.SpecRevision < revision {
+			return fmt.Errorf("plan:\n%s", s.Plan)
+		}
+		return nil
+	})
+	return alive
 }
 
 // killed makes a change again and again, each time with a daemon that is killed
