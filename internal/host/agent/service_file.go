@@ -151,7 +151,6 @@ func hardening() []string {
 		"RestrictNamespaces=yes",
 		"RestrictRealtime=yes",
 		"RestrictSUIDSGID=yes",
-		"RemoveIPC=yes",
 		"LockPersonality=yes",
 		"MemoryDenyWriteExecute=yes",
 		"SystemCallArchitectures=native",

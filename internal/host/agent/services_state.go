@@ -100,7 +100,8 @@ func (s *services) look(ctx context.Context, c string) (now look, err error) {
 		if now.pid = int(now.service.number("MainPID")); now.pid == 0 {
 			break
 		}
-		if _, now.running, err = identify(now.pid, boot); err != nil || now.running {
+		// One that is not past systemd's own preparations does not say what it is.
+		if _, now.running, err = identify(now.pid, boot); err != nil || now.running && executed(now.pid) {
 			break
 		}
 		select {
