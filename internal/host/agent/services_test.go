@@ -80,6 +80,10 @@ func TestOnlyASealedMemberStartsAtBoot(t *testing.T) {
 	if out, err := exec.Command("systemd-analyze", "verify", testService).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v %s", err, out)
 	}
+	// A member that is not ready holds the machine's boot up for nobody.
+	if after := systemctl(t, "show", "--value", "--property=After", bootTarget); strings.Contains(after, testService) {
+		t.Errorf("%s waits for the member", bootTarget)
+	}
 	// A changed unit is for the next start: the process stays.
 	pid := show(t, "MainPID")
 	u.Founding, u.ExtraArgs = nil, map[string]string{"heartbeat-interval": "200"}
