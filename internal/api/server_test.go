@@ -37,6 +37,7 @@ type asked struct {
 	plan        func(context.Context) (plan.Plan, error)
 	trust       func(cluster, address, fingerprint string) error
 	claim       func(cluster, node string) error
+	logs        func(ctx context.Context, cluster, node string, n int, follow bool) (io.ReadCloser, error)
 }
 
 func (a asked) Clusters(context.Context) ([]ClusterSummary, error) { return nil, nil }
@@ -61,6 +62,9 @@ func (a asked) StateBackup(_ context.Context, w io.Writer) error               {
 func (a asked) Plan(ctx context.Context, _ string) (plan.Plan, error)          { return a.plan(ctx) }
 func (a asked) Trust(_ context.Context, c, address, print string) error {
 	return a.trust(c, address, print)
+}
+func (a asked) Logs(ctx context.Context, c, node string, n int, follow bool) (io.ReadCloser, error) {
+	return a.logs(ctx, c, node, n, follow)
 }
 func (a asked) Claim(_ context.Context, c, node string) error { return a.claim(c, node) }
 

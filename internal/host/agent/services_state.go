@@ -268,12 +268,7 @@ func (s *services) wait(ctx context.Context, c string, running bool) error {
 			return err
 		}
 		if ok {
-			h, ok, err := p.open()
-			if err != nil || !ok {
-				return err
-			}
-			defer func() { _ = h.close() }() // nothing was written
-			return h.wait(ctx)
+			return p.awaitEnd(ctx)
 		}
 		select {
 		case <-ctx.Done():
