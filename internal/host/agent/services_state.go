@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -307,9 +306,4 @@ func ownerOf(path string) (uid, gid int, err error) {
 		return 0, 0, err
 	}
 	return int(st.Uid), int(st.Gid), nil
-}
-
-func invocation(u properties) string {
-	id, _ := u["InvocationID"].([]byte)
-	return hex.EncodeToString(id)
 }
