@@ -39,6 +39,7 @@ type asked struct {
 	trust       func(cluster, address, fingerprint string) (TrustedKey, error)
 	claim       func(cluster, node string) error
 	clean       func(cluster, node string, forget bool) error
+	logs        func(ctx context.Context, cluster, node string, n int, follow bool) (io.ReadCloser, error)
 }
 
 func (a asked) Clusters(context.Context) ([]ClusterSummary, error) { return nil, nil }
@@ -66,6 +67,10 @@ func (a asked) Trust(_ context.Context, c, address, print string) (TrustedKey, e
 }
 func (a asked) CleanNode(_ context.Context, c, node string, forget bool) error {
 	return a.clean(c, node, forget)
+}
+
+func (a asked) Logs(ctx context.Context, c, node string, n int, follow bool) (io.ReadCloser, error) {
+	return a.logs(ctx, c, node, n, follow)
 }
 func (a asked) Claim(_ context.Context, c, node string) error { return a.claim(c, node) }
 

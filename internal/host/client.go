@@ -78,7 +78,7 @@ func (c *Client) Claim(ctx context.Context) error {
 
 // Log implements Host.
 func (c *Client) Log(ctx context.Context, req LogRequest) (io.ReadCloser, error) {
-	resp, err := c.ask(ctx, VerbLog, req) //nolint:bodyclose // the caller's
+	resp, err := c.ask(ctx, VerbLog, req)
 	if err != nil {
 		return nil, err
 	}

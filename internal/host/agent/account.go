@@ -140,8 +140,8 @@ const (
 	passForAll     = fs.FileMode(0o011)
 )
 
-// letPass makes a directory of one cluster and all above it, below root,
-// passable for members. Their owner stays root, so that no member can put a link
+// letPass makes directories of one cluster, innermost first, and all above them,
+// below root, passable for members. Their owner stays root, so that no member can put a link
 // where root is about to write.
 func (o *owner) letPass(root string, dirs ...string) error {
 	for _, dir := range dirs {
@@ -149,7 +149,7 @@ func (o *owner) letPass(root string, dirs ...string) error {
 			return err
 		}
 	}
-	for dir := filepath.Dir(dirs[0]); dir != filepath.Clean(root); dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(dirs[len(dirs)-1]); dir != filepath.Clean(root); dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
 			return err

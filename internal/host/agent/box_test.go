@@ -130,7 +130,9 @@ func rootDir(t testing.TB) string {
 	t.Cleanup(func() {
 		eventually(t, "the root is removed", func() bool { return os.RemoveAll(dir) == nil })
 	})
-	return dir
+	root := filepath.Join(dir, "root") // the directory above it is this test's alone, too
+	must(t, os.Mkdir(root, 0o700))
+	return root
 }
 
 func (b *box) release(t testing.TB, version string) {

@@ -92,7 +92,7 @@ func (p properties) number(name string) int64 {
 	case uint32:
 		return int64(n)
 	case uint64:
-		return int64(n) //nolint:gosec // times and counts
+		return int64(n)
 	}
 	return 0
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestClusters(t *testing.T) {
+	processOnly(t, "it needs a root of its own")
 	t.Parallel()
 	b := newBox(t)
 	for _, dir := range []string{
@@ -31,6 +32,7 @@ func TestClusters(t *testing.T) {
 // A process is found by where it works, also with its files gone and over
 // another name of the directory.
 func TestProcessesBelow(t *testing.T) {
+	processOnly(t, "it needs a root of its own")
 	t.Parallel()
 	b := newBox(t)
 	h, u := inProcess(t, b), b.founder()

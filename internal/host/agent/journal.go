@@ -6,7 +6,6 @@ import (
 	"io"
 	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -15,24 +14,22 @@ const journalTimeout = 20 * time.Second
 
 // lastWords are what the last process of a cluster said, read once per end.
 type lastWords struct {
-	invocation string
-	at         int64 // when it ended
-	messages   messages
+	pid      int64
+	at       int64 // when it ended, by the monotonic clock
+	messages messages
 }
 
 // lastWords reads the journal once for each process that ended: facts are asked
 // for often.
 func (s *services) lastWords(ctx context.Context, c string, of look) (messages, error) {
-	now := lastWords{invocation: invocation(of.unit), at: of.service.number("ExecMainExitTimestampMonotonic")}
+	now := lastWords{pid: of.service.number("ExecMainPID"), at: of.service.number("ExecMainExitTimestampMonotonic")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := s.said[c]; known.invocation == now.invocation && known.at == now.at {
+	if known := s.said[c]; known.pid == now.pid && known.at == now.at {
 		return known.messages, nil
 	}
-	if now.invocation == "" {
-		return nil, nil
-	}
-	text, err := readJournal(ctx, now.invocation)
+	started := time.UnixMicro(of.service.number("ExecMainStartTimestamp"))
+	text, err := readJournal(ctx, now.pid, started)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal of unit %s: %w", serviceName(c), err)
 	}
@@ -42,30 +39,23 @@ func (s *services) lastWords(ctx context.Context, c string, of look) (messages, 
 	return now.messages, nil
 }
 
-// readJournal is the end of what one invocation of a unit wrote; when it wrote
-// nothing, why systemd could not run it.
-func readJournal(ctx context.Context, invocation string) (string, error) {
+// readJournal is the end of what a process wrote, and of why systemd could not
+// run its program. It goes by the pid: of a process that ended at once the
+// journal does not always know the unit's invocation any more.
+func readJournal(ctx context.Context, pid int64, since time.Time) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, journalTimeout)
 	defer cancel()
 	// What a process wrote is in the journal only after a moment.
 	if err := run(ctx, "journalctl", "--sync"); err != nil && ctx.Err() != nil {
 		return "", err
 	}
-	for _, match := range [][]string{{"_SYSTEMD_INVOCATION_ID=" + invocation}, {"--priority=err", "INVOCATION_ID=" + invocation}} {
-		cmd, err := systemProgram(ctx, "journalctl",
-			append([]string{"--quiet", "--no-pager", "--boot", "--output=cat", "--lines=200"}, match...)...)
-		if err != nil {
-			return "", err
-		}
-		out, err := cmd.Output()
-		if err != nil {
-			return "", err
-		}
-		if text := string(out); strings.TrimSpace(text) != "" {
-			return text[max(0, len(text)-tailBytes):], nil
-		}
+	cmd, err := systemProgram(ctx, "journalctl", "--quiet", "--no-pager", "--boot", "--output=cat", "--lines=200",
+		"--since=@"+strconv.FormatInt(since.Unix(), 10), "_PID="+strconv.FormatInt(pid, 10))
+	if err != nil {
+		return "", err
 	}
-	return "", nil
+	out, err := cmd.Output()
+	return string(out[max(0, len(out)-tailBytes):]), err
 }
 
 // logs is journalctl's output; closing it or the end of ctx ends the program.

@@ -49,7 +49,7 @@ func copyAtOnce(w http.ResponseWriter, r io.Reader) error {
 				return err
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader's contract
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -10,6 +10,17 @@ import (
 	"testing"
 )
 
+// To run the tests on a machine of its own, as root, with nothing on it that
+// should stay:
+//
+//	CGO_ENABLED=0 go test -c -tags machine -o agent.test ./internal/host/agent
+//	# agent.test, testdata/, cke-host and etcd go to the machine; in testdata's parent:
+//	CKE_TEST_MACHINE=systemd CKE_TEST_HELPER=/opt/test/cke-host CKE_ETCD_BIN=/opt/test/etcd \
+//	    agent.test -test.parallel=1
+//
+// etcd must lie on the file system of /opt. What needs several machines, or a
+// root of its own, skips and says so.
+
 // bareMachine takes everything of CKE's off the machine.
 func bareMachine(t testing.TB) {
 	t.Helper()

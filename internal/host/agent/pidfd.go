@@ -39,6 +39,16 @@ func (p process) open() (handle, bool, error) {
 	return h, true, nil
 }
 
+// awaitEnd returns when a process has ended.
+func (p process) awaitEnd(ctx context.Context) error {
+	h, ok, err := p.open()
+	if err != nil || !ok {
+		return err
+	}
+	defer func() { _ = h.close() }() // nothing was written
+	return h.wait(ctx)
+}
+
 func (h handle) close() error { return h.file.Close() }
 
 // signal does nothing to a process that has ended.

@@ -29,8 +29,12 @@ func (p *processes) logs(ctx context.Context, cluster string, lines int, follow 
 }
 
 func writeTails(ctx context.Context, w io.Writer, tails []*logTail, lines int, follow bool) error {
+	defer func() {
+		for _, t := range tails {
+			t.close()
+		}
+	}()
 	for _, t := range tails {
-		defer t.close()
 		if err := t.seek(lines); err != nil {
 			return err
 		}

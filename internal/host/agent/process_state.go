@@ -65,12 +65,7 @@ func (p *processes) wait(ctx context.Context, cluster string, running bool) erro
 	if err != nil || !ok {
 		return err
 	}
-	h, ok, err := rec.open()
-	if err != nil || !ok {
-		return err
-	}
-	defer func() { _ = h.close() }() // nothing was written
-	return h.wait(ctx)
+	return rec.awaitEnd(ctx)
 }
 
 func (p *processes) awaitStart(ctx context.Context, cluster string) error {

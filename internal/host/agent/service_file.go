@@ -76,8 +76,15 @@ func (f serviceFile) render() string {
 func (f serviceFile) unitSection() []string {
 	lines := []string{
 		fmt.Sprintf("Description=etcd member %s of cluster %s", f.unit.Node, f.unit.Cluster),
+		// A target waits for what it wants. A member without quorum is never ready,
+		// and the machine's boot must not wait for it: hence none of the usual
+		// dependencies, and those of them that matter by hand.
+		"DefaultDependencies=no",
+		"Requires=sysinit.target",
 		"Wants=network-online.target",
-		"After=network-online.target",
+		"After=sysinit.target basic.target network-online.target",
+		"Conflicts=shutdown.target",
+		"Before=shutdown.target",
 		"RequiresMountsFor=" + quote(f.paths.data),
 		"StartLimitIntervalSec=0",
 	}
@@ -151,7 +158,6 @@ func hardening() []string {
 		"RestrictNamespaces=yes",
 		"RestrictRealtime=yes",
 		"RestrictSUIDSGID=yes",
-		"RemoveIPC=yes",
 		"LockPersonality=yes",
 		"MemoryDenyWriteExecute=yes",
 		"SystemCallArchitectures=native",

@@ -169,7 +169,7 @@ func (s *services) startAtBoot(c string) error {
 	if to, err := os.Readlink(link); err == nil && to == s.filePath(c) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil { //nolint:gosec // systemd's own directory, as it has it
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 		return err
 	}
 	if err := errors.Join(remove(link), os.Symlink(s.filePath(c), link)); err != nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +99,8 @@ func (s *services) look(ctx context.Context, c string) (now look, err error) {
 		if now.pid = int(now.service.number("MainPID")); now.pid == 0 {
 			break
 		}
-		if _, now.running, err = identify(now.pid, boot); err != nil || now.running {
+		// One that is not past systemd's own preparations does not say what it is.
+		if _, now.running, err = identify(now.pid, boot); err != nil || now.running && executed(now.pid) {
 			break
 		}
 		select {
@@ -267,12 +267,7 @@ func (s *services) wait(ctx context.Context, c string, running bool) error {
 			return err
 		}
 		if ok {
-			h, ok, err := p.open()
-			if err != nil || !ok {
-				return err
-			}
-			defer func() { _ = h.close() }() // nothing was written
-			return h.wait(ctx)
+			return p.awaitEnd(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -311,9 +306,4 @@ func ownerOf(path string) (uid, gid int, err error) {
 		return 0, 0, err
 	}
 	return int(st.Uid), int(st.Gid), nil
-}
-
-func invocation(u properties) string {
-	id, _ := u["InvocationID"].([]byte)
-	return hex.EncodeToString(id)
 }
