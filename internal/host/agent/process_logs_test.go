@@ -77,7 +77,7 @@ func TestTailBegins(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	bothWays(t, func(t *testing.T, b *box, open opener) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
 		h, u := open(t, b), b.founder()
 		for _, bad := range []host.LogRequest{{Cluster: "../x"}, {Cluster: "c", Lines: -1}, {Cluster: "c", Lines: host.MaxLogLines + 1}} {
 			_, err := h.Log(t.Context(), bad)
