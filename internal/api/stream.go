@@ -99,7 +99,10 @@ func lines[I any](s *server, op huma.Operation, open func(context.Context, *I) (
 		w.contentType = textType
 		// Following may begin with nothing: the client is told that it has begun.
 		w.begin()
-		_, err = io.Copy(flushed{w}, text)
+		err = w.control.Flush()
+		if err == nil {
+			_, err = io.Copy(flushed{w}, text)
+		}
 		if cerr := text.Close(); err == nil {
 			err = cerr
 		}
