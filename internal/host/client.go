@@ -123,11 +123,11 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = resp.Body.Close() }() // the answer is read or given up
 	return readAnswer(resp, verb, out)
 }
 
 func readAnswer(resp *http.Response, verb string, out any) error {
-	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
 	if out == nil {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			return fmt.Errorf("%s: read the answer: %w", verb, err)
