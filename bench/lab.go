@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -162,10 +163,24 @@ func flagsIn(ctx context.Context, m *lab.Machine) ([]string, error) {
 // sameUnit prints in what CKE's unit on a machine differs from the floor's.
 func sameUnit(ctx context.Context, m *lab.Machine) error {
 	unit, err := m.ReadFile(ctx, "/etc/systemd/system/etcd-bench.service")
-	for _, d := range differing(string(unit), unitByHand(etcdOn(), nil)) {
+	if err != nil {
+		return err
+	}
+	files, err := maxFiles(ctx, m)
+	for _, d := range differing(string(unit), unitByHand(etcdOn(), nil, files)) {
 		fmt.Println("   units differ:", d)
 	}
 	return err
+}
+
+// maxFiles is what a unit of the machine can be given.
+func maxFiles(ctx context.Context, m *lab.Machine) (int, error) {
+	out, err := m.Exec(ctx, "awk", "/^Max open files/ {print $5}", "/proc/1/limits")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(out))
+	return min(n, 65536), err
 }
 
 // etcdOn is where CKE keeps etcd on a machine.

@@ -92,10 +92,14 @@ func (h *byHand) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	for _, m := range h.lab.Machines() {
+		most, err := maxFiles(ctx, m)
+		if err != nil {
+			return err
+		}
 		files, err := tarOf(filepath.Join(h.dir, m.Name()), unitByHand(h.etcd, floorMember{
 			name: m.Name(), address: m.Addr().String(), local: "127.0.0.1", pki: floorPKI, data: floorData,
 			log: []string{"--log-outputs=stderr"}, peers: peers,
-		}.flags()))
+		}.flags(), most))
 		if err != nil {
 			return err
 		}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // unitByHand is a unit file that does for etcd what CKE's does when a member is
 // started first, with the same restrictions.
-func unitByHand(etcd string, flags []string) string {
+// maxFiles is the machine's own bound: a container cannot go beyond it.
+func unitByHand(etcd string, flags []string, maxFiles int) string {
 	quoted := []string{`"` + etcd + `"`}
 	for _, f := range flags {
 		quoted = append(quoted, `"`+f+`"`)
@@ -35,7 +37,7 @@ Restart=always
 RestartSec=2
 StandardOutput=journal
 StandardError=journal
-LimitNOFILE=65536
+LimitNOFILE=` + strconv.Itoa(maxFiles) + `
 UMask=0077
 ` + strings.Join(hardeningByHand(), "\n") + `
 ReadWritePaths=` + floorData + `
