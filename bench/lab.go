@@ -34,7 +34,7 @@ func onMachines(ctx context.Context, o options) error {
 			continue
 		}
 		var err error
-		if l, err = sized(l, b.machines, b.opts); err != nil {
+		if l, err = sized(l, b.machines, b.opts); err != nil { //nolint:contextcheck // a lab is taken down whoever gave up
 			return err
 		}
 		if b.run == nil {

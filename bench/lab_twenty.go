@@ -35,7 +35,7 @@ func twentyMachines(ctx context.Context, o options, l *lab.Lab) error {
 			return err
 		}
 		last := l.Machine(len(l.Machines()))
-		slow := lab.Delay(last, 100*time.Millisecond, 0)
+		slow := lab.Delay(last, 100*time.Millisecond, 0) //nolint:contextcheck // what it did is undone whoever gave up
 		if err := slow.Break(); err != nil {
 			return errors.Join(err, slow.Heal())
 		}
