@@ -47,19 +47,27 @@ func bareMachine(t testing.TB) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
 		}
 	}
-	for _, dir := range []string{"/etc/cke", "/var/lib/cke", "/opt/cke", "/var/lib/etcd", "/etc/kubernetes"} {
+	for _, dir := range append(ownDirs(), "/var/lib/etcd", "/etc/kubernetes") {
 		must(t, os.RemoveAll(dir))
 	}
 }
 
-// deafEtcd puts a program that does nothing, and does not end when asked to, in
-// etcd's place.
+// ownDirs are where CKE puts something on a machine, besides units.
+func ownDirs() []string { return []string{"/etc/cke", "/var/lib/cke", "/opt/cke"} }
+
+// deafEtcd puts a program that says it is ready, does nothing, and does not end
+// when asked to, in etcd's place.
 func (b *box) deafEtcd(t testing.TB) {
 	t.Helper()
 	path := filepath.Join(b.releases, "v"+testVersion, "etcd")
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo etcd Version: "+testVersion+
-		" && exit\ntrap '' TERM\nexec /bin/sleep 60\n"), 0o755))
+	must(t, os.WriteFile(path, []byte(`#!/usr/bin/perl
+use Socket;
+if ("@ARGV" eq "--version") { print "etcd Version: `+testVersion+`\n"; exit }
+$SIG{TERM} = "IGNORE";
+socket(S, AF_UNIX, SOCK_DGRAM, 0) and send(S, "READY=1", 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or die $!;
+sleep 60;
+`), 0o755))
 }
 
 func systemctl(t testing.TB, args ...string) string {

@@ -3,8 +3,10 @@ package hosts
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +38,7 @@ type conformance struct {
 	output map[string]string // of each test, and "" of the program
 	order  []string          // tests as they ended
 	ended  map[string]testEvent
+	took   time.Duration
 }
 
 // testEvent is what test2json makes of the output of a test program.
@@ -74,8 +77,10 @@ func (c *conformance) run() []byte {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute)
 	defer cancel()
+	began := time.Now()
 	out, err := c.m.Exec(ctx, "sh", "-c", "cd "+suiteDir+` && exec env CKE_TEST_MACHINE=systemd CKE_TEST_HELPER=$PWD/cke-host CKE_ETCD_BIN=$PWD/etcd \
 ./agent.test -test.v=test2json -test.parallel=1 -test.timeout=4m 2>&1`)
+	c.took = time.Since(began)
 	if err != nil { // which tests failed is in the output
 		c.t.Logf("agent.test: %v", err)
 	}
@@ -104,7 +109,7 @@ func (c *conformance) report(out []byte) {
 			e := c.ended[name]
 			switch why := said(c.output[name]); {
 			case e.Action == "fail":
-				t.Errorf("on the machine, after %.2f s:\n%s", e.Elapsed, c.output[name])
+				t.Errorf("on the machine, after %.2f s:\n%.8000s", e.Elapsed, c.output[name])
 			case e.Action == "skip" && strings.Contains(why, byDesign):
 				notes = append(notes, name+": "+why)
 			case e.Action == "skip":
@@ -119,10 +124,22 @@ func (c *conformance) report(out []byte) {
 	if c.ended[""].Action != "pass" && !c.t.Failed() {
 		c.t.Errorf("no test failed, but the program did:\n%s", c.output[""])
 	}
-	if len(c.order) < 50 {
+	if len(c.order) < 200 {
 		c.t.Errorf("only %d tests ran", len(c.order))
 	}
-	c.t.Logf("%d tests in %.1f s; not for a machine:\n  %s", len(c.order)-1, c.ended[""].Elapsed, strings.Join(notes, "\n  "))
+	c.t.Logf("%d tests in %s, not for a machine:\n  %s\nthe longest:\n  %s", len(c.order), c.took.Round(time.Second),
+		strings.Join(notes, "\n  "), strings.Join(c.longest(12), "\n  "))
+}
+
+// longest are the tests that took the most time.
+func (c *conformance) longest(n int) []string {
+	whole := slices.DeleteFunc(slices.Clone(c.order), func(name string) bool { return name == "" || strings.Contains(name, "/") })
+	slices.SortFunc(whole, func(a, b string) int { return cmp.Compare(c.ended[b].Elapsed, c.ended[a].Elapsed) })
+	var out []string
+	for _, name := range whole[:min(n, len(whole))] {
+		out = append(out, fmt.Sprintf("%s %.1f s", name, c.ended[name].Elapsed))
+	}
+	return out
 }
 
 func (c *conformance) read(out []byte) {
