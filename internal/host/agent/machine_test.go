@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cke/internal/cluster"
 )
 
 // To run the tests on a machine of its own, as root, with nothing on it that
@@ -33,9 +35,13 @@ func bareMachine(t testing.TB) {
 		_ = exec.Command("systemctl", "stop", name).Run()
 		_ = exec.Command("systemctl", "disable", name).Run()
 		must(t, os.Remove(path))
-		must(t, os.RemoveAll(path+".d"))
 	}
-	if len(units) > 0 {
+	changes, err := filepath.Glob("/etc/systemd/system/etcd*.service.d")
+	must(t, err)
+	for _, dir := range changes {
+		must(t, os.RemoveAll(dir))
+	}
+	if len(units)+len(changes) > 0 {
 		systemctl(t, "daemon-reload")
 		systemctl(t, "reset-failed")
 	}
@@ -54,6 +60,18 @@ func bareMachine(t testing.TB) {
 
 // ownDirs are where CKE puts something on a machine, besides units.
 func ownDirs() []string { return []string{"/etc/cke", "/var/lib/cke", "/opt/cke"} }
+
+// staysDown has systemd not start an ended member again, if it has systemd.
+func (b *box) staysDown(t testing.TB, u cluster.Unit) {
+	t.Helper()
+	if !onMachine() {
+		return
+	}
+	dir := "/etc/systemd/system/" + serviceName(u.Cluster) + ".d"
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(dir+"/once.conf", []byte("[Service]\nRestart=no\n"), 0o644))
+	systemctl(t, "daemon-reload")
+}
 
 // deafEtcd puts a program that says it is ready, does nothing, and does not end
 // when asked to, in etcd's place.
