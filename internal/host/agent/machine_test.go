@@ -12,8 +12,8 @@ import (
 	"cke/internal/cluster"
 )
 
-// To run the tests on a machine of its own, as root, with nothing on it that
-// should stay:
+// TestRuntimeConformance in test/lab/hosts runs these tests on a machine. By
+// hand: on a machine of its own, as root, with nothing on it that should stay:
 //
 //	CGO_ENABLED=0 go test -c -tags machine -o agent.test ./internal/host/agent
 //	# agent.test, testdata/, cke-host and etcd go to the machine; in testdata's parent:

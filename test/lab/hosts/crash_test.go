@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 	"cke/test/drive"
 	"cke/test/lab"
 )
@@ -29,26 +30,26 @@ func TestKilledAfterEffects(t *testing.T) {
 	for _, c := range e.changes() {
 		e.walk(c, rnd)
 	}
-	e.Start()
-	e.OnlyMembersAre(e.names(1, 2, 4)...)
 }
 
 // change is something CKE does, in the midst of which its daemon is killed.
 type change struct {
 	name   string
 	sample int         // so many kills in the short form, 0 for none
-	again  func()      // brings everything to where the change begins; no daemon runs then
+	again  func()      // brings everything to where it begins; no daemon runs then
 	make   func() bool // makes it, or the rest of it; false when the daemon died
-	nodes  []int       // the members in the end
+	nodes  func() []int
 }
 
 // changes are all of them, each beginning where the one before it ends.
 func (e *env) changes() []change {
+	three := func() []int { return []int{1, 2, 3} }
+	other := &seat{env: e, in: 3, out: 4}
 	return []change{
-		{"found", 2, e.bare, func() bool { return e.set(1, 2, 3) }, []int{1, 2, 3}},
-		{"rebuild", 0, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, []int{1, 2, 3}},
-		{"replace", 3, e.leaderOn3, func() bool { return e.set(1, 2, 4) }, []int{1, 2, 4}},
-		{"clean", 1, e.left3, func() bool { return e.clean("h3") }, []int{1, 2, 4}},
+		{"found", 2, e.bare, func() bool { return e.set(1, 2, 3) }, three},
+		{"rebuild", 0, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
+		{"replace", 3, other.turn, func() bool { return e.set(other.nodes()...) }, other.nodes},
+		{"clean", 1, other.leave, func() bool { return e.clean(other.out) }, other.nodes},
 	}
 }
 
@@ -129,7 +130,7 @@ func (e *env) effectsOf(c change, n int) []string {
 		if !c.make() {
 			e.t.Fatal("the daemon ended although nobody killed it")
 		}
-		e.whole(c.nodes...)
+		e.whole(c.nodes()...)
 		e.Kill()
 		e.t.Logf("%s, killed after effect %d, %s: whole again after %s", c.name, n, effects[n-1], time.Since(began).Round(time.Millisecond))
 	}
@@ -204,7 +205,7 @@ func (e *env) set(nodes ...int) bool {
 
 // clean cleans a machine that left, if that is not done; false when the daemon
 // died.
-func (e *env) clean(name string) bool {
+func (e *env) clean(i int) bool {
 	e.t.Helper()
 	alive := true
 	e.Eventually("the machine is clean or the daemon dies", func() error {
@@ -220,15 +221,19 @@ func (e *env) clean(name string) bool {
 		if err == nil && !s.Settled {
 			err = errors.New("not settled")
 		}
-		if err != nil || !slices.ContainsFunc(s.Left, func(n api.NodeStatus) bool { return string(n.Hostname) == name }) {
+		if err != nil || !hasLeft(s, e.name(i)) {
 			return err
 		}
-		return cmp.Or(e.Client().CleanNode(ctx, "main", name, false), errors.New("look again"))
+		return cmp.Or(e.Client().CleanNode(ctx, "main", string(e.name(i)), false), errors.New("look again"))
 	})
 	if alive {
-		e.nothingOfCKE(3)
+		e.nothingOfCKE(i, "/var/lib/cke", lab.DataDir) // a mount point, and the way to it
 	}
 	return alive
+}
+
+func hasLeft(s api.Status, name cluster.NodeName) bool {
+	return slices.ContainsFunc(s.Left, func(n api.NodeStatus) bool { return n.Hostname == name })
 }
 
 // bare makes the machines and CKE's store as if nothing had been.
@@ -250,33 +255,43 @@ func (e *env) loseData(i int) {
 	e.sh(i, `systemctl kill -s KILL etcd-main.service; systemctl stop etcd-main.service; rm -rf /var/lib/cke/etcd/main`)
 }
 
-// leaderOn3 has members on the first three machines, the third leads, and the
-// fourth has no etcd.
-func (e *env) leaderOn3() {
-	e.t.Helper()
-	e.Start()
-	e.Set(e.yaml(1, 2, 3))
-	e.lead(3)
-	e.Kill()
-	e.sh(4, "rm -rf /opt/cke/etcd")
+// seat is the third member's place, on one of two machines.
+type seat struct {
+	*env
+	in, out int
 }
 
-// left3 has the third machine's member just replaced by one on the fourth.
-func (e *env) left3() {
-	e.t.Helper()
-	e.Start()
-	e.Set(e.yaml(1, 2, 3))
-	e.Set(e.yaml(1, 2, 4))
-	e.Kill()
+func (s *seat) nodes() []int { return []int{1, 2, s.in} }
+
+// turn has the member that is to go lead, and no etcd where the next one comes.
+func (s *seat) turn() {
+	s.t.Helper()
+	s.Start()
+	s.Settled()
+	s.lead(s.in, s.nodes()...)
+	s.Kill()
+	s.in, s.out = s.out, s.in
+	s.sh(s.in, "rm -rf /opt/cke/etcd")
 }
 
-// lead makes a machine's member the leader.
-func (e *env) lead(i int) {
+// leave has the machine that is out not be clean yet.
+func (s *seat) leave() {
+	s.t.Helper()
+	s.Start()
+	if !hasLeft(s.Settled(), s.name(s.out)) {
+		s.in, s.out = s.out, s.in
+		s.Set(s.yaml(s.nodes()...))
+	}
+	s.Kill()
+}
+
+// lead makes a machine's member the leader of those on these machines.
+func (e *env) lead(i int, among ...int) {
 	e.t.Helper()
 	to := uint64(e.MemberID(e.name(i)))
 	cert := e.RootCert()
 	e.Eventually("the member leads", func() error {
-		for j := 1; j <= 3; j++ {
+		for _, j := range among {
 			c := e.Connect(cert, e.addr(j))
 			s, err := c.Status(e.ctx(), c.Endpoints()[0])
 			if err != nil || s.Leader == to {
