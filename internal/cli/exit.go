@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 )
 
 const (
@@ -48,9 +49,9 @@ func report(w io.Writer, err error) int {
 		message = "interrupted"
 	}
 	// There is nowhere left to report that stderr is gone.
-	_, _ = fmt.Fprintf(w, "error: %s\n", message)
+	_, _ = fmt.Fprintf(w, "error: %s\n", cluster.Plain(message))
 	if hint != "" {
-		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
+		_, _ = fmt.Fprintf(w, "hint: %s\n", cluster.Plain(hint))
 	}
 	return code
 }

@@ -46,7 +46,7 @@ func runHistory(ctx context.Context, s *session, o historyOptions) error {
 			if o.output.value == asJSON {
 				return s.printLine(r)
 			}
-			return s.write(r.String() + "\n")
+			return s.say(r.String() + "\n")
 		})
 		if errors.Is(err, context.Canceled) {
 			return nil // how following ends

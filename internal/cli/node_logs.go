@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"cke/internal/cluster"
 )
 
 type logsOptions struct {
@@ -42,9 +47,35 @@ func runNodeLogs(ctx context.Context, s *session, o logsOptions, node string) er
 		return err
 	}
 	defer func() { _ = text.Close() }() // nothing was written
-	_, err = io.Copy(s.env.Stdout, text)
+	err = copyPlain(s.env.Stdout, text)
 	if o.follow && errors.Is(err, context.Canceled) {
 		return nil // how following ends
 	}
 	return err
+}
+
+// copyPlain writes what comes as soon as it does, without what would do more to
+// a terminal than show text: it is a member's to write.
+func copyPlain(w io.Writer, r io.Reader) error {
+	in := bufio.NewReader(r)
+	var out strings.Builder
+	for {
+		c, _, err := in.ReadRune()
+		if err == nil {
+			out.WriteRune(c)
+			if in.Buffered() > 0 && out.Len() < 32<<10 {
+				continue
+			}
+		}
+		if _, werr := io.WriteString(w, cluster.Plain(out.String())); werr != nil {
+			return fmt.Errorf("write output: %w", werr)
+		}
+		out.Reset()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

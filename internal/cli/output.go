@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"cke/internal/cluster"
 )
 
 const (
@@ -47,7 +49,7 @@ func (s *session) print(o *outputFlag, v any, text func() string) error {
 	if o.value == asJSON {
 		return s.printJSON(v)
 	}
-	return s.write(text())
+	return s.say(text())
 }
 
 func (s *session) printJSON(v any) error {
@@ -69,6 +71,9 @@ func (s *session) printLine(v any) error {
 	}
 	return s.write(string(line) + "\n")
 }
+
+// say writes text for people, which may quote what a machine said.
+func (s *session) say(text string) error { return s.write(cluster.Plain(text)) }
 
 func (s *session) write(text string) error {
 	if _, err := s.env.Stdout.Write([]byte(text)); err != nil {

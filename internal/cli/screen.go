@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"cke/internal/cluster"
 )
 
 // screen draws a text over the one before on a terminal, and one below the
@@ -32,6 +34,7 @@ func terminal(w io.Writer) (*os.File, bool) {
 }
 
 func (s *screen) draw(text string) error {
+	text = cluster.Plain(text)
 	if s.file == nil {
 		if s.lines > 0 {
 			text = "\n" + text

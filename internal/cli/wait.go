@@ -49,7 +49,7 @@ func newWaiter(s *session, c *api.Client, change api.SpecChange, o setOptions) *
 			return nil
 		}
 		shown = line
-		return s.write(line)
+		return s.say(line)
 	}
 	return w
 }

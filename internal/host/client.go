@@ -33,6 +33,7 @@ func NewClient(rt http.RoundTripper, id func() Identity, closeTransport func() e
 func (c *Client) Facts(ctx context.Context, cluster string, address netip.Addr) (Facts, error) {
 	var f Facts
 	err := c.call(ctx, VerbFacts, FactsRequest{Cluster: cluster, Address: address}, &f)
+	f.trim()
 	return f, err
 }
 
@@ -127,14 +128,23 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 	return readAnswer(resp, verb, out)
 }
 
+// maxAnswer bounds what a machine may say at once: its certificates and a
+// revocation list that has grown.
+const maxAnswer = 32 << 20
+
 func readAnswer(resp *http.Response, verb string, out any) error {
+	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	var err error
 	if out == nil {
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-			return fmt.Errorf("%s: read the answer: %w", verb, err)
-		}
-		return nil
+		_, err = io.Copy(io.Discard, body)
+	} else {
+		err = json.NewDecoder(body).Decode(out)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return fmt.Errorf("%s: the answer is larger than %d bytes", verb, large.Limit)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: read the answer: %w", verb, err)
 	}
 	return nil

@@ -52,6 +52,8 @@ const (
 	NoSpace GuardKind = "no-space"
 	// ReadOnly: a place cannot be written to.
 	ReadOnly GuardKind = "read-only"
+	// DiskFails: a disk answers with errors.
+	DiskFails GuardKind = "disk-fails"
 	// OtherArch: a binary is for another architecture than the machine's.
 	OtherArch GuardKind = "other-arch"
 )
@@ -100,7 +102,7 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return e.Err.Error() + "; the next try is at " + e.Next.UTC().Format(time.TimeOnly)
+	return saying(e.Err.Error()) + "; the next try is at " + e.Next.UTC().Format(time.TimeOnly)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -117,6 +119,9 @@ type Failure struct {
 	Other   *RemoteError  `json:"other,omitempty"`
 }
 
+// IsTyped says whether an error has a type of its own on the wire.
+func IsTyped(err error) bool { return NewFailure(err).Other == nil }
+
 // NewFailure puts an error on the wire: the innermost typed one, else its text.
 func NewFailure(err error) Failure {
 	var f Failure
@@ -126,17 +131,17 @@ func NewFailure(err error) Failure {
 	return Failure{Other: &RemoteError{Message: err.Error()}}
 }
 
-// Err is the typed error again.
+// Err is the typed error again, its text as it may be kept and shown.
 func (f Failure) Err() error {
 	switch {
 	case f.Fenced != nil:
-		return f.Fenced
+		return &FencedError{Reason: saying(f.Fenced.Reason), OtherStore: f.Fenced.OtherStore}
 	case f.Guard != nil:
-		return f.Guard
+		return &GuardError{Kind: f.Guard.Kind, Reason: saying(f.Guard.Reason)}
 	case f.Invalid != nil:
-		return f.Invalid
+		return &InvalidError{Reason: saying(f.Invalid.Reason)}
 	case f.Other != nil:
-		return f.Other
+		return &RemoteError{Message: saying(f.Other.Message)}
 	}
 	return &RemoteError{Message: "the machine answers an empty error"}
 }

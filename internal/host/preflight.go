@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 
 	"cke/internal/cluster"
@@ -70,11 +71,12 @@ func (c *Client) AnswerPeers(ctx context.Context, req AnswerPeers, listening fun
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
 	var a Answering
-	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	if err := json.NewDecoder(body).Decode(&a); err != nil {
 		return fmt.Errorf("%s: read the answer: %w", VerbAnswerPeers, err)
 	}
 	listening(a)
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil && ctx.Err() == nil {
+	if _, err := io.Copy(io.Discard, body); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%s: read the answer: %w", VerbAnswerPeers, err)
 	}
 	return nil

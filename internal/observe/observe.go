@@ -170,7 +170,7 @@ func silent(err error) cluster.NodeState {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return cluster.NodeState{Err: err.Error()}
+	return cluster.NodeState{Err: host.Saying(err)}
 }
 
 // since keeps the first moment something was seen away and forgets it when back.

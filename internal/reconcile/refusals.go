@@ -38,6 +38,8 @@ func refusalHint(k host.GuardKind) string {
 		return "make room there; it is tried again by itself"
 	case host.ReadOnly:
 		return "make it writable; it is tried again by itself"
+	case host.DiskFails:
+		return "look at the kernel's log there; a member whose disk is gone for good is rebuilt on another"
 	case host.NoVersion, host.OtherArch:
 		return "put the right binary into the releases directory of cke"
 	default:

@@ -70,6 +70,9 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 	if err != nil {
 		return err
 	}
+	if st.ended != u.Member { // the member before says nothing about this one
+		st.exit, st.log = "", ""
+	}
 	s, _, err := a.readSeal(req.Cluster, u.Member)
 	if err != nil {
 		return err

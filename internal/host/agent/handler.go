@@ -81,7 +81,7 @@ func mutation[T any](do func(context.Context, host.Identity, T) error) verb {
 		if err := body(&req); err != nil {
 			return nil, err
 		}
-		return done{}, do(ctx, id, req)
+		return done{}, storageError(do(ctx, id, req))
 	}
 }
 

@@ -2,15 +2,15 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os/exec"
 	"strconv"
 	"time"
 )
 
-// journalTimeout bounds one look at the journal.
-const journalTimeout = 20 * time.Second
+// journalTimeout bounds one look at the journal: it is part of a machine's facts,
+// which must come in time even when the journal hangs.
+const journalTimeout = 5 * time.Second
 
 // lastWords are what the last process of a cluster said, read once per end.
 type lastWords struct {
@@ -20,23 +20,24 @@ type lastWords struct {
 }
 
 // lastWords reads the journal once for each process that ended: facts are asked
-// for often.
-func (s *services) lastWords(ctx context.Context, c string, of look) (messages, error) {
+// for often. They are there to be shown; a journal that cannot be read keeps
+// nothing else from being told.
+func (s *services) lastWords(ctx context.Context, c string, of look) messages {
 	now := lastWords{pid: of.service.number("ExecMainPID"), at: of.service.number("ExecMainExitTimestampMonotonic")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.said[c]; known.pid == now.pid && known.at == now.at {
-		return known.messages, nil
+		return known.messages
 	}
 	started := time.UnixMicro(of.service.number("ExecMainStartTimestamp"))
-	text, err := readJournal(ctx, now.pid, started)
+	text, err := s.journal(ctx, now.pid, started)
 	if err != nil {
-		return nil, fmt.Errorf("read the journal of unit %s: %w", serviceName(c), err)
+		s.log.Warn("read the journal", "cluster", c, "unit", serviceName(c), "error", err)
 	}
-	if now.messages = distil(text); now.at > 0 {
+	if now.messages = distil(text); now.at > 0 && ctx.Err() == nil {
 		s.said[c] = now
 	}
-	return now.messages, nil
+	return now.messages
 }
 
 // readJournal is the end of what a process wrote, and of why systemd could not
@@ -54,8 +55,10 @@ func readJournal(ctx context.Context, pid int64, since time.Time) (string, error
 	if err != nil {
 		return "", err
 	}
-	out, err := cmd.Output()
-	return string(out[max(0, len(out)-tailBytes):]), err
+	var out lastBytes
+	cmd.Stdout, cmd.WaitDelay = &out, time.Second
+	err = cmd.Run()
+	return out.lines(), err
 }
 
 // logs is journalctl's output; closing it or the end of ctx ends the program.

@@ -18,6 +18,15 @@ const lockRetry = 5 * time.Millisecond
 // lock takes the exclusive flock of a file, against other goroutines as well
 // as other processes, and returns what gives it back.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := lockedFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil // closing gives the lock back
+}
+
+// lockedFile holds the lock until it is closed.
+func lockedFile(ctx context.Context, path string) (*os.File, error) {
 	if err := mkdirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
@@ -26,18 +35,23 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		// purge removes locks: whoever waited for one that is gone holds nothing.
-		mine, err := f.Stat()
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		if now, err := os.Stat(path); err == nil && os.SameFile(mine, now) {
-			return func() { _ = f.Close() }, nil // closing gives the lock back
+		if isAt(f, path) {
+			return f, nil
 		}
 		if err := errors.Join(f.Close(), mkdirs(filepath.Dir(path))); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// isAt: purge removes locks, and whoever holds one that is gone holds nothing.
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, now)
 }
 
 func lockFile(ctx context.Context, path string) (*os.File, error) {

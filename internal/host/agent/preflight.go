@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -101,7 +100,11 @@ func systemdVersion(ctx context.Context) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "--version").Output()
+	cmd, err := systemProgram(ctx, "systemctl", "--version")
+	if err != nil {
+		return 0, err
+	}
+	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("run systemctl --version: %w", err)
 	}

@@ -33,7 +33,7 @@ func (p *processes) state(_ context.Context, cluster string) (procState, error) 
 		return procState{}, err
 	}
 	said, err := p.said(cluster, rec.LogFrom)
-	return procState{exit: exit, cause: said.cause(), log: said.summary()}, err
+	return procState{exit: exit, cause: said.cause(), log: said.summary(), ended: rec.Unit.Member}, err
 }
 
 func (p *processes) exit(cluster string, rec procRecord) (string, error) {

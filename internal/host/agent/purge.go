@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ func (a *Agent) purge(ctx context.Context, id host.Identity) error {
 	if err := a.admit(ctx, id); err != nil {
 		return err
 	}
-	unlock, err := a.lockAll(ctx)
+	unlock, err := a.lockMachine(ctx)
 	if err != nil {
 		return err
 	}
@@ -37,33 +38,65 @@ func (a *Agent) purge(ctx context.Context, id host.Identity) error {
 			return fmt.Errorf("purge: %w", err)
 		}
 	}
-	if err := a.purgeFence(ctx); err != nil {
+	if err := a.purgeFence(); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
 	return a.removeEmpty()
 }
 
-// lockAll takes the lock of every cluster the machine knows.
-func (a *Agent) lockAll(ctx context.Context) (unlock func(), err error) {
-	clusters, err := a.Clusters()
-	if err != nil {
-		return nil, err
-	}
-	var held []func()
-	unlock = func() {
-		for _, u := range held {
-			u()
+// lockMachine takes the lock of every cluster the machine knows, and then that
+// of whom it obeys: until it is given back nobody begins anything, of a cluster
+// that is new here neither.
+func (a *Agent) lockMachine(ctx context.Context) (unlock func(), err error) {
+	for {
+		known, err := a.lockable()
+		if err != nil {
+			return nil, err
 		}
-	}
-	for _, c := range clusters {
-		u, err := lock(ctx, filepath.Join(a.layout.locks(), c))
+		var held []func()
+		unlock = func() {
+			for _, u := range held {
+				u()
+			}
+		}
+		for _, c := range known {
+			var u func()
+			if u, err = lock(ctx, filepath.Join(a.layout.locks(), c)); err != nil {
+				break
+			}
+			held = append(held, u)
+		}
+		var u func()
+		if err == nil {
+			u, err = a.lockFence(ctx)
+		}
 		if err != nil {
 			unlock()
 			return nil, err
 		}
 		held = append(held, u)
+		now, err := a.lockable()
+		if err == nil && slices.Equal(now, known) {
+			return unlock, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
 	}
-	return unlock, nil
+}
+
+// lockable are the clusters the machine knows and those that somebody has begun
+// something for, sorted.
+func (a *Agent) lockable() ([]string, error) {
+	clusters, err := a.Clusters()
+	if err != nil {
+		return nil, err
+	}
+	locks, err := names(a.layout.locks())
+	all := slices.Concat(clusters, locks)
+	slices.Sort(all)
+	return slices.Compact(all), err
 }
 
 // inUse refuses while anything is there that is or may be a member's.
@@ -174,13 +207,9 @@ func (a *Agent) purgeMemory() error {
 	return nil
 }
 
-func (a *Agent) purgeFence(ctx context.Context) error {
-	unlock, err := a.lockFence(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	err = a.removeBelow(a.fencePath())
+// purgeFence is called with the fence's lock held.
+func (a *Agent) purgeFence() error {
+	err := a.removeBelow(a.fencePath())
 	a.reached("purge:fence")
 	return errors.Join(err, a.removeBelow(a.layout.host()))
 }

@@ -254,3 +254,33 @@ func TestAPurgedLockIsNoLock(t *testing.T) {
 	fresh()
 	(<-got)()
 }
+
+// Nothing is begun while a machine is purged, of a cluster that is new to it
+// neither; whoever waited works on a machine that obeys again.
+func TestNothingBeginsDuringAPurge(t *testing.T) {
+	processOnly(t, "it is about locks")
+	t.Parallel()
+	b := newOwnBox(t)
+	furnish(t, b, inProcess(t, b))
+	a, done := b.agent(), make(chan error, 1)
+	a.reached = func(p string) {
+		if p != "purge:config" {
+			return
+		}
+		put := host.PutFiles{Cluster: "fresh", Files: newFiles(t, b.addr)}
+		go func() { done <- inProcess(t, b).PutFiles(context.WithoutCancel(t.Context()), put) }()
+		select {
+		case err := <-done:
+			t.Errorf("it was done in the middle of a purge: %v", err)
+			done <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	must(t, host.Local(a.Handler(), b.identity).Purge(t.Context()))
+	must(t, <-done)
+	for _, path := range []string{a.layout.file("fresh", host.ServerKey), a.fencePath()} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -92,7 +92,7 @@ func (a *Agent) putReleaseVerb() http.Handler {
 			}
 		}
 		if err == nil {
-			err = a.putRelease(req.Context(), id, put, req.Body)
+			err = storageError(a.putRelease(req.Context(), id, put, req.Body))
 		}
 		if err != nil {
 			answerError(w, err)

@@ -71,10 +71,11 @@ type owner struct{ uid, gid int }
 // procState is a member's process.
 type procState struct {
 	running bool
-	started *cluster.Unit // of the running process
-	exit    string        // how the last one ended; empty while running
-	cause   string        // the one message that says most about why; empty while running
-	log     string        // the last one's last messages of weight; empty while running
+	started *cluster.Unit    // of the running process
+	exit    string           // how the last one ended; empty while running
+	cause   string           // the one message that says most about why; empty while running
+	log     string           // the last one's last messages of weight; empty while running
+	ended   cluster.MemberID // whose process that was; zero while running and when none is known
 	// overridden is what somebody changed about how the machine runs the member.
 	overridden string
 }

@@ -30,6 +30,8 @@ type services struct {
 	reached func(string)
 	bus     *bus
 	account *account
+	// journal is the end of what a process wrote, whole lines.
+	journal func(ctx context.Context, pid int64, since time.Time) (string, error)
 
 	mu   sync.Mutex
 	said map[string]lastWords // per cluster
@@ -50,7 +52,7 @@ const startPoll = 10 * time.Millisecond
 
 func newServices(l layout, log *slog.Logger, reached func(string)) *services {
 	return &services{
-		layout: l, log: log, reached: reached, bus: &bus{}, said: map[string]lastWords{},
+		layout: l, log: log, reached: reached, bus: &bus{}, said: map[string]lastWords{}, journal: readJournal,
 		account: &account{memory: filepath.Join(l.host(), "account.json")},
 	}
 }

@@ -58,20 +58,20 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 		return procState{}, err
 	}
 	switch {
+	case !known: // what systemd may remember is of a member that was retired
 	case refused(now):
 		st.exit = "systemd does not start it: " + brokenAssert(now.unit)
 	case now.service.number("ExecMainCode") != 0:
 		st.exit = exitText(now.service)
-		var ms messages
-		ms, err = s.lastWords(ctx, c, now)
+		ms := s.lastWords(ctx, c, now)
 		st.cause, st.log = ms.cause(), ms.summary()
-	case !known:
 	case rec.Boot != boot:
 		st.exit = "the machine was restarted"
 	default:
 		st.exit = "ended unseen"
 	}
-	return st, err
+	st.ended = rec.Unit.Member
+	return st, nil
 }
 
 // look is what systemd says of a unit and its process. A process that has just

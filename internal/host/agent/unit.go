@@ -15,20 +15,29 @@ import (
 const sealPoll = 10 * time.Millisecond
 
 // begin opens a mutating call: it admits the caller, takes the cluster's lock,
-// and admits again, for a newer leader may have come while it waited.
+// and admits again, for a newer leader may have come while it waited, or the
+// machine may have been purged, which waits for nobody it does not know of.
 func (a *Agent) begin(ctx context.Context, id host.Identity, cluster string) (unlock func(), err error) {
 	if err := a.admit(ctx, id); err != nil {
 		return nil, err
 	}
-	unlock, err = lock(ctx, filepath.Join(a.layout.locks(), cluster))
-	if err != nil {
-		return nil, err
+	path := filepath.Join(a.layout.locks(), cluster)
+	for {
+		f, err := lockedFile(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		a.reached("begin:locked")
+		if err := a.admit(ctx, id); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if isAt(f, path) {
+			return func() { _ = f.Close() }, nil // closing gives the lock back
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
 	}
-	if err := a.stillAdmitted(id); err != nil {
-		unlock()
-		return nil, err
-	}
-	return unlock, nil
 }
 
 func (a *Agent) readUnit(c string) (u cluster.Unit, installed bool, err error) {

@@ -135,13 +135,16 @@ func (v *Releases) outputOf(ctx context.Context, path, flag string) ([]byte, err
 		if v.asNobody {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		}
-		out, err := cmd.CombinedOutput() // of the help, part goes to stderr
-		if !errors.Is(err, syscall.ETXTBSY) {
-			return out, err
+		var out lastBytes // of the help, part goes to stderr
+		cmd.Stdout, cmd.Stderr = &out, &out
+		// What it has left running may keep its output open for ever.
+		cmd.WaitDelay = time.Second
+		if err := cmd.Run(); !errors.Is(err, syscall.ETXTBSY) {
+			return out.b, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, ctx.Err()
 		case <-again.C:
 		}
 	}

@@ -183,6 +183,21 @@ func TestHelperThatNeverGreets(t *testing.T) {
 	}
 }
 
+// A machine that hangs behind the login keeps nobody for ever.
+func TestMachineThatHangsBehindTheLogin(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, sshtest.Options{Mute: true})
+	o := m.options(t)
+	o.clock = clock{}.orDefault()
+	o.clock.greet = 100 * time.Millisecond
+	_, h := reach(t, o, m.Node("cke"))
+	ended := make(chan error, 1)
+	go func() { _, err := facts(t.Context(), h); ended <- err }()
+	if err := within(t, 5*time.Second, ended); err == nil || !strings.Contains(err.Error(), "the helper does not greet within 100ms") {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestNoiseBeforeTheGreeting(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, sshtest.Options{Run: func(string, string) *exec.Cmd {

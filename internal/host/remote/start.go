@@ -50,7 +50,7 @@ func orEnd(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return errors.New("the machine closed it")
 	}
-	return err
+	return errors.New(host.Saying(err)) // SSH's own errors quote the machine
 }
 
 // start runs the helper, which as root is installed first where need be.
@@ -100,9 +100,12 @@ func (l *link) exec(ctx context.Context, client *ssh.Client, command string) (*r
 	ctx, cancel := context.WithTimeout(ctx, l.o.clock.greet)
 	defer cancel()
 	r := &run{said: &tail{}}
+	// Nothing else ends the wait for a machine that takes requests and says nothing.
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	defer stop()
 	var err error
 	if r.ssh, err = client.NewSession(); err != nil {
-		return r, fmt.Errorf("open a channel: %w", err)
+		return r, l.late(ctx, fmt.Errorf("open a channel: %w", err))
 	}
 	r.ssh.Stderr = r.said
 	in, inErr := r.ssh.StdinPipe()
@@ -111,21 +114,27 @@ func (l *link) exec(ctx context.Context, client *ssh.Client, command string) (*r
 		return r, err
 	}
 	if err := r.ssh.Start(command); err != nil {
-		return r, fmt.Errorf("start a command: %w", err)
+		return r, l.late(ctx, fmt.Errorf("start a command: %w", err))
 	}
 	r.session = host.NewSession(&channel{Reader: out, Writer: in, ssh: r.ssh})
 	r.greeting, err = r.session.Greet(ctx)
 	if err == nil {
 		return r, nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("the helper does not greet within %s", l.o.clock.greet)
-	}
+	err = l.late(ctx, err)
 	var none *host.NoGreetingError
 	if errors.As(err, &none) && none.Ended {
 		_ = r.ssh.Wait() // what it said last is in said then; that it failed is known
 	}
 	return r, errors.Join(err, ignoreEOF(r.ssh.Close()))
+}
+
+// late says so where the time for a greeting is over.
+func (l *link) late(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("the helper does not greet within %s", l.o.clock.greet)
+	}
+	return err
 }
 
 func ignoreEOF(err error) error {
@@ -187,14 +196,14 @@ func (l *link) upload(ctx context.Context, client *ssh.Client, uname string) err
 		return missing("put it there (make build makes it), or set ssh.helpers to the directory it is in",
 			"install the helper on %s: %v", l.to.address, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.o.clock.upload)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() }) // ends what waits on it
+	defer stop()
 	s, err := client.NewSession()
 	if err != nil {
 		return fmt.Errorf("install the helper on %s: open a channel: %w", l.to.address, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.o.clock.upload)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // ends what waits on it
-	defer stop()
 	var said tail
 	s.Stderr = &said
 	s.Stdin = bytes.NewReader(program)

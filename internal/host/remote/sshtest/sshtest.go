@@ -36,6 +36,8 @@ type Options struct {
 	Authority ssh.Signer
 	// Refuse lets nobody in.
 	Refuse bool
+	// Mute lets people in and answers nothing they ask for.
+	Mute bool
 	// Like is a server whose identity is let in here too.
 	Like *Server
 	// Address is where it listens, as after another one was closed; else any.
@@ -251,6 +253,9 @@ func (s *Server) serve(nc net.Conn) {
 
 func (s *Server) session(user string, ch ssh.Channel, reqs <-chan *ssh.Request) {
 	for r := range reqs {
+		if s.o.Mute {
+			continue
+		}
 		var exec struct{ Command string }
 		ok := r.Type == "exec" && ssh.Unmarshal(r.Payload, &exec) == nil
 		if r.WantReply {
