@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"cke/internal/host"
 	"cke/internal/host/remote"
@@ -44,8 +47,9 @@ func twentyMachines(ctx context.Context, o options, l *lab.Lab) error {
 }
 
 // looks compares a look at everything with the slowest machine's answer to the
-// one question that a look asks it. All are asked one at a time: a machine that
-// shares two cores with nineteen others is slower when all are asked.
+// one question that a look asks each. A machine that shares two cores with
+// nineteen others is slower when all are asked, as a look does, so that is what
+// counts; what it takes when it is asked alone is printed too.
 func looks(ctx context.Context, o options, d *daemon, l *lab.Lab, when string) (err error) {
 	var every []*remote.Hosts
 	defer func() {
@@ -53,28 +57,33 @@ func looks(ctx context.Context, o options, d *daemon, l *lab.Lab, when string) (
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	do := []func() error{func() error {
-		_, err := d.api.Plan(ctx, "bench")
-		return err
-	}}
+	var alone []func() error
 	for _, m := range l.Machines() {
 		hosts, h, err := reached(ctx, o, d, l, m)
 		if err != nil {
 			return err
 		}
 		every = append(every, hosts)
-		do = append(do, asks(ctx, h, m))
+		alone = append(alone, asks(ctx, h, m))
 	}
-	took, err := inTurn(lookPairs, do...)
+	look := func() error {
+		_, err := d.api.Plan(ctx, "bench")
+		return err
+	}
+	together := func() error {
+		var g errgroup.Group
+		for _, ask := range alone {
+			g.Go(ask)
+		}
+		return g.Wait()
+	}
+	took, err := inTurn(lookPairs, append([]func() error{look, together}, alone...)...)
 	if err != nil {
 		return err
 	}
-	slowest := took[1]
-	for _, t := range took[2:] {
-		slowest = max(slowest, t)
-	}
-	fmt.Printf("%s: median look %.2f ms, slowest machine's median answer %.2f ms, ratio %.2f (target at most %.1f)\n",
-		when, ms(took[0]), ms(slowest), float64(took[0])/float64(slowest), lookTarget)
+	fmt.Printf("%s: median look %.2f ms; the slowest machine's answer, all asked at once, %.2f ms: ratio %.2f (target at most %.1f); alone %.2f ms: ratio %.2f\n",
+		when, ms(took[0]), ms(took[1]), float64(took[0])/float64(took[1]), lookTarget,
+		ms(slices.Max(took[2:])), float64(took[0])/float64(slices.Max(took[2:])))
 	return nil
 }
 

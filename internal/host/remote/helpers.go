@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"weak"
 )
 
 // arches are the architectures there are helpers for, as `uname -m` and as Go
@@ -32,9 +33,20 @@ type helpers struct {
 
 	mu   sync.Mutex
 	sums map[string]string // by Go's name of the architecture
+	// loaded are those being uploaded: twenty machines at once share one copy,
+	// and afterwards there is none.
+	loaded map[string]weak.Pointer[program]
 }
 
-func newHelpers(dir string) *helpers { return &helpers{dir: dir, sums: map[string]string{}} }
+// program is a helper as it is uploaded.
+type program struct {
+	bytes []byte
+	sum   string
+}
+
+func newHelpers(dir string) *helpers {
+	return &helpers{dir: dir, sums: map[string]string{}, loaded: map[string]weak.Pointer[program]{}}
+}
 
 // paths are where the helper of an architecture may lie, in order.
 func (h *helpers) paths(arch string) []string {
@@ -73,19 +85,26 @@ func (h *helpers) sum(arch string) (string, error) {
 }
 
 // program is the helper itself, as it was when sum was first asked.
-func (h *helpers) program(arch string) ([]byte, error) {
+func (h *helpers) program(arch string) (*program, error) {
 	want, err := h.sum(arch)
 	if err != nil {
 		return nil, err
 	}
-	program, err := h.read(arch)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.loaded[arch].Value(); p != nil {
+		return p, nil
+	}
+	b, err := h.read(arch)
 	if err != nil {
 		return nil, err
 	}
-	if sumOf(program) != want {
+	if sumOf(b) != want {
 		return nil, fmt.Errorf("%s has changed since cke was started: start cke again", h.path(arch))
 	}
-	return program, nil
+	p := &program{b, want}
+	h.loaded[arch] = weak.Make(p)
+	return p, nil
 }
 
 func sumOf(program []byte) string {

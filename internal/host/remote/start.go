@@ -206,14 +206,14 @@ func (l *link) upload(ctx context.Context, client *ssh.Client, uname string) err
 	}
 	var said tail
 	s.Stderr = &said
-	s.Stdin = bytes.NewReader(program)
-	out, err := s.Output(uploadScript(l.o.libexec, sumOf(program)))
+	s.Stdin = bytes.NewReader(program.bytes)
+	out, err := s.Output(uploadScript(l.o.libexec, program.sum))
 	closeErr := ignoreEOF(s.Close())
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("install the helper on %s: %w", l.to.address, ctx.Err())
 	case strings.TrimSpace(string(out)) == "stored":
-		l.o.Log.Info("helper is installed", "address", l.to.address, "arch", name, "bytes", len(program))
+		l.o.Log.Info("helper is installed", "address", l.to.address, "arch", name, "bytes", len(program.bytes))
 		return closeErr
 	case said.text() != "":
 		return missing("see that "+l.o.libexec+" on the machine can be written and has room",
