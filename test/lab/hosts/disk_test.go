@@ -82,7 +82,7 @@ systemctl daemon-reload && systemctl start var-lib-cke-etcd.mount && mountpoint 
 	m := e.lab.Machine(3)
 
 	e.Stop()
-	e.sh(3, "mv /srv/disk /srv/away")
+	e.sh(3, "mv /srv/disk /srv/away && touch /srv/disk") // systemd makes one that is missing
 	e.must(m.Reboot())
 	e.Eventually("the boot is over", func() error { return e.booted(3) })
 	e.Says("the mount", e.sh(3, "systemctl show -p ActiveState var-lib-cke-etcd.mount"), "failed")
@@ -93,7 +93,7 @@ systemctl daemon-reload && systemctl start var-lib-cke-etcd.mount && mountpoint 
 	w.Wrote(100)
 	e.memberRefuses(3)
 
-	e.sh(3, "mv /srv/away /srv/disk && systemctl start var-lib-cke-etcd.mount")
+	e.sh(3, "rm /srv/disk && mv /srv/away /srv/disk && systemctl start var-lib-cke-etcd.mount")
 	e.OnlyMembersAre(e.names(1, 2, 3)...)
 	if now := e.MemberID("h3"); now != member {
 		t.Errorf("the member on h3 is %s, was %s", now, member)

@@ -61,6 +61,7 @@ func (e *env) apart(m *lab.Machine) lab.Fault {
 // suffers has a fault last for a while, and waits until the cluster is whole.
 func (e *env) suffers(wrote func(more int), f lab.Fault, last time.Duration) {
 	e.t.Helper()
+	began := time.Now()
 	heal := e.lab.Break(e.t, f)
 	over := time.NewTimer(last)
 	defer over.Stop()
@@ -80,19 +81,34 @@ func (e *env) suffers(wrote func(more int), f lab.Fault, last time.Duration) {
 	wrote(20)
 	heal()
 	healed := time.Now()
+	var missing error // at last
 	e.Until("all three are healthy", func(s api.Status) error {
-		for _, n := range s.Nodes {
-			if !n.Reachable || n.Member == nil || !n.Member.Healthy {
-				return fmt.Errorf("%s: reachable %v, member %+v", n.Hostname, n.Reachable, n.Member)
-			}
+		err := unhealthy(s)
+		if err != nil {
+			missing = err
 		}
-		if !s.Settled {
-			return fmt.Errorf("not settled")
-		}
-		return nil
+		return err
 	})
+	whole := time.Since(healed)
 	wrote(20)
-	e.t.Logf("%s for %s: status within %s, whole again after %s", f.Name, last, slowest.Round(time.Millisecond), time.Since(healed).Round(time.Millisecond))
+	e.t.Logf("%s for %s: status within %s, whole again after %s (%v), %s in all", f.Name, last,
+		slowest.Round(time.Millisecond), whole.Round(time.Millisecond), missing, time.Since(began).Round(time.Millisecond))
+}
+
+// unhealthy says what a cluster lacks.
+func unhealthy(s api.Status) error {
+	for _, n := range s.Nodes {
+		switch {
+		case !n.Reachable:
+			return fmt.Errorf("%s does not answer: %s", n.Hostname, n.Error)
+		case n.Member == nil || !n.Member.Healthy:
+			return fmt.Errorf("%s: member %+v", n.Hostname, n.Member)
+		}
+	}
+	if !s.Settled {
+		return fmt.Errorf("the plan is\n%s", s.Plan)
+	}
+	return nil
 }
 
 func (e *env) asksStatus() time.Duration {
