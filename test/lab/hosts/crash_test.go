@@ -17,7 +17,7 @@ import (
 // founding, adding, removing, and rebuilding on machines; the next one finishes
 // the job. Here it is a sample that a seed repeats; the long form is all of it.
 func TestKilledAfterEffects(t *testing.T) {
-	seed := seed(t)
+	seed := drive.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	e := newEnv(t, 4, lab.DataDisk("1G"))
 
@@ -30,20 +30,6 @@ func TestKilledAfterEffects(t *testing.T) {
 	})
 	e.Start()
 	e.NeverBelowQuorum()
-}
-
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	text := os.Getenv("CKE_TEST_SEED")
-	if text == "" {
-		text = strconv.FormatUint(rand.Uint64(), 10)
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("CKE_TEST_SEED: %v", err)
-	}
-	t.Logf("CKE_TEST_SEED=%d repeats this sample", seed)
-	return seed
 }
 
 // set puts a spec and waits until it is so or the daemon has been killed; false
@@ -88,7 +74,7 @@ func (e *env) killed(what string, rnd *rand.Rand, sample int, change func() bool
 		again()
 		trace := e.Write("trace", "")
 		began := time.Now()
-		e.Start("CKE_EFFECT_KILL="+strconv.Itoa(n), "CKE_EFFECT_TRACE="+trace)
+		e.StartWith([]string{"CKE_EFFECT_KILL=" + strconv.Itoa(n), "CKE_EFFECT_TRACE=" + trace})
 		died := !change()
 		e.Kill()
 		e.Start()
@@ -104,7 +90,7 @@ func (e *env) killed(what string, rnd *rand.Rand, sample int, change func() bool
 		e.Kill()
 		return died
 	}
-	if long() {
+	if drive.Long() {
 		for n := 1; at(n); n++ {
 		}
 		return most
