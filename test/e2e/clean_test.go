@@ -20,7 +20,7 @@ func TestNodeClean(t *testing.T) {
 	e.set(1, 2, 4)
 	e.dataIsAside("cp3")
 	e.Says("node list", e.CLI("node", "list"), "cp3   "+e.addr(3), "left",
-		"cp3: its set-aside data is still there; ckecli node clean cp3 removes")
+		"cp3: what cke put there is still there; ckecli node clean cp3 removes")
 	nodes := drive.Decode[[]api.NodeStatus](t, e.CLI("node", "list", "--output", "json"))
 	if n := nodes[len(nodes)-1]; len(nodes) != 4 || n.Hostname != "cp3" || !n.Left || n.Leaving {
 		t.Fatalf("nodes: %+v", nodes)
