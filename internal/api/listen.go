@@ -29,6 +29,10 @@ func ListenUnix(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: the path has %d bytes, a unix socket's may have %d; choose a shorter one",
 			path, len(path), maxSocketPath)
 	}
+	// Its own directory is made, as for /run/cke/cke.sock after a boot.
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
 	l, err := listenUnix(path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)

@@ -88,7 +88,7 @@ func TestListenUnixRefuses(t *testing.T) {
 	for path, want := range map[string]string{
 		file: "not a socket",
 		filepath.Join(dir, strings.Repeat("x", 108)): "choose a shorter one",
-		filepath.Join(dir, "no", "s"):                "no such file",
+		filepath.Join(dir, "no", "such", "s"):        "no such file",
 	} {
 		if _, err := ListenUnix(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v", path, err)
@@ -96,6 +96,18 @@ func TestListenUnixRefuses(t *testing.T) {
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" {
 		t.Errorf("the file was harmed: %q %v", text, err)
+	}
+}
+
+func TestSocketsOwnDirectoryIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cke")
+	l, err := ListenUnix(filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", info, err)
 	}
 }
 

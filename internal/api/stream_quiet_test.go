@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// deadlines is a ResponseWriter that remembers its write deadline.
-type deadlines struct {
+// writeDeadlines is a ResponseWriter that remembers its write deadline.
+type writeDeadlines struct {
 	*httptest.ResponseRecorder
 	last time.Time
 	set  int
 }
 
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
+func (d *writeDeadlines) SetWriteDeadline(t time.Time) error {
 	d.last, d.set = t, d.set+1
 	return nil
 }
 
 // A stream that is quiet for longer than a write may take is not over.
 func TestQuietStreamHasNoDeadline(t *testing.T) {
-	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	d := &writeDeadlines{ResponseRecorder: httptest.NewRecorder()}
 	w := flushed{&streamWriter{w: d, control: http.NewResponseController(d)}}
 	if _, err := w.Write([]byte("x\n")); err != nil {
 		t.Fatal(err)

@@ -220,7 +220,7 @@ func (b backend) Claim(ctx context.Context, name, which string) error {
 	if err == nil {
 		err = h.Claim(ctx)
 	}
-	err = b.note(ctx, name, "claim "+string(n.Hostname), "", err, began)
+	err = b.note(ctx, name, "claim "+string(n.Hostname), "", notAsked(n, err), began)
 	if c, cErr := b.careFor(ctx, name); cErr == nil {
 		c.observer.Changed(n.Hostname)
 		c.loop.Wake()
@@ -237,7 +237,24 @@ func (b backend) Logs(ctx context.Context, name, which string, n int, follow boo
 	if err != nil {
 		return nil, err
 	}
-	return h.Log(ctx, host.LogRequest{Cluster: name, Lines: n, Follow: follow})
+	text, err := h.Log(ctx, host.LogRequest{Cluster: name, Lines: n, Follow: follow})
+	return text, notAsked(node, err)
+}
+
+// notAsked says of a host that cannot be asked what a person can do about it.
+func notAsked(n cluster.Node, err error) error {
+	var trouble *host.TroubleError
+	var unreachable *host.UnreachableError
+	var hint string
+	switch {
+	case errors.As(err, &trouble):
+		err, hint = trouble, trouble.Hint
+	case errors.As(err, &unreachable):
+		err, hint = unreachable, unreachable.Hint()
+	default:
+		return err
+	}
+	return &api.Error{Code: api.CodeFailed, Message: fmt.Sprintf("node %s cannot be asked: %v", n.Hostname, err), Hint: hint}
 }
 
 func (b backend) StateBackup(ctx context.Context, w io.Writer) error { return b.store.Backup(ctx, w) }

@@ -102,7 +102,7 @@ func (b backend) notAnothers(ctx context.Context, name string, n cluster.Node) e
 		}
 		if slices.ContainsFunc(slices.Concat(o.Spec.Nodes, o.Leaving), n.SameMachine) {
 			return api.Refused(fmt.Sprintf("node %s is not cleaned: its machine is a node of cluster %s", n.Hostname, other),
-				"ckecli node clean --forget drops its record here")
+				"ckecli node clean "+string(n.Hostname)+" --forget drops its record here")
 		}
 	}
 	return nil

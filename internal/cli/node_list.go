@@ -66,8 +66,11 @@ func nodesText(nodes []api.NodeStatus) string {
 		if n.Hint != "" {
 			text += wrap(n.Hint, "  hint: ", "  ")
 		}
+		if n.Leaving && !n.Reachable && n.Member == nil {
+			text += wrap("it is out of cluster.yml; if its machine is gone for good:\n  ckecli node clean "+string(n.Hostname)+" --forget", "  hint: ", "  ")
+		}
 		if n.Left {
-			text += wrap("its set-aside data is still there; ckecli node clean "+string(n.Hostname)+" removes everything", string(n.Hostname)+": ", "  ")
+			text += wrap("what cke put there is still there; ckecli node clean "+string(n.Hostname)+" removes it", string(n.Hostname)+": ", "  ")
 		}
 	}
 	return text

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // New makes the whole command tree.
@@ -37,7 +38,9 @@ If something is wrong, these two say what and what comes next:
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
+	cobra.AddTemplateFunc("flagUsages", flagUsages)
+	usage := strings.NewReplacer(".LocalFlags.FlagUsages", "flagUsages .LocalFlags", ".InheritedFlags.FlagUsages", "flagUsages .InheritedFlags")
+	root.SetUsageTemplate(usage.Replace(root.UsageTemplate()))
 	s.addFlags(root)
 	root.AddCommand(
 		newCluster(s), newStatus(s), newPlan(s), newHistory(s), newLeader(s),
@@ -106,4 +109,18 @@ func atMost(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		return exactly(names[:min(len(args), len(names))]...)(cmd, args)
 	}
+}
+
+// flagUsages describes flags; of a switch it does not say that it takes "=true"
+// and "=false".
+func flagUsages(flags *pflag.FlagSet) string {
+	shown := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		plain := *f
+		if f.Value.Type() == "bool" {
+			plain.Value = struct{ pflag.Value }{f.Value}
+		}
+		shown.AddFlag(&plain)
+	})
+	return shown.FlagUsagesWrapped(textWidth)
 }

@@ -36,7 +36,7 @@ func statusText(st api.Status, now time.Time) string {
 		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
 	}
 	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
-	b.WriteString(troublesText(st.Nodes))
+	b.WriteString(troublesText(st.Nodes, st.Plan))
 	b.WriteString(runningText(st.Running))
 	b.WriteString(progressText(st.Progress))
 	b.WriteString(planText(st.Plan))
@@ -66,6 +66,9 @@ func headline(st api.Status) string {
 	case st.Phase == cluster.PhaseNew:
 		return name + " is not bootstrapped yet"
 	case st.Phase == cluster.PhaseBootstrapping:
+		if voters == 0 {
+			return name + " is being bootstrapped"
+		}
 		return name + " is being bootstrapped: " + counts
 	case !st.Quorum || st.Tolerance < 0:
 		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
@@ -129,17 +132,19 @@ func nodeHealth(n api.NodeStatus) string {
 	if n.Reachable {
 		return "ok"
 	}
-	return "LOST"
+	return unreached(n.Trouble)
 }
 
-// troublesText says of each node what does not fit into a table.
-func troublesText(nodes []api.NodeStatus) string {
+// troublesText says of each node what does not fit into a table, and not below
+// in the plan.
+func troublesText(nodes []api.NodeStatus, p plan.Plan) string {
 	var b strings.Builder
 	for _, n := range nodes {
 		add := func(text string) {
 			b.WriteString(wrap(text, string(n.Hostname)+": ", "  "))
 		}
-		if n.Error != "" {
+		told := func(r plan.Reason) bool { return r.Node == n.Hostname && strings.Contains(r.Text, n.Error) }
+		if n.Error != "" && !slices.ContainsFunc(p.Reasons, told) {
 			add(n.Error)
 		}
 		if n.Member == nil {

@@ -143,3 +143,13 @@ func TestNodesText(t *testing.T) {
 	nodes[5].Transport, nodes[5].Login, nodes[5].Leaving = "local", "", true
 	compareGolden(t, "testdata/nodes_trouble.txt", nodesText(nodes))
 }
+
+// A command is typed or copied as it stands, however long it is.
+func TestWrapKeepsCommandsWhole(t *testing.T) {
+	command := "  ckecli node trust 10.77.0.11 --fingerprint SHA256:wJE6i+3NKuoyYp/t5UozZbjJEe44xogNQnGu0m0sk7M"
+	got := wrap("compare it on the machine itself, by somebody who knows, and only then trust it:\n"+command, "hint: ", "  ")
+	want := "hint: compare it on the machine itself, by somebody who knows, and only then\n  trust it:\n  " + command + "\n"
+	if got != want {
+		t.Errorf("got %s", got)
+	}
+}

@@ -21,10 +21,15 @@ func table(rows [][]string) string {
 	return out.String()
 }
 
-// wrap breaks text at textWidth, further lines indented; lines of their own stay.
+// wrap breaks text at textWidth, further lines indented; lines of their own
+// stay. A line that is indented is to be typed, and stays in one piece.
 func wrap(text, first, rest string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "  ") {
+			b.WriteString(rest + strings.TrimRight(line, "\n") + "\n")
+			continue
+		}
 		at := first
 		for word := range strings.FieldsSeq(line) {
 			if len(at) > len(rest) && len(at)+1+len(word) > textWidth {

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -79,6 +80,12 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 
 type usageError struct{ error }
 
+type noConfigError struct{ error }
+
+func (noConfigError) Hint() string {
+	return "write one: every key has a default, so an empty file is enough; or try CKE on this machine alone with cke dev"
+}
+
 func report(err error, stderr io.Writer) int {
 	var bad usageError
 	switch {
@@ -111,16 +118,19 @@ func parse(fs *flag.FlagSet, args []string, help string, stdout io.Writer) error
 }
 
 func runDaemon(ctx context.Context, args []string, version string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("cke", flag.ContinueOnError)
-	file := fs.String("config", "/etc/cke/config.yml", "")
-	restore := fs.String("restore-state", "", "")
-	if err := parse(fs, args, usage, stdout); err != nil {
+	flags := flag.NewFlagSet("cke", flag.ContinueOnError)
+	file := flags.String("config", "/etc/cke/config.yml", "")
+	restore := flags.String("restore-state", "", "")
+	if err := parse(flags, args, usage, stdout); err != nil {
 		return err
 	}
-	if fs.NArg() > 0 {
-		return usageError{fmt.Errorf("unknown command %q", fs.Arg(0))}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unknown command %q", flags.Arg(0))}
 	}
 	cfg, err := config.LoadDaemon(*file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noConfigError{err}
+	}
 	if err != nil {
 		return err
 	}

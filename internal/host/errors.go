@@ -107,6 +107,11 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// Hint is what to do.
+func (e *UnreachableError) Hint() string {
+	return "look at the host, its network and its sshd; address and port are those in cluster.yml"
+}
+
 // ErrSessionEnded says that the byte stream to the machine is closed: a new
 // session is needed. The error that wraps it says what the machine last said.
 var ErrSessionEnded = errors.New("session ended")

@@ -168,7 +168,7 @@ func silent(err error) cluster.NodeState {
 	// When it is tried again changes with each look; what is wrong does not.
 	var u *host.UnreachableError
 	if errors.As(err, &u) {
-		err = u.Err
+		return cluster.NodeState{Err: u.Err.Error(), Hint: u.Hint()}
 	}
 	return cluster.NodeState{Err: host.Saying(err)}
 }

@@ -41,18 +41,30 @@ func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeNa
 		}
 	}
 	p.run(ctx)
-	measured := map[cluster.NodeName]cluster.Measured{}
+	measured, learnt := map[cluster.NodeName]cluster.Measured{}, map[cluster.NodeName]cluster.Measured{}
 	for _, s := range p.parties {
-		if s.subject {
-			measured[s.node.Hostname] = p.result(s)
+		if !s.subject {
+			continue
+		}
+		measured[s.node.Hostname] = p.result(s)
+		if !unasked(s.err) {
+			learnt[s.node.Hostname] = measured[s.node.Hostname]
 		}
 	}
 	if ctx.Err() == nil { // what was cut short says nothing of a host
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		maps.Copy(o.measured, measured)
+		maps.Copy(o.measured, learnt)
 	}
 	return measured
+}
+
+// unasked: nothing was sent to the host, so nothing was learnt of it. Why not is
+// in its state, and may be over in a moment, such as when its key is trusted.
+func unasked(err error) bool {
+	var trouble *host.TroubleError
+	var unreachable *host.UnreachableError
+	return errors.As(err, &trouble) || errors.As(err, &unreachable)
 }
 
 // preflight is one run over all nodes that may carry a member.
@@ -179,7 +191,8 @@ func (p *preflight) reach(ctx context.Context, s *party) {
 func (p *preflight) result(s *party) cluster.Measured {
 	m := cluster.Measured{At: p.o.o.Now(), Address: s.node.Address, Skew: s.skew, Unsure: s.unsure, Machine: s.machine}
 	if s.err != nil {
-		return cluster.Measured{At: m.At, Address: m.Address, Err: s.err.Error()}
+		ns := silent(s.err)
+		return cluster.Measured{At: m.At, Address: m.Address, Err: ns.Err, Hint: ns.Hint}
 	}
 	for _, t := range p.parties {
 		if t != s {

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -166,6 +167,41 @@ func TestMeasureCutShortIsForgotten(t *testing.T) {
 	cancel()
 	o.Measure(ctx, w, []cluster.NodeName{"cp1"})
 	if len(o.measured) > 0 {
+		t.Errorf("remembered: %+v", o.measured)
+	}
+}
+
+// distrusted is a machine whose key nobody has accepted yet.
+type distrusted struct{ host.Host }
+
+func (distrusted) trouble() error {
+	return fmt.Errorf("preflight: %w", &host.UnreachableError{
+		Err: &host.TroubleError{Trouble: cluster.HostKeyUnknown, Message: "the key is not known", Hint: "trust it"}, Next: time.Now(),
+	})
+}
+
+func (d distrusted) Preflight(context.Context, string, netip.Addr) (cluster.Machine, error) {
+	return cluster.Machine{}, d.trouble()
+}
+
+func (d distrusted) AnswerPeers(context.Context, host.AnswerPeers, func(host.Answering)) error {
+	return d.trouble()
+}
+
+func (d distrusted) ReachPeers(context.Context, host.ReachPeers) ([]cluster.Reach, error) {
+	return nil, d.trouble()
+}
+
+// Once its key is trusted, a machine must not be held back by an answer that it
+// never gave.
+func TestMeasureRemembersNothingOfWhomItDidNotAsk(t *testing.T) {
+	t.Parallel()
+	w, hosts, o := world(t, 0)
+	hosts["cp2"] = distrusted{}
+	if m := o.Measure(t.Context(), w, []cluster.NodeName{"cp1", "cp2"})["cp2"]; m.Err != "the key is not known" || m.Hint != "trust it" {
+		t.Errorf("%+v", m)
+	}
+	if _, ok := o.measured["cp1"]; !ok || len(o.measured) != 1 {
 		t.Errorf("remembered: %+v", o.measured)
 	}
 }

@@ -97,7 +97,7 @@ func checkSpace(spec cluster.Spec, m cluster.Machine) cluster.Check {
 	if m.Free >= int64(least) {
 		return c
 	}
-	return failed(c, "make room on the data file system, or lower preflight.min_free (default: etcd.quota)")
+	return failed(c, "make room on the data file system, or lower etcd.quota, or preflight.min_free, which is as much unless set")
 }
 
 func checkFsync(spec cluster.Spec, m cluster.Machine) cluster.Check {

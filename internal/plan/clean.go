@@ -17,7 +17,7 @@ func CleanRefused(spec cluster.Spec, st cluster.State, n cluster.Node, ns cluste
 	}
 	switch {
 	case !ns.Reachable():
-		return "its host does not answer: " + ns.Err, "bring it back; once its machine is gone for good, ckecli node clean --forget drops its record"
+		return "its host does not answer: " + ns.Err, "bring it back; once its machine is gone for good, ckecli node clean " + string(n.Hostname) + " --forget drops its record"
 	case ns.Fenced != "":
 		return ns.Fenced, "ckecli node claim " + string(n.Hostname)
 	case ns.Unit != nil || len(ns.Data) > 0:

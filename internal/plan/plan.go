@@ -152,7 +152,7 @@ func (r Reason) String() string {
 	}
 	fmt.Fprintf(&b, ": %s", r.Text)
 	if r.Hint != "" {
-		fmt.Fprintf(&b, "\n    hint: %s", r.Hint)
+		fmt.Fprintf(&b, "\n    hint: %s", strings.ReplaceAll(r.Hint, "\n", "\n    "))
 	}
 	return b.String()
 }

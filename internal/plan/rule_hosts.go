@@ -23,7 +23,7 @@ func ruleHosts(in input) verdict {
 			v.reasons = append(v.reasons, hostIsSlow(n, ns))
 		case !ns.Reachable():
 			v.reasons = append(v.reasons, unanswered(n, ns, Reason{
-				Level: level, Rule: "hostIsUnreachable", Text: "the host does not answer: " + ns.Err,
+				Level: level, Rule: "hostIsUnreachable", Text: "the host does not answer: " + ns.Err, Hint: ns.Hint,
 			}))
 		case ns.Fenced != "":
 			v.reasons = append(v.reasons, Reason{

@@ -4,14 +4,14 @@
 package drive
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,7 +88,7 @@ func Programs(t testing.TB) string {
 
 func (in *Installation) cleanup() {
 	if in.T.Failed() {
-		in.T.Logf("the end of the daemon's log:\n%s", lastLines(in.Log, 80))
+		in.T.Logf("the end of the daemon's log:\n%s", LastLines(in.Log, 80))
 	}
 	in.Kill()
 	if err := os.RemoveAll(in.Dir); err != nil {
@@ -96,7 +96,8 @@ func (in *Installation) cleanup() {
 	}
 }
 
-func lastLines(path string, n int) string {
+// LastLines is the end of a file.
+func LastLines(path string, n int) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
@@ -115,15 +116,36 @@ func (in *Installation) Write(name, text string) string {
 	return path
 }
 
-// Start runs the daemon with more environment and waits until its API answers
-// or it has ended; false when it ended.
-func (in *Installation) Start(environ ...string) bool {
+// In is the same installation as seen by a subtest: what fails, fails there.
+// Daemons are started and ended by the one it was made from.
+func (in *Installation) In(t testing.TB) *Installation {
+	sub := *in
+	sub.T = t
+	return &sub
+}
+
+// At is an installation with the same programs in another directory, which is
+// the caller's to fill, end and remove.
+func (in *Installation) At(dir string) *Installation {
+	return &Installation{T: in.T, Dir: dir, Bin: in.Bin, Log: filepath.Join(dir, "cke.log")}
+}
+
+// Start runs the daemon and waits until its API answers or it has ended; false
+// when it ended.
+func (in *Installation) Start(flags ...string) bool {
+	in.T.Helper()
+	return in.StartWith(nil, flags...)
+}
+
+// StartWith is Start with more environment.
+func (in *Installation) StartWith(environ []string, flags ...string) bool {
 	in.T.Helper()
 	log, err := os.OpenFile(in.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		in.T.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(in.Bin, "cke"), "--config", filepath.Join(in.Dir, "config.yml"))
+	args := append([]string{"--config", filepath.Join(in.Dir, "config.yml")}, flags...)
+	cmd := exec.Command(filepath.Join(in.Bin, "cke"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), environ...)
 	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
@@ -155,19 +177,24 @@ func (in *Installation) PID() int { return in.daemon.Process.Pid }
 // Ended is closed when the daemon has ended.
 func (in *Installation) Ended() <-chan struct{} { return in.ended }
 
+// ProcessState is how the daemon ended, nil while it runs.
+func (in *Installation) ProcessState() *os.ProcessState { return in.daemon.ProcessState }
+
 // Kill ends the daemon with SIGKILL, if it runs.
 func (in *Installation) Kill() { in.end(syscall.SIGKILL) }
 
-// Stop ends the daemon gracefully.
-func (in *Installation) Stop() { in.end(syscall.SIGTERM) }
+// Stop ends the daemon gracefully and returns how it ended.
+func (in *Installation) Stop() *os.ProcessState { return in.end(syscall.SIGTERM) }
 
-func (in *Installation) end(sig syscall.Signal) {
+func (in *Installation) end(sig syscall.Signal) *os.ProcessState {
 	if in.daemon == nil {
-		return
+		return nil
 	}
 	_ = in.daemon.Process.Signal(sig) // it may have ended already
 	<-in.ended
+	state := in.daemon.ProcessState
 	in.daemon = nil
+	return state
 }
 
 // Client calls the daemon's API.
@@ -205,70 +232,20 @@ func (in *Installation) Within(patience time.Duration, what string, fn func() er
 	}
 }
 
-// Result is how a command ended.
-type Result struct {
-	Stdout, Stderr string
-	Code           int
-}
+// Long asks for the long forms of the tests.
+func Long() bool { return os.Getenv("CKE_TEST_LONG") == "1" }
 
-// Run runs a program of bin/ in the installation's directory.
-func (in *Installation) Run(program string, args ...string) Result {
-	in.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(in.Bin, program), args...)
-	cmd.Dir = in.Dir
-	cmd.Env = in.Environ()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
-		in.T.Fatalf("%s %v: %v", program, args, err)
-	}
-	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
-}
-
-// Environ is the environment in which ckecli finds this installation.
-func (in *Installation) Environ() []string {
-	return append(os.Environ(), "CKE_SERVER=unix://"+filepath.Join(in.Dir, "cke.sock"), "PATH="+in.Bin+":"+os.Getenv("PATH"))
-}
-
-// CLI runs ckecli, which must succeed, and returns what it printed.
-func (in *Installation) CLI(args ...string) string {
-	in.T.Helper()
-	r := in.Run("ckecli", args...)
-	if r.Code != 0 {
-		in.T.Fatalf("ckecli %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
-	}
-	return r.Stdout
-}
-
-// CLIFails runs ckecli, which must end with this code and say all of these.
-func (in *Installation) CLIFails(code int, args []string, parts ...string) {
-	in.T.Helper()
-	r := in.Run("ckecli", args...)
-	if r.Code != code {
-		in.T.Errorf("ckecli %v: exit %d, want %d\n%s%s", args, r.Code, code, r.Stdout, r.Stderr)
-	}
-	in.Says(strings.Join(args, " "), r.Stdout+r.Stderr, parts...)
-}
-
-// Says checks that each of these is part of a text.
-func (in *Installation) Says(what, text string, parts ...string) {
-	in.T.Helper()
-	for _, p := range parts {
-		if !strings.Contains(text, p) {
-			in.T.Errorf("%s: %q is missing in\n%s", what, p, text)
-		}
-	}
-}
-
-// Decode reads JSON a command printed.
-func Decode[T any](t testing.TB, text string) T {
+// Seed is what a random sample depends on.
+func Seed(t testing.TB) uint64 {
 	t.Helper()
-	var v T
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("%v in %q", err, text)
+	text := os.Getenv("CKE_TEST_SEED")
+	if text == "" {
+		text = strconv.FormatUint(rand.Uint64(), 10)
 	}
-	return v
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("CKE_TEST_SEED: %v", err)
+	}
+	t.Logf("CKE_TEST_SEED=%d repeats this sample", seed)
+	return seed
 }

@@ -19,6 +19,7 @@ import (
 
 	"cke/internal/pki"
 	"cke/internal/record"
+	"cke/test/drive"
 )
 
 // TestAPI: the socket is its owner's alone, HTTPS serves whoever has a
@@ -27,11 +28,11 @@ func TestAPI(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	https := serveHTTPS(e)
-	if !e.start() {
-		t.Fatal(lastLines(e.log, 10))
+	if !e.Start() {
+		t.Fatal(drive.LastLines(e.Log, 10))
 	}
 	e.set(1)
-	e.wantMode(filepath.Join(e.dir, "cke.sock"), 0o600)
+	e.wantMode(filepath.Join(e.Dir, "cke.sock"), 0o600)
 	t.Run("HTTPS", func(t *testing.T) { httpsServesOnlyItsOwn(e.in(t), https) })
 	t.Run("OpenAPI", func(t *testing.T) { describesItself(e.in(t)) })
 	stopsQuietly(e, https)
@@ -41,7 +42,7 @@ func TestAPI(t *testing.T) {
 // returns the server's address.
 func serveHTTPS(e *env) string {
 	e.t.Helper()
-	if err := os.Mkdir(filepath.Join(e.dir, "api"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(e.Dir, "api"), 0o700); err != nil {
 		e.t.Fatal(err)
 	}
 	at := net.JoinHostPort(e.addr(1), "4433")
@@ -57,10 +58,10 @@ func serveHTTPS(e *env) string {
 	e.issueTo("api/server", authority.Server, server)
 	e.issueTo("api/alice", authority.Client, pki.ClientRequest("alice", time.Hour))
 	e.issueTo("api/mallory", stranger.Client, pki.ClientRequest("alice", time.Hour))
-	e.write("api/server-ca.crt", string(authority.Server.CertPEM()))
-	e.write("api/client-ca.crt", string(authority.Client.CertPEM()))
+	e.Write("api/server-ca.crt", string(authority.Server.CertPEM()))
+	e.Write("api/client-ca.crt", string(authority.Client.CertPEM()))
 	e.change("config.yml", "interval: 2s", fmt.Sprintf(`interval: 2s
-listen: {address: %[2]q, certificate: %[1]s/api/server.crt, key: %[1]s/api/server.key, client_ca: %[1]s/api/client-ca.crt}`, e.dir, at))
+listen: {address: %[2]q, certificate: %[1]s/api/server.crt, key: %[1]s/api/server.key, client_ca: %[1]s/api/client-ca.crt}`, e.Dir, at))
 	return at
 }
 
@@ -71,8 +72,8 @@ func (e *env) issueTo(name string, ca *pki.CA, r pki.Request) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.write(name+".crt", string(c.CertPEM))
-	e.write(name+".key", string(c.KeyPEM))
+	e.Write(name+".crt", string(c.CertPEM))
+	e.Write(name+".key", string(c.KeyPEM))
 }
 
 // over are ckecli's flags to come over HTTPS as somebody.
@@ -86,20 +87,20 @@ func over(https, who string, command ...string) []string {
 
 func httpsServesOnlyItsOwn(e *env, https string) {
 	t := e.t
-	e.says("status", e.cli(over(https, "alice", "status")...), "cluster main is healthy", "cp1")
-	e.cli(over(https, "alice", "pause", "--why", "who am I")...)
-	e.cli(over(https, "alice", "resume")...)
+	e.Says("status", e.CLI(over(https, "alice", "status")...), "cluster main is healthy", "cp1")
+	e.CLI(over(https, "alice", "pause", "--why", "who am I")...)
+	e.CLI(over(https, "alice", "resume")...)
 	by := map[string]string{}
-	for _, r := range decode[[]record.Record](t, e.cli("history", "-n", "100", "--output", "json")) {
+	for _, r := range drive.Decode[[]record.Record](t, e.CLI("history", "-n", "100", "--output", "json")) {
 		by[r.Action] = r.By
 	}
 	if by["pause"] != "alice" || by["resume"] != "alice" {
 		t.Errorf("the history says that %v did it, want alice", by)
 	}
 	const wants = "cke wants a client certificate of its client CA"
-	e.cliFails(4, over(https, "", "status"), "reach cke at https://"+https, wants, "none is given", "hint: give a certificate that is valid with --tls-cert and --tls-key")
-	e.cliFails(4, over(https, "mallory", "status"), "reach cke at https://"+https, "remote error: tls: unknown certificate authority", "hint: give a certificate that is valid")
-	e.cliFails(4, []string{"--server", "https://" + https, "--tls-cert", "api/alice.crt", "--tls-key", "api/alice.key", "status"},
+	e.CLIFails(4, over(https, "", "status"), "reach cke at https://"+https, wants, "none is given", "hint: give a certificate that is valid with --tls-cert and --tls-key")
+	e.CLIFails(4, over(https, "mallory", "status"), "reach cke at https://"+https, "remote error: tls: unknown certificate authority", "hint: give a certificate that is valid")
+	e.CLIFails(4, []string{"--server", "https://" + https, "--tls-cert", "api/alice.crt", "--tls-key", "api/alice.key", "status"},
 		"reach cke at https://"+https, "certificate", "hint: give the CA of cke's server certificate with --tls-ca")
 	// Nothing but a handshake is ever had without a certificate, whatever the client thinks.
 	for who, certs := range map[string][]tls.Certificate{"nobody": nil, "another CA": {e.pair("api/mallory")}} {
@@ -120,7 +121,7 @@ func httpsServesOnlyItsOwn(e *env, https string) {
 
 func (e *env) pair(name string) tls.Certificate {
 	e.t.Helper()
-	c, err := tls.LoadX509KeyPair(filepath.Join(e.dir, name+".crt"), filepath.Join(e.dir, name+".key"))
+	c, err := tls.LoadX509KeyPair(filepath.Join(e.Dir, name+".crt"), filepath.Join(e.Dir, name+".key"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -130,8 +131,8 @@ func (e *env) pair(name string) tls.Certificate {
 // overSocket gets a path from the daemon's socket.
 func (e *env) overSocket(path string) (code int, body []byte) {
 	e.t.Helper()
-	c := &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(e.dir, "cke.sock"))
+	c := &http.Client{Timeout: drive.Patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(e.Dir, "cke.sock"))
 	}}}
 	defer c.CloseIdleConnections()
 	q, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://cke"+path, nil)
@@ -181,7 +182,7 @@ func describesItself(e *env) {
 // somebody watches; the members go on and the socket is gone.
 func stopsQuietly(e *env, https string) {
 	t := e.t
-	watch := e.command(nil, "ckecli", over(https, "alice", "status", "--watch", "--output", "json")...)
+	watch := e.Command(nil, "ckecli", over(https, "alice", "status", "--watch", "--output", "json")...)
 	out, err := watch.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -192,23 +193,23 @@ func stopsQuietly(e *env, https string) {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatalf("the watch says nothing: %v", err)
 	}
-	root := e.connect(e.rootCert(), 1)
+	root := e.connect(e.RootCert(), 1)
 	before := e.members()
-	daemon, began := e.daemon, time.Now()
-	e.stop()
+	began := time.Now()
+	ended := e.Stop()
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %s to stop", took)
 	}
-	if code := daemon.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("cke ended with %s, want exit code 0", daemon.ProcessState)
+	if ended.ExitCode() != 0 {
+		t.Errorf("cke ended with %s, want exit code 0", ended)
 	}
-	if _, err := os.Stat(filepath.Join(e.dir, "cke.sock")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(e.Dir, "cke.sock")); !os.IsNotExist(err) {
 		t.Errorf("the socket is left: %v", err)
 	}
 	if after := e.members(); !maps.Equal(before, after) || len(after) != 1 {
 		t.Errorf("members were %v, are %v", before, after)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
 	if _, err := root.Put(ctx, "/registry/x", "without cke"); err != nil {
 		t.Errorf("etcd without cke: %v", err)

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"cke/internal/backup"
+	"cke/test/drive"
 )
 
 // TestLocalBackup takes snapshots of a real member with the real command.
 func TestLocalBackup(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	e.set(1)
 	e.fill(8 << 20)
 	t.Run("makes a backup", func(t *testing.T) { makesABackup(e.in(t)) })
@@ -37,10 +38,10 @@ func TestLocalBackup(t *testing.T) {
 // fill writes so many bytes as root.
 func (e *env) fill(bytes int) {
 	e.t.Helper()
-	c := e.connect(e.rootCert(), 1)
+	c := e.connect(e.RootCert(), 1)
 	value := strings.Repeat("x", 1<<20)
 	for i := range bytes / len(value) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 		_, err := c.Put(ctx, fmt.Sprintf("/registry/big/%d", i), value)
 		cancel()
 		if err != nil {
@@ -60,12 +61,12 @@ type snapshotStatus struct {
 func (e *env) isBackup(path string) snapshotStatus {
 	e.t.Helper()
 	e.wantMode(path, 0o600)
-	r := e.run("etcdutl", "snapshot", "status", path, "-w", "json")
-	if r.code != 0 {
-		e.t.Errorf("etcdutl snapshot status %s: %s", path, r.stderr)
+	r := e.Run("etcdutl", "snapshot", "status", path, "-w", "json")
+	if r.Code != 0 {
+		e.t.Errorf("etcdutl snapshot status %s: %s", path, r.Stderr)
 		return snapshotStatus{}
 	}
-	return decode[snapshotStatus](e.t, r.stdout)
+	return drive.Decode[snapshotStatus](e.t, r.Stdout)
 }
 
 // backups lists what looks like a backup in a directory.
@@ -85,15 +86,15 @@ func (e *env) backups(dir string) []string {
 }
 
 func makesABackup(e *env) {
-	t, dir := e.t, filepath.Join(e.dir, "made", "here")
+	t, dir := e.t, filepath.Join(e.Dir, "made", "here")
 	before := time.Now().UTC().Truncate(time.Second)
 	// Names are in UTC wherever the operator sits.
-	r := e.finish(e.command([]string{"TZ=Asia/Tokyo"}, "ckecli", "etcd", "local-backup", "--dir", dir, "-output=json"))
+	r := e.Finish(e.Command([]string{"TZ=Asia/Tokyo"}, "ckecli", "etcd", "local-backup", "--dir", dir, "-output=json"))
 	after := time.Now().UTC()
-	if r.code != 0 || r.stderr != "" {
-		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	if r.Code != 0 || r.Stderr != "" {
+		t.Fatalf("exit %d: %s", r.Code, r.Stderr)
 	}
-	made := decode[backup.Result](t, r.stdout)
+	made := drive.Decode[backup.Result](t, r.Stdout)
 	name := filepath.Base(made.Path)
 	if !regexp.MustCompile(`^etcd-\d{8}-\d{6}\.backup$`).MatchString(name) || filepath.Dir(made.Path) != dir {
 		t.Errorf("the backup is %s", made.Path)
@@ -110,16 +111,16 @@ func makesABackup(e *env) {
 	if info, err := os.Stat(made.Path); err != nil || info.Size() != made.Bytes || made.Bytes < 8<<20 {
 		t.Errorf("the file is %v, the command said %d bytes: %v", info, made.Bytes, err)
 	}
-	if r := e.run("etcdutl", "snapshot", "restore", made.Path, "--data-dir", filepath.Join(e.dir, "restored")); r.code != 0 {
-		t.Errorf("etcdutl snapshot restore: %s", r.stderr)
+	if r := e.Run("etcdutl", "snapshot", "restore", made.Path, "--data-dir", filepath.Join(e.Dir, "restored")); r.Code != 0 {
+		t.Errorf("etcdutl snapshot restore: %s", r.Stderr)
 	}
-	if _, err := os.Stat(filepath.Join(e.dir, "restored", "member", "snap", "db")); err != nil {
+	if _, err := os.Stat(filepath.Join(e.Dir, "restored", "member", "snap", "db")); err != nil {
 		t.Error(err)
 	}
 }
 
 func keepsAsManyAsAsked(e *env) {
-	t, dir := e.t, filepath.Join(e.dir, "kept")
+	t, dir := e.t, filepath.Join(e.Dir, "kept")
 	if err := os.MkdirAll(filepath.Join(dir, "etcd-20200101-000003.backup"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func keepsAsManyAsAsked(e *env) {
 			t.Fatal(err)
 		}
 	}
-	out := e.cli("etcd", "local-backup", "--dir", "kept", "--max-backups", "2")
+	out := e.CLI("etcd", "local-backup", "--dir", "kept", "--max-backups", "2")
 	var lines []string
 	for line := range strings.Lines(out) {
 		lines = append(lines, strings.TrimSpace(line))
@@ -154,48 +155,48 @@ func keepsAsManyAsAsked(e *env) {
 }
 
 func backupMisused(e *env) {
-	full := filepath.Join(e.dir, "kept")
+	full := filepath.Join(e.Dir, "kept")
 	before := e.tree(full)
 	for _, n := range []string{"0", "-1", "1.5", "many", ""} {
-		e.cliFails(2, []string{"etcd", "local-backup", "--dir", "kept", "--max-backups=" + n}, "--max-backups", "it must be a whole number above 0")
-		e.cliFails(2, []string{"etcd", "local-backup", "--dir", "fresh", "--max-backups=" + n}, "--max-backups")
+		e.CLIFails(2, []string{"etcd", "local-backup", "--dir", "kept", "--max-backups=" + n}, "--max-backups", "it must be a whole number above 0")
+		e.CLIFails(2, []string{"etcd", "local-backup", "--dir", "fresh", "--max-backups=" + n}, "--max-backups")
 	}
-	e.cliFails(1, []string{"etcd", "local-backup", "--dir", "config.yml"}, "make backup directory", "config.yml", "not a directory")
-	e.cliFails(1, []string{"etcd", "local-backup", "--dir", "/proc/backups"}, "make backup directory", "/proc/backups")
-	e.cliFails(2, []string{"etcd", "local-backup", "here"}, `unexpected argument "here"`)
+	e.CLIFails(1, []string{"etcd", "local-backup", "--dir", "config.yml"}, "make backup directory", "config.yml", "not a directory")
+	e.CLIFails(1, []string{"etcd", "local-backup", "--dir", "/proc/backups"}, "make backup directory", "/proc/backups")
+	e.CLIFails(2, []string{"etcd", "local-backup", "here"}, `unexpected argument "here"`)
 	if after := e.tree(full); !slices.Equal(after, before) {
 		e.t.Errorf("the directory changed:\n%v\n%v", before, after)
 	}
-	if _, err := os.Stat(filepath.Join(e.dir, "fresh")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(e.Dir, "fresh")); !os.IsNotExist(err) {
 		e.t.Errorf("a directory was made: %v", err)
 	}
 }
 
 func severalAtOnce(e *env) {
 	const n = 4
-	results := make(chan result, n)
+	results := make(chan drive.Result, n)
 	for range n {
-		cmd := e.command(nil, "ckecli", "etcd", "local-backup", "--dir", "several")
+		cmd := e.Command(nil, "ckecli", "etcd", "local-backup", "--dir", "several")
 		go func() {
 			out, err := cmd.Output()
-			r := result{stdout: string(out), code: cmd.ProcessState.ExitCode()}
+			r := drive.Result{Stdout: string(out), Code: cmd.ProcessState.ExitCode()}
 			if err != nil {
-				r.stderr = err.Error()
+				r.Stderr = err.Error()
 			}
 			results <- r
 		}()
 	}
 	for range n {
-		if r := <-results; r.code != 0 || strings.Contains(r.stdout, "removed") {
-			e.t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
+		if r := <-results; r.Code != 0 || strings.Contains(r.Stdout, "removed") {
+			e.t.Errorf("exit %d: %s%s", r.Code, r.Stdout, r.Stderr)
 		}
 	}
-	names := e.backups(filepath.Join(e.dir, "several"))
+	names := e.backups(filepath.Join(e.Dir, "several"))
 	if len(names) != n {
 		e.t.Errorf("%d backups at once left %v", n, names)
 	}
 	for _, name := range names {
-		e.isBackup(filepath.Join(e.dir, "several", name))
+		e.isBackup(filepath.Join(e.Dir, "several", name))
 	}
 }
 
@@ -210,7 +211,7 @@ type slowLink struct {
 
 func (e *env) newSlowLink(bytes int64) *slowLink {
 	e.t.Helper()
-	s := &slowLink{path: filepath.Join(e.dir, "slow.sock"), stuck: make(chan struct{}), let: make(chan struct{})}
+	s := &slowLink{path: filepath.Join(e.Dir, "slow.sock"), stuck: make(chan struct{}), let: make(chan struct{})}
 	s.left.Store(bytes)
 	l, err := net.Listen("unix", s.path)
 	if err != nil {
@@ -223,7 +224,7 @@ func (e *env) newSlowLink(bytes int64) *slowLink {
 			if err != nil {
 				return // closed
 			}
-			go s.carry(c, filepath.Join(e.dir, "cke.sock"))
+			go s.carry(c, filepath.Join(e.Dir, "cke.sock"))
 		}
 	}()
 	return s
@@ -256,15 +257,15 @@ func (s *slowLink) carry(c net.Conn, to string) {
 func beginBackup(e *env, dir string) (*slowLink, *exec.Cmd, *strings.Builder) {
 	e.t.Helper()
 	link := e.newSlowLink(4 << 20)
-	cmd := e.command([]string{"CKE_SERVER=unix://" + link.path}, "ckecli", "etcd", "local-backup", "--dir", dir)
+	cmd := e.Command([]string{"CKE_SERVER=unix://" + link.path}, "ckecli", "etcd", "local-backup", "--dir", dir)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
 	<-link.stuck
-	e.eventually("half of the backup is written", func() error {
-		parts, err := filepath.Glob(filepath.Join(e.dir, dir, ".etcd-*.partial"))
+	e.Eventually("half of the backup is written", func() error {
+		parts, err := filepath.Glob(filepath.Join(e.Dir, dir, ".etcd-*.partial"))
 		if err != nil || len(parts) != 1 {
 			return fmt.Errorf("unfinished files: %v %v", parts, err)
 		}
@@ -285,12 +286,12 @@ func backupKilled(e *env) {
 		e.t.Error("it ended well")
 	}
 	close(link.let)
-	dir := filepath.Join(e.dir, "killed")
+	dir := filepath.Join(e.Dir, "killed")
 	if left := e.backups(dir); len(left) > 0 {
 		e.t.Errorf("a killed backup left %v", left)
 	}
 	// The next one clears up and works.
-	e.cli("etcd", "local-backup", "--dir", "killed")
+	e.CLI("etcd", "local-backup", "--dir", "killed")
 	if parts, err := filepath.Glob(filepath.Join(dir, ".etcd-*.partial")); err != nil || len(parts) > 0 {
 		e.t.Errorf("unfinished files stay: %v %v", parts, err)
 	}
@@ -304,18 +305,18 @@ func backupKilled(e *env) {
 func backupWithoutDaemon(e *env, t *testing.T) {
 	sub := e.in(t)
 	link, cmd, errs := beginBackup(sub, "broken")
-	e.kill()
+	e.Kill()
 	close(link.let)
 	err := cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("exit %d %v, want 1: %s", code, err, errs)
 	}
-	sub.says("local-backup", errs.String(), "error: read snapshot: ")
-	if left := sub.tree(filepath.Join(e.dir, "broken")); len(left) != 2 { // the directory and its lock
+	sub.Says("local-backup", errs.String(), "error: read snapshot: ")
+	if left := sub.tree(filepath.Join(e.Dir, "broken")); len(left) != 2 { // the directory and its lock
 		t.Errorf("a broken stream left %v", left)
 	}
-	sub.cliFails(4, []string{"etcd", "local-backup", "--dir", "none"}, "reach cke at unix://", "hint: is cke running?")
-	if _, err := os.Stat(filepath.Join(e.dir, "none")); !os.IsNotExist(err) {
+	sub.CLIFails(4, []string{"etcd", "local-backup", "--dir", "none"}, "reach cke at unix://", "hint: is cke running?")
+	if _, err := os.Stat(filepath.Join(e.Dir, "none")); !os.IsNotExist(err) {
 		t.Errorf("a directory was made: %v", err)
 	}
 }

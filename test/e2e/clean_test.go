@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cke/internal/api"
+	"cke/test/drive"
 )
 
 // TestNodeClean replaces a node and cleans the one that left: it is known until
@@ -18,9 +19,9 @@ func TestNodeClean(t *testing.T) {
 	e := newCluster(t, 1, 2, 3)
 	e.set(1, 2, 4)
 	e.dataIsAside("cp3")
-	e.says("node list", e.cli("node", "list"), "cp3   "+e.addr(3), "left",
-		"cp3: its set-aside data is still there; ckecli node clean cp3 removes")
-	nodes := decode[[]api.NodeStatus](t, e.cli("node", "list", "--output", "json"))
+	e.Says("node list", e.CLI("node", "list"), "cp3   "+e.addr(3), "left",
+		"cp3: what cke put there is still there; ckecli node clean cp3 removes")
+	nodes := drive.Decode[[]api.NodeStatus](t, e.CLI("node", "list", "--output", "json"))
 	if n := nodes[len(nodes)-1]; len(nodes) != 4 || n.Hostname != "cp3" || !n.Left || n.Leaving {
 		t.Fatalf("nodes: %+v", nodes)
 	}
@@ -28,32 +29,32 @@ func TestNodeClean(t *testing.T) {
 	// Not while a member is there, and not while its data may be the last.
 	e.refused("cp1", "it carries member")
 	e.refused("cp1", "it is in the spec", "--forget")
-	e.kill()
+	e.Kill()
 	for _, node := range []string{"cp1", "cp2", "cp4"} {
 		e.killMember(node)
 	}
 	e.hide("cp1")
 	e.hide("cp2")
-	e.start()
+	e.Start()
 	e.blocked("restoreIsNeeded")
 	e.refused("cp3", "no quorum")
 	e.dataIsAside("cp3")
 	e.show("cp1")
 	e.show("cp2")
-	e.settled()
+	e.Settled()
 
-	e.says("node clean", e.cli("node", "clean", "cp3"), "node cp3 is clean")
+	e.Says("node clean", e.CLI("node", "clean", "cp3"), "node cp3 is clean")
 	if left := e.below("cp3"); len(left) > 0 {
 		t.Errorf("left of cp3: %q", left)
 	}
-	if list := e.cli("node", "list"); strings.Contains(list, "cp3") {
+	if list := e.CLI("node", "list"); strings.Contains(list, "cp3") {
 		t.Errorf("after the cleaning:\n%s", list)
 	}
-	if r := e.run("ckecli", "node", "clean", "cp3"); r.code != 1 || !strings.Contains(r.stderr, "no node") {
+	if r := e.Run("ckecli", "node", "clean", "cp3"); r.Code != 1 || !strings.Contains(r.Stderr, "no node") {
 		t.Errorf("again: %+v", r)
 	}
 	by := ""
-	for _, r := range e.history() {
+	for _, r := range e.History() {
 		if r.Action == "clean cp3" && r.Error == "" {
 			by = r.By
 		}
@@ -67,24 +68,24 @@ func TestNodeClean(t *testing.T) {
 	e.set(1, 2, 4)
 	e.set(1, 2, 3)
 	e.onlyMembersAre(1, 2, 3)
-	if err := os.RemoveAll(filepath.Join(e.dir, "nodes/cp4")); err != nil {
+	if err := os.RemoveAll(filepath.Join(e.Dir, "nodes/cp4")); err != nil {
 		t.Fatal(err)
 	}
-	e.says("node list", e.cli("node", "list"), "cp4   "+e.addr(4))
-	e.says("forget", e.cli("node", "clean", "cp4", "--forget"), "node cp4 is forgotten")
-	if _, err := os.Stat(filepath.Join(e.dir, "nodes/cp4")); !os.IsNotExist(err) {
+	e.Says("node list", e.CLI("node", "list"), "cp4   "+e.addr(4))
+	e.Says("forget", e.CLI("node", "clean", "cp4", "--forget"), "node cp4 is forgotten")
+	if _, err := os.Stat(filepath.Join(e.Dir, "nodes/cp4")); !os.IsNotExist(err) {
 		t.Errorf("forgetting touched the machine: %v", err)
 	}
-	if list := e.cli("node", "list"); strings.Contains(list, "cp4") {
+	if list := e.CLI("node", "list"); strings.Contains(list, "cp4") {
 		t.Errorf("after it was forgotten:\n%s", list)
 	}
 }
 
 func (e *env) refused(node, why string, flags ...string) {
 	e.t.Helper()
-	r := e.run("ckecli", append([]string{"node", "clean", node}, flags...)...)
-	if r.code != 3 || !strings.Contains(r.stderr, why) || !strings.Contains(r.stderr, "hint: ") {
-		e.t.Errorf("clean %s: exit %d\n%s", node, r.code, r.stderr)
+	r := e.Run("ckecli", append([]string{"node", "clean", node}, flags...)...)
+	if r.Code != 3 || !strings.Contains(r.Stderr, why) || !strings.Contains(r.Stderr, "hint: ") {
+		e.t.Errorf("clean %s: exit %d\n%s", node, r.Code, r.Stderr)
 	}
 }
 
@@ -94,7 +95,7 @@ func (e *env) show(node string) { e.rename(node, "hidden", "var/lib/cke/etcd") }
 
 func (e *env) rename(node, from, to string) {
 	e.t.Helper()
-	root := filepath.Join(e.dir, "nodes", node)
+	root := filepath.Join(e.Dir, "nodes", node)
 	if err := os.RemoveAll(filepath.Join(root, to)); err != nil {
 		e.t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func (e *env) rename(node, from, to string) {
 // below lists what is below a node's root.
 func (e *env) below(node string) []string {
 	e.t.Helper()
-	root := filepath.Join(e.dir, "nodes", node)
+	root := filepath.Join(e.Dir, "nodes", node)
 	var out []string
 	if err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if path != root {

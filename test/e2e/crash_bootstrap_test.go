@@ -12,6 +12,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/test/drive"
 )
 
 // walkBootstrap founds a cluster of three anew for every effect.
@@ -32,7 +33,7 @@ func walkBootstrap(t *testing.T, r *reached, rnd *rand.Rand) {
 // doubles are the double kills to try: a sample, or in the long form all.
 func doubles(w *walk, rnd *rand.Rand) [][]int {
 	var all [][]int
-	if !long() {
+	if !drive.Long() {
 		for range 4 {
 			all = append(all, w.double(rnd))
 		}
@@ -87,7 +88,7 @@ func (m *mortal) firstCertificate() (api.Certificate, bool) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cert, err := m.client().IssueRoot(ctx, "main")
+	cert, err := m.Client().IssueRoot(ctx, "main")
 	if err != nil {
 		return cert, false
 	}
@@ -104,7 +105,7 @@ func (m *mortal) firstCertificate() (api.Certificate, bool) {
 func (m *mortal) checkFounding(ids map[string]cluster.MemberID, data map[string]string) {
 	m.t.Helper()
 	var founded []string
-	for _, r := range m.history() {
+	for _, r := range m.History() {
 		if r.Step == nil {
 			continue
 		}
@@ -112,7 +113,7 @@ func (m *mortal) checkFounding(ids map[string]cluster.MemberID, data map[string]
 			founded = append(founded, r.String())
 		}
 		if b := r.Step.Bootstrap; b != nil {
-			if want := m.status().ClusterID; b.ClusterID != want {
+			if want := m.Status().ClusterID; b.ClusterID != want {
 				m.t.Errorf("finish-bootstrap recorded cluster %s, it is %s", b.ClusterID, want)
 			}
 			for _, f := range b.Founders {
@@ -127,7 +128,7 @@ func (m *mortal) checkFounding(ids map[string]cluster.MemberID, data map[string]
 	}
 	for node, id := range ids {
 		in, aside := m.dataDirs(node)
-		want := []string{filepath.Join(m.dir, "nodes", node, "var/lib/cke/etcd/main", id.String())}
+		want := []string{filepath.Join(m.Dir, "nodes", node, "var/lib/cke/etcd/main", id.String())}
 		if !slices.Equal(in, want) || len(aside) > 0 || data[node] != "" && data[node] != want[0] {
 			m.t.Errorf("%s: data %v (when a daemon was killed: %q), aside %v; want %v only", node, in, data[node], aside, want)
 		}

@@ -20,6 +20,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/test/drive"
 )
 
 // living is one cluster that goes through all the changes, with a tenant.
@@ -87,13 +88,13 @@ func newLiving(t *testing.T, r *reached) *living {
 	t.Helper()
 	l := &living{mortal: &mortal{env: newEnv(t)}, reached: r}
 	l.watch = func() {}
-	l.start()
+	l.Start()
 	l.set(1, 2, 3)
 	l.set(1, 2, 3, 4)
-	l.cli("etcd", "user-add", "app", "/app/")
-	l.cert = l.rootCert()
-	l.root, l.tenant = l.connect(l.cert, 1, 2, 3), l.connect(l.userCert("app"), 1, 2, 3)
-	l.id = l.settled().ClusterID
+	l.CLI("etcd", "user-add", "app", "/app/")
+	l.cert = l.RootCert()
+	l.root, l.tenant = l.connect(l.cert, 1, 2, 3), l.connect(l.UserCert("app"), 1, 2, 3)
+	l.id = l.Settled().ClusterID
 	l.ids = l.checkCluster(l.root, 1, 2, 3, 4)
 	return l
 }
@@ -105,7 +106,7 @@ func (l *living) round(c *change, kills []int) {
 	if len(kills) == 0 && !c.edit {
 		return
 	}
-	l.kill()
+	l.Kill()
 	began := time.Now()
 	l.rounds++
 	l.ask("write as the tenant", func(ctx context.Context) error {
@@ -152,11 +153,11 @@ func (l *living) checkData() {
 // checkSame checks that it is still the cluster that was founded once.
 func (l *living) checkSame() {
 	l.t.Helper()
-	if id := l.status().ClusterID; id != l.id {
+	if id := l.Status().ClusterID; id != l.id {
 		l.t.Errorf("cluster id %s, was %s", id, l.id)
 	}
 	founded := 0
-	for _, r := range l.history() {
+	for _, r := range l.History() {
 		if r.Step != nil && (r.Step.Kind == plan.RecordBootstrap || r.Step.Kind == plan.FinishBootstrap) {
 			founded++
 		}
@@ -216,7 +217,7 @@ func (l *living) hasLeft(before map[string]cluster.MemberID) {
 	if len(in) > 0 || !slices.ContainsFunc(aside, its) {
 		l.t.Errorf("data of the removed member %s: in place %v, aside %v", before["cp4"], in, aside)
 	}
-	if _, err := os.Stat(filepath.Join(l.dir, "nodes/cp4/etc/cke/etcd/main")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(l.Dir, "nodes/cp4/etc/cke/etcd/main")); !errors.Is(err, fs.ErrNotExist) {
 		l.t.Errorf("the certificates of the removed member: %v, want them gone", err)
 	}
 }
@@ -296,7 +297,7 @@ func (l *living) drift() {
 		func(ctx context.Context) error { _, err := l.root.UserDelete(ctx, cluster.APIServerUser); return err },
 		func(ctx context.Context) error { _, err := l.root.AuthDisable(ctx); return err },
 	} {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 		err := op(ctx)
 		cancel()
 		if err != nil {

@@ -41,7 +41,7 @@ func (m *mortal) checkCluster(root *clientv3.Client, nodes ...int) map[string]cl
 	if !slices.Equal(running, slices.Sorted(maps.Values(want))) {
 		m.t.Errorf("processes on %v, want them on %v", running, want)
 	}
-	s := m.status()
+	s := m.Status()
 	if !s.AuthOn || len(s.Nodes) != len(nodes) || uint64(s.ClusterID) != list.Header.ClusterId {
 		m.t.Errorf("status: auth %v, %d nodes, cluster %s; want on, %d, %x", s.AuthOn, len(s.Nodes), s.ClusterID, len(nodes), list.Header.ClusterId)
 	}
@@ -104,7 +104,7 @@ func readUsers(ctx context.Context, root *clientv3.Client) (users map[string]str
 // ask repeats a question to the members until it is answered.
 func (m *mortal) ask(what string, fn func(context.Context) error) {
 	m.t.Helper()
-	m.eventually(what, func() error {
+	m.Eventually(what, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		return fn(ctx)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"cke/internal/api"
+	"cke/test/drive"
 )
 
 // mortal is an installation whose daemon is killed on purpose.
@@ -67,12 +68,12 @@ func (m *mortal) startMortal(n int) {
 	if n > 0 {
 		environ = append(environ, "CKE_EFFECT_KILL="+strconv.Itoa(n))
 	}
-	if !m.startWith(environ) {
+	if !m.StartWith(environ) {
 		m.wasKilled()
 	}
 }
 
-func (m *mortal) trace() string { return filepath.Join(m.dir, "effects") }
+func (m *mortal) trace() string { return filepath.Join(m.Dir, "effects") }
 
 // effects are what the present or last daemon did, in order, each as its step
 // kind and effect.
@@ -89,14 +90,14 @@ func (m *mortal) effects() []string {
 // before it answered.
 func (m *mortal) edit(nodes ...int) (int64, bool) {
 	m.t.Helper()
-	r := m.run("ckecli", "cluster", "set", m.write("cluster.yml", m.clusterYAML(nodes...)), "--output", "json")
-	if r.code == 0 {
-		return decode[api.SpecChange](m.t, r.stdout).Revision, true
+	r := m.Run("ckecli", "cluster", "set", m.Write("cluster.yml", m.clusterYAML(nodes...)), "--output", "json")
+	if r.Code == 0 {
+		return drive.Decode[api.SpecChange](m.t, r.Stdout).Revision, true
 	}
 	select {
-	case <-m.ended:
+	case <-m.Ended():
 	default:
-		m.t.Fatalf("cluster set: exit %d from a daemon that lives\n%s", r.code, r.stderr)
+		m.t.Fatalf("cluster set: exit %d from a daemon that lives\n%s", r.Code, r.Stderr)
 	}
 	return 0, false
 }
@@ -105,11 +106,11 @@ func (m *mortal) edit(nodes ...int) (int64, bool) {
 // do for the spec of this revision (false).
 func (m *mortal) diedOrSettled(revision int64) bool {
 	m.t.Helper()
-	c := m.client()
+	c := m.Client()
 	died := false
-	m.eventually("the daemon is killed or settles", func() error {
+	m.Eventually("the daemon is killed or settles", func() error {
 		select {
-		case <-m.ended:
+		case <-m.Ended():
 			died = true
 			return nil
 		default:
@@ -133,8 +134,8 @@ func (m *mortal) diedOrSettled(revision int64) bool {
 // wasKilled checks that the daemon ended by SIGKILL and not for a reason of its own.
 func (m *mortal) wasKilled() {
 	m.t.Helper()
-	status, ok := m.daemon.ProcessState.Sys().(syscall.WaitStatus)
+	status, ok := m.ProcessState().Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		m.t.Fatalf("the daemon ended by itself: %s", m.daemon.ProcessState)
+		m.t.Fatalf("the daemon ended by itself: %s", m.ProcessState())
 	}
 }

@@ -8,10 +8,8 @@ import (
 	"go/token"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +17,7 @@ import (
 
 	"cke/internal/execute"
 	"cke/internal/plan"
+	"cke/test/drive"
 )
 
 // TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild and
@@ -28,7 +27,7 @@ import (
 func TestKilledAfterEveryEffect(t *testing.T) {
 	t.Parallel()
 	r := &reached{times: map[string]int{}}
-	seed := seed(t)
+	seed := drive.Seed(t)
 	t.Run("walk", func(t *testing.T) {
 		t.Run("bootstrap", func(t *testing.T) {
 			t.Parallel()
@@ -42,24 +41,6 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 	if !t.Failed() { // else the walk is not complete
 		r.report(t)
 	}
-}
-
-// long asks for the long forms of the tests.
-func long() bool { return os.Getenv("CKE_TEST_LONG") == "1" }
-
-// seed is what the sample of double kills depends on.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	text := os.Getenv("CKE_TEST_SEED")
-	if text == "" {
-		text = strconv.FormatUint(rand.Uint64(), 10)
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("CKE_TEST_SEED: %v", err)
-	}
-	t.Logf("CKE_TEST_SEED=%d repeats the sample of double kills", seed)
-	return seed
 }
 
 // reached counts after what daemons were killed.

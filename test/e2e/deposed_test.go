@@ -12,16 +12,16 @@ import (
 func TestDeposed(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	backup := filepath.Join(e.dir, "cke.state")
-	e.cli("state", "backup", backup)
-	e.stop()
-	state, old := filepath.Join(e.dir, "state"), filepath.Join(e.dir, "state.old")
+	backup := filepath.Join(e.Dir, "cke.state")
+	e.CLI("state", "backup", backup)
+	e.Stop()
+	state, old := filepath.Join(e.Dir, "state"), filepath.Join(e.Dir, "state.old")
 	if err := os.Rename(state, old); err != nil {
 		t.Fatal(err)
 	}
-	e.start("--restore-state", backup)
+	e.Start("--restore-state", backup)
 	e.set(1, 2, 4)
-	e.stop()
+	e.Stop()
 	if err := os.RemoveAll(state); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestDeposed(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := e.members()
-	e.start()
+	e.Start()
 	e.blocked("newerLeaderActs")
 	if after := e.members(); len(after) != 3 || after["cp1"] != before["cp1"] || after["cp2"] != before["cp2"] || after["cp4"] != before["cp4"] {
 		t.Errorf("members %v, were %v", after, before)

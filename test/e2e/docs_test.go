@@ -27,20 +27,20 @@ func TestDocs(t *testing.T) {
 			if len(blocks) < 2 {
 				t.Fatalf("%s has %d command blocks", doc, len(blocks))
 			}
-			up := filepath.Join(e.bin, "cke") + " dev --first-address " + e.addr(1)
+			up := filepath.Join(e.Bin, "cke") + " dev --first-address " + e.addr(1)
 			script := "set -euo pipefail\n"
 			if !strings.Contains(blocks[0][1], "make up") {
 				script += up + " up\n. .cke/env\n"
 			}
-			mine := strings.NewReplacer("make up", up+" up", "127.0.0.1", e.addr(1), "/tmp/", e.dir+"/")
+			mine := strings.NewReplacer("make up", up+" up", "127.0.0.1", e.addr(1), "/tmp/", e.Dir+"/")
 			for _, b := range blocks {
 				script += mine.Replace(b[1]) + "\n"
 			}
 			cmd := exec.Command("bash", "-c", script)
-			cmd.Dir = e.dir
+			cmd.Dir = e.Dir
 			out, err := cmd.CombinedOutput()
-			down := exec.Command(filepath.Join(e.bin, "cke"), "dev", "down")
-			down.Dir = e.dir
+			down := exec.Command(filepath.Join(e.Bin, "cke"), "dev", "down")
+			down.Dir = e.Dir
 			downOut, downErr := down.CombinedOutput()
 			if err != nil || downErr != nil {
 				t.Errorf("%v; down: %v\n%s\n%s", err, downErr, out, downOut)

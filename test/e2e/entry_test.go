@@ -17,6 +17,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/pki"
+	"cke/test/drive"
 )
 
 // TestEntry: a member serves whoever has a certificate of the clients' CA and
@@ -24,21 +25,21 @@ import (
 func TestEntry(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	e.set(1)
-	e.cli("etcd", "user-add", "app", "/app/")
-	app := tlsOf(t, e.userCert("app"))
-	root := e.rootCert()
-	e.cli("cluster", "set", e.write("second.yml", strings.Replace(e.clusterYAML(9), "name: main", "name: second", 1)), "--wait")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	app := drive.TLS(t, e.UserCert("app"))
+	root := e.RootCert()
+	e.CLI("cluster", "set", e.Write("second.yml", strings.Replace(e.clusterYAML(9), "name: main", "name: second", 1)), "--wait")
 
 	var strangers []stranger
 	add := func(who string, c api.Certificate) {
 		c.CACertificate = root.CACertificate // they do know whom they speak to
-		strangers = append(strangers, stranger{who, tlsOf(t, c)})
+		strangers = append(strangers, stranger{who, drive.TLS(t, c)})
 	}
-	add("root of another cluster", decode[api.Certificate](t, e.cli("--cluster", "second", "etcd", "root-issue")))
+	add("root of another cluster", drive.Decode[api.Certificate](t, e.CLI("--cluster", "second", "etcd", "root-issue")))
 	add("root of a CA with the same name", forgedRoot(t))
-	pkiDir := filepath.Join(e.dir, "nodes/cp1/etc/cke/etcd/main/pki")
+	pkiDir := filepath.Join(e.Dir, "nodes/cp1/etc/cke/etcd/main/pki")
 	add("the member's own server certificate", pairFrom(t, filepath.Join(pkiDir, "server")))
 	add("the member's own peer certificate", pairFrom(t, filepath.Join(pkiDir, "peer")))
 	nobody := app.Clone()
@@ -106,12 +107,12 @@ func pairFrom(t *testing.T, path string) api.Certificate {
 func served(addr string, config *tls.Config) error {
 	config = config.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, config)
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: drive.Patience}, "tcp", addr, config)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(drive.Patience)); err != nil {
 		return err
 	}
 	if c.ConnectionState().NegotiatedProtocol != "h2" {
@@ -146,10 +147,10 @@ func plain(addr string) error {
 // version and figures are on loopback ports. There is no gateway anywhere.
 func portsServeOnlyTheirOwn(t *testing.T, e *env, app *tls.Config) {
 	t.Helper()
-	c := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: app, ForceAttemptHTTP2: true}}
+	c := &http.Client{Timeout: drive.Patience, Transport: &http.Transport{TLSClientConfig: app, ForceAttemptHTTP2: true}}
 	get := func(url string) (int, string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 		defer cancel()
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {

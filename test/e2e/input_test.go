@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cke/internal/api"
+	"cke/test/drive"
 )
 
 // TestBadInput: what cannot be is refused with an exit code and a message that
@@ -16,23 +17,23 @@ import (
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.cliFails(4, []string{"status"}, "error: reach cke at unix://", "hint: is cke running?")
-	e.start()
-	e.cliFails(1, []string{"status"}, "there is no cluster yet", "hint: make one with ckecli cluster set")
+	e.CLIFails(4, []string{"status"}, "error: reach cke at unix://", "hint: is cke running?")
+	e.Start()
+	e.CLIFails(1, []string{"status"}, "there is no cluster yet", "hint: make one with ckecli cluster set")
 	e.set(1)
-	e.cli("etcd", "user-add", "app", "/app/")
-	before := e.cli("cluster", "get", "--output", "json")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	before := e.CLI("cluster", "get", "--output", "json")
 	t.Run("cluster.yml", func(t *testing.T) { badSpecs(e.in(t)) })
 	t.Run("all problems at once", func(t *testing.T) { allProblemsAtOnce(e.in(t)) })
 	t.Run("changes", func(t *testing.T) { badChanges(e.in(t)) })
 	t.Run("users", func(t *testing.T) { badUsers(e.in(t)) })
 	t.Run("certificates", func(t *testing.T) { badCertificates(e.in(t)) })
 	t.Run("command lines", func(t *testing.T) { badCommandLines(e.in(t)) })
-	if after := e.cli("cluster", "get", "--output", "json"); after != before {
+	if after := e.CLI("cluster", "get", "--output", "json"); after != before {
 		t.Errorf("the spec changed:\n%s\n%s", before, after)
 	}
 	t.Run("even members", func(t *testing.T) { evenMembersAreWarnedOf(e.in(t)) })
-	e.settled()
+	e.Settled()
 }
 
 // badSpecs are files with one thing wrong in them. NET is the network.
@@ -63,20 +64,20 @@ func badSpecs(e *env) {
 		{"no YAML", "name: [main\n", ":", "flow sequence"},
 		{"a list", "- name: main\n", ":1:1: ", "the file is a list, not a mapping"},
 	} {
-		file := e.write("bad.yml", strings.ReplaceAll(c.yaml, "NET", e.net))
-		r := e.run("ckecli", "cluster", "set", file)
-		if r.code != 1 || r.stdout != "" {
-			e.t.Errorf("%s: exit %d, want 1: %s", c.name, r.code, r.stdout)
+		file := e.Write("bad.yml", strings.ReplaceAll(c.yaml, "NET", e.net))
+		r := e.Run("ckecli", "cluster", "set", file)
+		if r.Code != 1 || r.Stdout != "" {
+			e.t.Errorf("%s: exit %d, want 1: %s", c.name, r.Code, r.Stdout)
 		}
-		e.says(c.name, r.stderr, "error: "+file+c.at, c.says, "hint: nothing was changed")
+		e.Says(c.name, r.Stderr, "error: "+file+c.at, c.says, "hint: nothing was changed")
 	}
-	empty := e.write("empty.yml", "\n")
-	e.cliFails(1, []string{"cluster", "set", empty}, "error: "+empty+":1:1: the file is empty", "hint: nothing was changed")
-	e.cliFails(1, []string{"cluster", "set", "none.yml"}, "read cluster file", "none.yml", "no such file")
+	empty := e.Write("empty.yml", "\n")
+	e.CLIFails(1, []string{"cluster", "set", empty}, "error: "+empty+":1:1: the file is empty", "hint: nothing was changed")
+	e.CLIFails(1, []string{"cluster", "set", "none.yml"}, "read cluster file", "none.yml", "no such file")
 }
 
 func allProblemsAtOnce(e *env) {
-	file := e.write("bad.yml", strings.ReplaceAll(`name: Main_
+	file := e.Write("bad.yml", strings.ReplaceAll(`name: Main_
 nodes:
   - {address: NET1, hostname: cp1, control_plane: true}
   - {address: NET1, hostname: cp_2, controlplane: true}
@@ -87,9 +88,9 @@ etcd:
   replace_after: -5m
 nodes: []
 `, "NET", e.net))
-	r := e.run("ckecli", "cluster", "set", file)
+	r := e.Run("ckecli", "cluster", "set", file)
 	var places []string
-	for line := range strings.Lines(strings.TrimPrefix(r.stderr, "error: ")) {
+	for line := range strings.Lines(strings.TrimPrefix(r.Stderr, "error: ")) {
 		rest, ok := strings.CutPrefix(line, file+":")
 		if !ok {
 			continue
@@ -100,8 +101,8 @@ nodes: []
 	offset := len(e.net) + 1 // of what follows an address
 	at := func(line, column int) string { return fmt.Sprintf("%d:%d", line, column+offset) }
 	want := []string{"1:7", "4:15", at(4, 27), at(4, 33), "5:15", "5:36", "5:56", "8:3", "9:18", "10:1"}
-	if r.code != 1 || !slices.Equal(places, want) {
-		e.t.Errorf("exit %d, places %v, want %v\n%s", r.code, places, want, r.stderr)
+	if r.Code != 1 || !slices.Equal(places, want) {
+		e.t.Errorf("exit %d, places %v, want %v\n%s", r.Code, places, want, r.Stderr)
 	}
 }
 
@@ -112,10 +113,10 @@ func badChanges(e *env) {
 		{"name: main\nnodes: [{address: NET1, hostname: cp1, control_plane: true}]\netcd: {version: 3.6.13}\n", "version may not change from 3.7.3 to 3.6.13"},
 		{"name: second\nnodes: [{address: NET1, hostname: cp9, control_plane: true}]\n", "belongs to cluster main as cp1"},
 	} {
-		file := e.write("change.yml", strings.ReplaceAll(c.yaml, "NET", e.net))
-		e.cliFails(1, []string{"cluster", "set", file}, strings.ReplaceAll(c.says, "NET", e.net), "nothing was changed")
+		file := e.Write("change.yml", strings.ReplaceAll(c.yaml, "NET", e.net))
+		e.CLIFails(1, []string{"cluster", "set", file}, strings.ReplaceAll(c.says, "NET", e.net), "nothing was changed")
 	}
-	e.cliFails(2, []string{"--cluster", "second", "cluster", "set", e.write("cluster.yml", e.clusterYAML(1))},
+	e.CLIFails(2, []string{"--cluster", "second", "cluster", "set", e.Write("cluster.yml", e.clusterYAML(1))},
 		"is about cluster main, but --cluster says second")
 }
 
@@ -142,32 +143,32 @@ func badUsers(e *env) {
 		{"app", "/other/", 3, `user "app" exists already with prefix "/app/"`},
 		{"app", "", 1, "prefix is empty"},
 	} {
-		e.cliFails(c.code, []string{"etcd", "user-add", "--", c.user, c.prefix}, c.says, "hint: nothing was changed")
+		e.CLIFails(c.code, []string{"etcd", "user-add", "--", c.user, c.prefix}, c.says, "hint: nothing was changed")
 	}
-	e.cliFails(2, []string{"etcd", "user-add", "b"}, "PREFIX is missing", "hint: usage: ckecli etcd user-add USER PREFIX")
-	e.cliFails(2, []string{"etcd", "user-add", "b", "/b/", "c"}, `unexpected argument "c"`)
-	e.says("the same again", e.cli("etcd", "user-add", "app", "/app/"), "user app with prefix /app/ is there already")
-	again := e.cli("etcd", "user-add", "app", "/app/", "-output=json")
+	e.CLIFails(2, []string{"etcd", "user-add", "b"}, "PREFIX is missing", "hint: usage: ckecli etcd user-add USER PREFIX")
+	e.CLIFails(2, []string{"etcd", "user-add", "b", "/b/", "c"}, `unexpected argument "c"`)
+	e.Says("the same again", e.CLI("etcd", "user-add", "app", "/app/"), "user app with prefix /app/ is there already")
+	again := e.CLI("etcd", "user-add", "app", "/app/", "-output=json")
 	if again = strings.Join(strings.Fields(again), ""); again != `{"cluster":"main","name":"app","prefix":"/app/","created":false}` {
 		e.t.Errorf("as JSON: %s", again)
 	}
 }
 
 func badCertificates(e *env) {
-	e.cliFails(1, []string{"etcd", "issue", "root"}, "a certificate of root lives 2 h", "hint: ckecli etcd root-issue")
-	e.cliFails(1, []string{"etcd", "issue", "nobody"}, `there is no user "nobody" in cluster main`, "hint: ckecli etcd user-add")
-	e.cliFails(2, []string{"etcd", "issue"}, "USER is missing")
+	e.CLIFails(1, []string{"etcd", "issue", "root"}, "a certificate of root lives 2 h", "hint: ckecli etcd root-issue")
+	e.CLIFails(1, []string{"etcd", "issue", "nobody"}, `there is no user "nobody" in cluster main`, "hint: ckecli etcd user-add")
+	e.CLIFails(2, []string{"etcd", "issue"}, "USER is missing")
 	for ttl, says := range map[string]string{
 		"0": "it must be longer than 0", "0s": "it must be longer than 0", "-1h": "it must be longer than 0",
 		"abc": `"abc" is not a duration; write it like 90s, 24h, 30d or 10y`, "24": `"24" is not a duration`, "": `"" is not a duration`,
 		"1000y": "out of range",
 	} {
-		e.cliFails(2, []string{"etcd", "issue", "app", "-ttl=" + ttl}, "--ttl", says, "hint: ckecli etcd issue --help")
+		e.CLIFails(2, []string{"etcd", "issue", "app", "-ttl=" + ttl}, "--ttl", says, "hint: ckecli etcd issue --help")
 	}
-	e.cliFails(1, []string{"etcd", "issue", "app", "--ttl", "40y"}, "ttl 40y goes beyond the CA's end; the longest possible is 29y364d", "hint: choose a shorter --ttl")
-	e.cliFails(2, []string{"etcd", "issue", "app", "--output", "yaml"}, "--output", "choose json or file")
-	e.cliFails(2, []string{"etcd", "root-issue", "--output", "text"}, "--output", "choose json or file")
-	if c := decode[api.Certificate](e.t, e.cli("etcd", "issue", "app", "--ttl", "29y")); c.PrivateKey == "" {
+	e.CLIFails(1, []string{"etcd", "issue", "app", "--ttl", "40y"}, "ttl 40y goes beyond the CA's end; the longest possible is 29y364d", "hint: choose a shorter --ttl")
+	e.CLIFails(2, []string{"etcd", "issue", "app", "--output", "yaml"}, "--output", "choose json or file")
+	e.CLIFails(2, []string{"etcd", "root-issue", "--output", "text"}, "--output", "choose json or file")
+	if c := drive.Decode[api.Certificate](e.t, e.CLI("etcd", "issue", "app", "--ttl", "29y")); c.PrivateKey == "" {
 		e.t.Error("29 years are refused")
 	}
 }
@@ -190,23 +191,23 @@ func badCommandLines(e *env) {
 		{1, []string{"node", "trust", "nowhere"}, []string{`no node "nowhere"`}},
 		{1, []string{"node", "claim", "nowhere"}, []string{`no node "nowhere"`}},
 	} {
-		e.cliFails(c.code, c.args, c.says...)
+		e.CLIFails(c.code, c.args, c.says...)
 	}
-	if _, err := os.Stat(filepath.Join(e.dir, "etcd-app.key")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(e.Dir, "etcd-app.key")); !os.IsNotExist(err) {
 		e.t.Errorf("a refused command left a key: %v", err)
 	}
 }
 
 // evenMembersAreWarnedOf: allowed, as one may be on the way to three.
 func evenMembersAreWarnedOf(e *env) {
-	e.cli("pause", "--why", "to look at the warning only")
-	file := e.write("two.yml", e.clusterYAML(1, 2))
-	r := e.run("ckecli", "cluster", "set", file)
-	if r.code != 0 {
-		e.t.Errorf("exit %d, want 0", r.code)
+	e.CLI("pause", "--why", "to look at the warning only")
+	file := e.Write("two.yml", e.clusterYAML(1, 2))
+	r := e.Run("ckecli", "cluster", "set", file)
+	if r.Code != 0 {
+		e.t.Errorf("exit %d, want 0", r.Code)
 	}
-	e.says("two members", r.stderr, "warning: "+file+":3:3: 2 members tolerate no more failures than 1")
-	e.cliFails(3, []string{"cluster", "set", file, "--wait"}, "cluster main is paused by uid ", "hint: ckecli resume")
-	e.cli("cluster", "set", e.write("cluster.yml", e.clusterYAML(1)))
-	e.cli("resume")
+	e.Says("two members", r.Stderr, "warning: "+file+":3:3: 2 members tolerate no more failures than 1")
+	e.CLIFails(3, []string{"cluster", "set", file, "--wait"}, "cluster main is paused by uid ", "hint: ckecli resume")
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.clusterYAML(1)))
+	e.CLI("resume")
 }

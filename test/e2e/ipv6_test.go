@@ -17,13 +17,13 @@ func TestIPv6(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEnv(t)
-	e.start()
-	e.cli("cluster", "set", e.write("cluster.yml", "name: main\nnodes: [{address: '::1', hostname: cp1, control_plane: true}]\n"), "--wait")
-	e.cli("etcd", "user-add", "app", "/app/")
-	e.cli("etcd", "issue", "--output", "file", "app")
-	file := func(name string) string { return filepath.Join(e.dir, name) }
-	r := e.run("etcdctl", "--endpoints=[::1]:2379", "--cacert="+file("etcd-ca.crt"), "--cert="+file("etcd-app.crt"), "--key="+file("etcd-app.key"), "put", "/app/x", "1")
-	if r.code != 0 {
-		t.Errorf("etcdctl put: exit %d\n%s", r.code, r.stderr)
+	e.Start()
+	e.CLI("cluster", "set", e.Write("cluster.yml", "name: main\nnodes: [{address: '::1', hostname: cp1, control_plane: true}]\n"), "--wait")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	e.CLI("etcd", "issue", "--output", "file", "app")
+	file := func(name string) string { return filepath.Join(e.Dir, name) }
+	r := e.Run("etcdctl", "--endpoints=[::1]:2379", "--cacert="+file("etcd-ca.crt"), "--cert="+file("etcd-app.crt"), "--key="+file("etcd-app.key"), "put", "/app/x", "1")
+	if r.Code != 0 {
+		t.Errorf("etcdctl put: exit %d\n%s", r.Code, r.Stderr)
 	}
 }

@@ -16,33 +16,33 @@ import (
 func TestOlderState(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	backup := filepath.Join(e.dir, "cke.state")
-	e.cli("state", "backup", backup)
-	e.cli("etcd", "user-add", "shop", "/shop/")
-	shop := e.userCert("shop")
+	backup := filepath.Join(e.Dir, "cke.state")
+	e.CLI("state", "backup", backup)
+	e.CLI("etcd", "user-add", "shop", "/shop/")
+	shop := e.UserCert("shop")
 	put(t, e, shop, "/shop/x", "secret")
 	e.set(1, 2, 4)
-	e.stop()
-	if err := os.RemoveAll(filepath.Join(e.dir, "state")); err != nil {
+	e.Stop()
+	if err := os.RemoveAll(filepath.Join(e.Dir, "state")); err != nil {
 		t.Fatal(err)
 	}
-	e.start("--restore-state", backup)
+	e.Start("--restore-state", backup)
 	e.blocked("memberIsUnknown")
-	if s := e.status(); len(s.Strangers) != 1 || !s.Strangers[0].Healthy || s.Tolerance != 1 {
+	if s := e.Status(); len(s.Strangers) != 1 || !s.Strangers[0].Healthy || s.Tolerance != 1 {
 		t.Errorf("strangers %+v, tolerance %d", s.Strangers, s.Tolerance)
 	}
 	for _, args := range [][]string{{"evil", "/shop/"}, {"evil", "/shop/sub/"}, {"evil", "/sho"}, {"shop", "/other/"}} {
-		if r := e.run("ckecli", "etcd", "user-add", args[0], args[1]); r.code != 3 {
-			t.Errorf("user-add %v: exit %d, want 3 (refused)\n%s", args, r.code, r.stderr)
+		if r := e.Run("ckecli", "etcd", "user-add", args[0], args[1]); r.Code != 3 {
+			t.Errorf("user-add %v: exit %d, want 3 (refused)\n%s", args, r.Code, r.Stderr)
 		}
 	}
 	if got := get(t, e, shop, "/shop/x"); got != "secret" {
 		t.Errorf("/shop/x = %q", got)
 	}
-	e.cli("etcd", "user-add", "shop", "/shop/") // just so: taken over
+	e.CLI("etcd", "user-add", "shop", "/shop/") // just so: taken over
 	e.set(1, 2, 4)
 	e.onlyMembersAre(1, 2, 4)
-	if n := e.countSteps(plan.RecordBootstrap); n != 1 {
+	if n := e.CountSteps(plan.RecordBootstrap); n != 1 {
 		t.Errorf("%d bootstraps", n)
 	}
 }
@@ -52,23 +52,23 @@ func TestOlderState(t *testing.T) {
 func TestStateFromBeforeTheFounding(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	hold := e.hold(1, 2379)
-	file := e.write("cluster.yml", e.clusterYAML(1, 2, 3))
-	e.cli("cluster", "set", file)
+	file := e.Write("cluster.yml", e.clusterYAML(1, 2, 3))
+	e.CLI("cluster", "set", file)
 	e.blocked("portsMustBeFree")
-	backup := filepath.Join(e.dir, "cke.state")
-	e.cli("state", "backup", backup)
+	backup := filepath.Join(e.Dir, "cke.state")
+	e.CLI("state", "backup", backup)
 	if err := hold.Close(); err != nil {
 		t.Fatal(err)
 	}
 	e.set(1, 2, 3)
 	e.set(4, 5, 6)
-	e.stop()
-	if err := os.RemoveAll(filepath.Join(e.dir, "state")); err != nil {
+	e.Stop()
+	if err := os.RemoveAll(filepath.Join(e.Dir, "state")); err != nil {
 		t.Fatal(err)
 	}
-	e.start("--restore-state", backup)
+	e.Start("--restore-state", backup)
 	e.blocked("hostCarriedMemberBefore")
 	for node := range e.members() {
 		if node <= "cp3" {
@@ -82,12 +82,12 @@ func TestStateFromBeforeTheFounding(t *testing.T) {
 func TestMixedClusters(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.cli("etcd", "local-backup", "--dir", filepath.Join(e.dir, "backups"))
-	files, err := filepath.Glob(filepath.Join(e.dir, "backups", "*.backup"))
+	e.CLI("etcd", "local-backup", "--dir", filepath.Join(e.Dir, "backups"))
+	files, err := filepath.Glob(filepath.Join(e.Dir, "backups", "*.backup"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
-	e.kill()
+	e.Kill()
 	left := e.members()["cp3"]
 	for _, node := range []string{"cp1", "cp2"} {
 		e.killMember(node)
@@ -96,22 +96,22 @@ func TestMixedClusters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	restored := filepath.Join(e.dir, "restored")
+	restored := filepath.Join(e.Dir, "restored")
 	url := "https://" + e.addr(1) + ":2380"
-	if r := e.run("etcdutl", "snapshot", "restore", files[0], "--name=cp1", "--initial-cluster=cp1="+url,
-		"--initial-advertise-peer-urls="+url, "--data-dir="+restored); r.code != 0 {
-		t.Fatal(r.stderr)
+	if r := e.Run("etcdutl", "snapshot", "restore", files[0], "--name=cp1", "--initial-cluster=cp1="+url,
+		"--initial-advertise-peer-urls="+url, "--data-dir="+restored); r.Code != 0 {
+		t.Fatal(r.Stderr)
 	}
 	dirs, _ := e.dataDirs("cp1")
 	if err := os.Rename(filepath.Join(restored, "member"), filepath.Join(dirs[0], "member")); err != nil {
 		t.Fatal(err)
 	}
-	e.start()
+	e.Start()
 	e.blocked("clustersAreMixed")
 	if got := e.members()["cp3"]; got != left {
 		t.Errorf("cp3's member was touched: pid %d, was %d", got, left)
 	}
-	if n := e.countSteps(plan.RetireMember) + e.countSteps(plan.RemoveMember); n != 0 {
+	if n := e.CountSteps(plan.RetireMember) + e.CountSteps(plan.RemoveMember); n != 0 {
 		t.Errorf("%d members were removed or retired", n)
 	}
 }
@@ -123,24 +123,24 @@ func TestMemberKeepsEnding(t *testing.T) {
 	e := newCluster(t, 1, 2, 3)
 	good := e.clusterYAML(1, 2, 3)
 	bad := strings.Replace(good, "etcd: {quota: 512MiB}", `etcd: {quota: 512MiB, extra_args: {max-txn-ops: "many"}}`, 1)
-	e.cli("cluster", "set", e.write("cluster.yml", bad))
-	e.eventually("the units have the flag", func() error {
-		if n := e.countSteps(plan.InstallUnits); n < 3 {
+	e.CLI("cluster", "set", e.Write("cluster.yml", bad))
+	e.Eventually("the units have the flag", func() error {
+		if n := e.CountSteps(plan.InstallUnits); n < 3 {
 			return fmt.Errorf("%d times installed", n)
 		}
 		return nil
 	})
 	e.killMember("cp2")
-	e.eventually("it is shown as blocked", func() error {
-		for _, r := range e.status().Plan.Reasons {
+	e.Eventually("it is shown as blocked", func() error {
+		for _, r := range e.Status().Plan.Reasons {
 			if r.Rule == "stepKeepsFailing" && r.Node == "cp2" && strings.Contains(r.Text, "max-txn-ops") {
 				return nil
 			}
 		}
-		return fmt.Errorf("plan:\n%s", e.status().Plan)
+		return fmt.Errorf("plan:\n%s", e.Status().Plan)
 	})
 	starts := 0
-	for _, r := range e.history() {
+	for _, r := range e.History() {
 		if r.Step != nil && r.Step.Kind == plan.StartMembers && len(r.Step.Nodes) == 1 {
 			starts++
 		}
@@ -148,6 +148,6 @@ func TestMemberKeepsEnding(t *testing.T) {
 	if starts > 2 {
 		t.Errorf("%d records of starts that did not hold, want them folded", starts)
 	}
-	e.cli("cluster", "set", e.write("cluster.yml", good), "--wait")
+	e.CLI("cluster", "set", e.Write("cluster.yml", good), "--wait")
 	e.onlyMembersAre(1, 2, 3)
 }

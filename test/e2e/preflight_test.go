@@ -7,6 +7,7 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/test/drive"
 )
 
 // TestPreflight: a host is measured before it carries a member, at the founding
@@ -14,18 +15,18 @@ import (
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	strict := func(nodes ...int) string {
-		return e.write("strict.yml", strings.Replace(e.clusterYAML(nodes...), "max_fsync: 10s", "max_fsync: 1us", 1))
+		return e.Write("strict.yml", strings.Replace(e.clusterYAML(nodes...), "max_fsync: 10s", "max_fsync: 1us", 1))
 	}
-	e.cliFails(3, []string{"cluster", "set", strict(1, 2, 3), "--wait"},
+	e.CLIFails(3, []string{"cluster", "set", strict(1, 2, 3), "--wait"},
 		"blocked hostFailsPreflight cp1: fsync: ", "blocked hostFailsPreflight cp3: fsync: ", "(at most 1µs", "preflight.max_fsync is the limit")
 	if m := e.members(); len(m) > 0 {
 		t.Fatalf("members run: %v", m)
 	}
 	e.set(1, 2, 3)
 
-	e.cliFails(3, []string{"cluster", "set", strict(1, 2, 3, 4, 5), "--wait"}, "hostFailsPreflight cp4", "hostFailsPreflight cp5")
+	e.CLIFails(3, []string{"cluster", "set", strict(1, 2, 3, 4, 5), "--wait"}, "hostFailsPreflight cp4", "hostFailsPreflight cp5")
 	if m := e.members(); len(m) != 3 {
 		t.Fatalf("members run: %v", m)
 	}
@@ -33,7 +34,7 @@ func TestPreflight(t *testing.T) {
 	if m := e.members(); len(m) != 5 {
 		t.Fatalf("members run: %v", m)
 	}
-	for _, r := range e.history() {
+	for _, r := range e.History() {
 		if r.Step != nil && r.Step.Kind == plan.CheckHosts {
 			t.Errorf("a look is in the history: %+v", r)
 		}
@@ -44,24 +45,24 @@ func TestPreflight(t *testing.T) {
 func TestNodeCheck(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	busy := e.hold(2, cluster.PeerPort)
-	e.cli("cluster", "set", e.write("cluster.yml", e.clusterYAML(1, 2, 3)))
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.clusterYAML(1, 2, 3)))
 	e.blocked("portsMustBeFree")
-	r := e.run("ckecli", "node", "check")
-	if r.code != 3 {
-		t.Errorf("exit %d, want 3", r.code)
+	r := e.Run("ckecli", "node", "check")
+	if r.Code != 3 {
+		t.Errorf("exit %d, want 3", r.Code)
 	}
-	e.says("stderr", r.stderr, "not fit to carry a member: ")
-	e.says("stdout", r.stdout, "cp1 ("+e.addr(1)+")", "FAIL  ports", "ports [2380] of "+e.addr(2)+" are in use by another program", "ok    to cp1")
+	e.Says("stderr", r.Stderr, "not fit to carry a member: ")
+	e.Says("stdout", r.Stdout, "cp1 ("+e.addr(1)+")", "FAIL  ports", "ports [2380] of "+e.addr(2)+" are in use by another program", "ok    to cp1")
 	if err := busy.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e.settled()
+	e.Settled()
 
 	// Members that run are measured too, and not disturbed.
 	pids := e.members()
-	list := decode[[]cluster.NodeCheck](t, e.cli("node", "check", "--output", "json"))
+	list := drive.Decode[[]cluster.NodeCheck](t, e.CLI("node", "check", "--output", "json"))
 	if len(list) != 3 {
 		t.Fatalf("%d nodes", len(list))
 	}
@@ -75,8 +76,8 @@ func TestNodeCheck(t *testing.T) {
 			t.Errorf("%s: %+v", n.Node, n.Checks[i])
 		}
 	}
-	e.says("one node", e.cli("node", "check", "cp2"), "cp2 ("+e.addr(2)+")")
-	e.cliFails(1, []string{"node", "check", "cp9"}, `cluster main has no node "cp9"`, "hint: ckecli node list")
+	e.Says("one node", e.CLI("node", "check", "cp2"), "cp2 ("+e.addr(2)+")")
+	e.CLIFails(1, []string{"node", "check", "cp9"}, `cluster main has no node "cp9"`, "hint: ckecli node list")
 	if after := e.members(); len(after) != 3 || after["cp1"] != pids["cp1"] {
 		t.Errorf("members %v, were %v", after, pids)
 	}

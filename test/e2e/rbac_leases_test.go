@@ -43,8 +43,8 @@ func leaseCalls(id int64, key string) map[string]call {
 // keys is anybody's, which etcd has no answer to: the guide says so.
 func leasesOfOthers(e *env) {
 	t := e.t
-	other := tenant{e, "other", "/other/", e.connect(e.userCert("other"), 1)}
-	cert := e.userCert("app")
+	other := tenant{e, "other", "/other/", e.connect(e.UserCert("other"), 1)}
+	cert := e.UserCert("app")
 	held := other.grant(600)
 	put, err := other.c.Put(other.ctx(), "/other/leased", "v", clientv3.WithLease(clientv3.LeaseID(held)))
 	if err != nil {

@@ -15,20 +15,21 @@ import (
 	lpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 
 	"cke/internal/cluster"
+	"cke/test/drive"
 )
 
 // TestTenants: what a user of etcd may do, and what no user may.
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	e.set(1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
-	e.cli("etcd", "user-add", "other", "/other/")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	e.CLI("etcd", "user-add", "other", "/other/")
 	for user, prefix := range map[string]string{"app": "/app/", "kube-apiserver": "/registry/"} {
 		t.Run(user, func(t *testing.T) {
 			e := e.in(t)
-			x := tenant{e, user, prefix, e.connect(e.userCert(user), 1, 2, 3)}
+			x := tenant{e, user, prefix, e.connect(e.UserCert(user), 1, 2, 3)}
 			t.Run("its keys", func(t *testing.T) { x.in(t).usesItsKeys() })
 			t.Run("its locks", func(t *testing.T) { x.in(t).usesItsLocks() })
 			t.Run("its leases", func(t *testing.T) { x.in(t).usesItsLeases() })
@@ -54,7 +55,7 @@ type tenant struct {
 func (x tenant) in(t *testing.T) tenant { return tenant{x.env.in(t), x.user, x.prefix, x.c} }
 
 func (x tenant) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	x.t.Cleanup(cancel)
 	return ctx
 }
@@ -181,7 +182,7 @@ func (x tenant) allDenied(calls []call) {
 	}
 }
 
-func (x tenant) isNoAdmin() { x.allDenied(adminCalls(uint64(x.status().Nodes[0].Member.ID))) }
+func (x tenant) isNoAdmin() { x.allDenied(adminCalls(uint64(x.Status().Nodes[0].Member.ID))) }
 
 func (x tenant) seesWhatEtcdLeavesOpen() {
 	for _, c := range openCalls(x.user) {
@@ -216,10 +217,10 @@ func everyRPCIsCovered(t *testing.T) {
 }
 
 func nobodyHasAPassword(e *env) {
-	s := servicesOf(e.connect(e.userCert("app"), 1))
+	s := servicesOf(e.connect(e.UserCert("app"), 1))
 	for _, user := range []string{"root", "other", "app", "kube-apiserver", "nobody"} {
 		for _, password := range []string{"", "x", user} {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 			a, err := s.auth.Authenticate(ctx, &pb.AuthenticateRequest{Name: user, Password: password})
 			cancel()
 			if err == nil || a != nil {
@@ -232,9 +233,9 @@ func nobodyHasAPassword(e *env) {
 // usersAreAsMade: every attempt before left etcd as CKE made it.
 func usersAreAsMade(e *env) {
 	t := e.t
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
-	root := e.connect(e.rootCert(), 1, 2, 3)
+	root := e.connect(e.RootCert(), 1, 2, 3)
 	if a, err := root.AuthStatus(ctx); err != nil || !a.Enabled {
 		t.Errorf("authentication: %v %v", a, err)
 	}

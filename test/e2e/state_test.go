@@ -17,52 +17,53 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/record"
+	"cke/test/drive"
 )
 
 // TestStateBackup: CKE's own state is lost beside living members, and comes back.
 func TestStateBackup(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.start()
+	e.Start()
 	e.set(1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
+	e.CLI("etcd", "user-add", "app", "/app/")
 	before := rememberState(e)
 
-	e.says("state backup", e.cli("state", "backup", "cke.state"), "made cke.state", "seal key file is not in it")
-	e.wantMode(filepath.Join(e.dir, "cke.state"), 0o600)
+	e.Says("state backup", e.CLI("state", "backup", "cke.state"), "made cke.state", "seal key file is not in it")
+	e.wantMode(filepath.Join(e.Dir, "cke.state"), 0o600)
 	stateIsNotOverwritten(e)
-	e.stop()
+	e.Stop()
 	restoreRefusals(e)
 	if now := e.members(); !maps.Equal(now, before.pids) {
 		t.Fatalf("the members were %v and are %v after cke stopped", before.pids, now)
 	}
 
 	emptyStoreIsBlocked(e, before)
-	if err := os.RemoveAll(filepath.Join(e.dir, "state")); err != nil {
+	if err := os.RemoveAll(filepath.Join(e.Dir, "state")); err != nil {
 		t.Fatal(err)
 	}
-	if !e.start("--restore-state", filepath.Join(e.dir, "cke.state")) {
-		t.Fatalf("cke does not start from its backup:\n%s", lastLines(e.log, 10))
+	if !e.Start("--restore-state", filepath.Join(e.Dir, "cke.state")) {
+		t.Fatalf("cke does not start from its backup:\n%s", drive.LastLines(e.Log, 10))
 	}
 	stateIsBack(e, before)
 	e.killMember("cp1")
-	e.eventually("the member is started again", func() error {
+	e.Eventually("the member is started again", func() error {
 		if pid := e.members()["cp1"]; pid == 0 || pid == before.pids["cp1"] {
 			return fmt.Errorf("pid %d", pid)
 		}
 		return nil
 	})
-	e.settled()
+	e.Settled()
 
-	e.stop()
-	e.says("a second restore", e.daemonFails(1, "--config", "config.yml", "--restore-state", "cke.state"), "cke.state: restore state into", "state/store", "exists already")
-	if !e.start() {
-		t.Fatalf("cke does not start again:\n%s", lastLines(e.log, 10))
+	e.Stop()
+	e.Says("a second restore", e.daemonFails(1, "--config", "config.yml", "--restore-state", "cke.state"), "cke.state: restore state into", "state/store", "exists already")
+	if !e.Start() {
+		t.Fatalf("cke does not start again:\n%s", drive.LastLines(e.Log, 10))
 	}
 	if l := e.leader(); l.StoreID != before.leader.StoreID {
 		t.Errorf("the store is %s, it was %s", l.StoreID, before.leader.StoreID)
 	}
-	e.settled()
+	e.Settled()
 }
 
 // state is what has to be the same afterwards.
@@ -78,15 +79,15 @@ type state struct {
 
 func (e *env) leader() api.Leader {
 	e.t.Helper()
-	return decode[api.Leader](e.t, e.cli("leader", "--output", "json"))
+	return drive.Decode[api.Leader](e.t, e.CLI("leader", "--output", "json"))
 }
 
 func rememberState(e *env) state {
 	e.t.Helper()
-	s := state{app: e.userCert("app"), root: e.rootCert(), leader: e.leader(), status: e.settled(), pids: e.members()}
-	s.spec = decode[api.SpecAnswer](e.t, e.cli("cluster", "get", "--output", "json"))
-	s.history = decode[[]record.Record](e.t, e.cli("history", "-n", "1000", "--output", "json"))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s := state{app: e.UserCert("app"), root: e.RootCert(), leader: e.leader(), status: e.Settled(), pids: e.members()}
+	s.spec = drive.Decode[api.SpecAnswer](e.t, e.CLI("cluster", "get", "--output", "json"))
+	s.history = drive.Decode[[]record.Record](e.t, e.CLI("history", "-n", "1000", "--output", "json"))
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
 	if _, err := e.connect(s.app, 1, 2, 3).Put(ctx, "/app/x", "from before"); err != nil {
 		e.t.Fatal(err)
@@ -96,7 +97,7 @@ func rememberState(e *env) state {
 
 func stateIsNotOverwritten(e *env) {
 	e.t.Helper()
-	file := filepath.Join(e.dir, "cke.state")
+	file := filepath.Join(e.Dir, "cke.state")
 	first, err := os.ReadFile(file)
 	if err != nil {
 		e.t.Fatal(err)
@@ -104,37 +105,37 @@ func stateIsNotOverwritten(e *env) {
 	if bytes.Contains(first, []byte("PRIVATE KEY")) {
 		e.t.Error("a private key lies open in the backup")
 	}
-	e.cliFails(2, []string{"state", "backup", "cke.state"}, "cke.state exists already", "--force")
+	e.CLIFails(2, []string{"state", "backup", "cke.state"}, "cke.state exists already", "--force")
 	if second, err := os.ReadFile(file); err != nil || !bytes.Equal(first, second) {
 		e.t.Errorf("a refused backup changed the file: %v", err)
 	}
-	e.cliFails(1, []string{"state", "backup", "no/such/dir"}, "no such file or directory")
-	e.cliFails(2, []string{"state", "backup"}, "FILE is missing")
+	e.CLIFails(1, []string{"state", "backup", "no/such/dir"}, "no such file or directory")
+	e.CLIFails(2, []string{"state", "backup"}, "FILE is missing")
 }
 
 // restoreRefusals: what cannot be restored is refused with its reason, and
 // nothing is written.
 func restoreRefusals(e *env) {
 	e.t.Helper()
-	good, err := os.ReadFile(filepath.Join(e.dir, "cke.state"))
+	good, err := os.ReadFile(filepath.Join(e.Dir, "cke.state"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.write("cut.state", string(good[:len(good)*2/3]))
+	e.Write("cut.state", string(good[:len(good)*2/3]))
 	// Cut at the end of a line, so that only the trailer is missing.
-	e.write("cutline.state", string(good[:bytes.LastIndexByte(good[:len(good)-1], '\n')+1]))
-	e.write("empty.state", "")
-	e.write("newer.state", withSchema(e, good, 99))
-	config, err := os.ReadFile(filepath.Join(e.dir, "config.yml"))
+	e.Write("cutline.state", string(good[:bytes.LastIndexByte(good[:len(good)-1], '\n')+1]))
+	e.Write("empty.state", "")
+	e.Write("newer.state", withSchema(e, good, 99))
+	config, err := os.ReadFile(filepath.Join(e.Dir, "config.yml"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	fresh := filepath.Join(e.dir, "fresh")
-	moved := strings.ReplaceAll(string(config), e.dir+"/state", fresh)
-	e.write("fresh.yml", moved)
-	e.write("nokey.yml", strings.ReplaceAll(moved, "seal.key", "lost.key"))
+	fresh := filepath.Join(e.Dir, "fresh")
+	moved := strings.ReplaceAll(string(config), e.Dir+"/state", fresh)
+	e.Write("fresh.yml", moved)
+	e.Write("nokey.yml", strings.ReplaceAll(moved, "seal.key", "lost.key"))
 	otherKey(e)
-	e.write("otherkey.yml", strings.ReplaceAll(moved, "seal.key", "other.key"))
+	e.Write("otherkey.yml", strings.ReplaceAll(moved, "seal.key", "other.key"))
 	for _, c := range []struct {
 		config, file string
 		says         []string
@@ -149,15 +150,15 @@ func restoreRefusals(e *env) {
 		{"otherkey.yml", "cke.state", []string{"sealed with key " + sealKeyID(e, "seal.key"), "the key given is " + sealKeyID(e, "other.key"), "hint: point cke at the seal key file"}},
 		{"config.yml", "cke.state", []string{"state/store", "exists already"}},
 	} {
-		before := e.tree(filepath.Join(e.dir, "state"))
-		e.says(c.config+" "+c.file, e.daemonFails(1, "--config", c.config, "--restore-state", c.file), c.says...)
-		if after := e.tree(filepath.Join(e.dir, "state")); !slices.Equal(after, before) {
+		before := e.tree(filepath.Join(e.Dir, "state"))
+		e.Says(c.config+" "+c.file, e.daemonFails(1, "--config", c.config, "--restore-state", c.file), c.says...)
+		if after := e.tree(filepath.Join(e.Dir, "state")); !slices.Equal(after, before) {
 			e.t.Errorf("%s %s: the store changed", c.config, c.file)
 		}
 		wroteNothing(e, fresh, c.config+" "+c.file)
 	}
 	flips(e, good, fresh)
-	if _, err := os.Stat(filepath.Join(e.dir, "lost.key")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(e.Dir, "lost.key")); !os.IsNotExist(err) {
 		e.t.Errorf("a new key was made where the right one is missing: %v", err)
 	}
 }
@@ -168,8 +169,8 @@ func flips(e *env, good []byte, fresh string) {
 	for _, at := range []int{5, len(good) / 3, len(good) - 30, len(good) - 2} {
 		bad := slices.Clone(good)
 		bad[at] ^= 1
-		e.write("flipped.state", string(bad))
-		e.says(fmt.Sprintf("bit at %d", at), e.daemonFails(1, "--config", "fresh.yml", "--restore-state", "flipped.state"), "flipped.state: ", "verify backup")
+		e.Write("flipped.state", string(bad))
+		e.Says(fmt.Sprintf("bit at %d", at), e.daemonFails(1, "--config", "fresh.yml", "--restore-state", "flipped.state"), "flipped.state: ", "verify backup")
 		wroteNothing(e, fresh, fmt.Sprintf("bit at %d", at))
 	}
 }
@@ -211,20 +212,20 @@ func withSchema(e *env, good []byte, version int) string {
 // otherKey makes other.key, as another installation would have it.
 func otherKey(e *env) {
 	e.t.Helper()
-	other := e.at(filepath.Join(e.dir, "other"))
-	if err := os.Mkdir(other.dir, 0o700); err != nil {
+	other := e.at(filepath.Join(e.Dir, "other"))
+	if err := os.Mkdir(other.Dir, 0o700); err != nil {
 		e.t.Fatal(err)
 	}
-	other.write("config.yml", fmt.Sprintf("data_dir: %[1]s/state\nkey_file: %[1]s.key\nsocket: %[1]s/cke.sock\n", other.dir))
-	if !other.start() {
-		e.t.Fatalf("another cke does not start:\n%s", lastLines(other.log, 10))
+	other.Write("config.yml", fmt.Sprintf("data_dir: %[1]s/state\nkey_file: %[1]s.key\nsocket: %[1]s/cke.sock\n", other.Dir))
+	if !other.Start() {
+		e.t.Fatalf("another cke does not start:\n%s", drive.LastLines(other.Log, 10))
 	}
-	other.stop()
+	other.Stop()
 }
 
 func sealKeyID(e *env, file string) string {
 	e.t.Helper()
-	b, err := os.ReadFile(filepath.Join(e.dir, file))
+	b, err := os.ReadFile(filepath.Join(e.Dir, file))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -239,25 +240,25 @@ func sealKeyID(e *env, file string) string {
 // them alone.
 func emptyStoreIsBlocked(e *env, before state) {
 	e.t.Helper()
-	if err := os.RemoveAll(filepath.Join(e.dir, "state")); err != nil {
+	if err := os.RemoveAll(filepath.Join(e.Dir, "state")); err != nil {
 		e.t.Fatal(err)
 	}
-	files := e.tree(filepath.Join(e.dir, "nodes"))
-	if !e.start() {
-		e.t.Fatalf("cke does not start with an empty store:\n%s", lastLines(e.log, 10))
+	files := e.tree(filepath.Join(e.Dir, "nodes"))
+	if !e.Start() {
+		e.t.Fatalf("cke does not start with an empty store:\n%s", drive.LastLines(e.Log, 10))
 	}
-	spec := e.write("cluster.yml", e.clusterYAML(1, 2, 3))
-	e.cliFails(3, []string{"cluster", "set", spec, "--wait"},
+	spec := e.Write("cluster.yml", e.clusterYAML(1, 2, 3))
+	e.CLIFails(3, []string{"cluster", "set", spec, "--wait"},
 		"error: cluster main is held back:", "blocked dataWithoutRecord cp1", "CKE's store knows of no bootstrap", "cke --restore-state FILE", "hint: ")
 	s := e.blocked("dataWithoutRecord")
 	if s.Phase != cluster.PhaseNew || len(s.Plan.Reasons) != 3 {
 		e.t.Errorf("phase %q, plan:\n%s", s.Phase, s.Plan)
 	}
-	e.cliFails(3, []string{"etcd", "root-issue"}, "not bootstrapped")
-	e.cliFails(3, []string{"etcd", "user-add", "app", "/app/"}, "not bootstrapped")
-	e.cliFails(3, []string{"etcd", "local-backup", "--dir", "none"}, "not bootstrapped")
-	e.stop()
-	if after := e.tree(filepath.Join(e.dir, "nodes")); !slices.Equal(withoutLogs(after), withoutLogs(files)) {
+	e.CLIFails(3, []string{"etcd", "root-issue"}, "not bootstrapped")
+	e.CLIFails(3, []string{"etcd", "user-add", "app", "/app/"}, "not bootstrapped")
+	e.CLIFails(3, []string{"etcd", "local-backup", "--dir", "none"}, "not bootstrapped")
+	e.Stop()
+	if after := e.tree(filepath.Join(e.Dir, "nodes")); !slices.Equal(withoutLogs(after), withoutLogs(files)) {
 		e.t.Errorf("the nodes' files changed:\n%s\n%s", strings.Join(files, "\n"), strings.Join(after, "\n"))
 	}
 	if now := e.members(); !maps.Equal(now, before.pids) {
@@ -277,15 +278,15 @@ func stateIsBack(e *env, before state) {
 	if l.StoreID != before.leader.StoreID || l.Epoch <= before.leader.Epoch {
 		t.Errorf("store %s epoch %d; it was %s epoch %d, want the same store and a higher epoch", l.StoreID, l.Epoch, before.leader.StoreID, before.leader.Epoch)
 	}
-	s := e.settled()
+	s := e.Settled()
 	if s.ClusterID != before.status.ClusterID || s.Phase != cluster.PhaseBootstrapped {
 		t.Errorf("cluster %s phase %s, it was %s", s.ClusterID, s.Phase, before.status.ClusterID)
 	}
-	spec := decode[api.SpecAnswer](t, e.cli("cluster", "get", "--output", "json"))
+	spec := drive.Decode[api.SpecAnswer](t, e.CLI("cluster", "get", "--output", "json"))
 	if was, is := fmt.Sprintf("%+v", before.spec.Spec), fmt.Sprintf("%+v", spec.Spec); was != is {
 		t.Errorf("the spec is %s, it was %s", is, was)
 	}
-	history := decode[[]record.Record](t, e.cli("history", "-n", "1000", "--output", "json"))
+	history := drive.Decode[[]record.Record](t, e.CLI("history", "-n", "1000", "--output", "json"))
 	if len(history) < len(before.history) {
 		t.Fatalf("the history has %d records, it had %d", len(history), len(before.history))
 	}
@@ -297,13 +298,13 @@ func stateIsBack(e *env, before state) {
 	if now := e.members(); !maps.Equal(now, before.pids) {
 		t.Errorf("the members were %v and are %v: none had to be restarted", before.pids, now)
 	}
-	e.says("the user is known", e.cli("etcd", "user-add", "app", "/app/"), "is there already")
-	root := e.rootCert()
+	e.Says("the user is known", e.CLI("etcd", "user-add", "app", "/app/"), "is there already")
+	root := e.RootCert()
 	if root.CACertificate != before.root.CACertificate {
 		t.Error("the servers' CA is another")
 	}
-	for who, c := range map[string]api.Certificate{"app, from before": before.app, "app, from now": e.userCert("app"), "root, from before": before.root, "root, from now": root} {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+	for who, c := range map[string]api.Certificate{"app, from before": before.app, "app, from now": e.UserCert("app"), "root, from before": before.root, "root, from now": root} {
+		ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 		got, err := e.connect(c, 1, 2, 3).Get(ctx, "/app/x")
 		cancel()
 		if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "from before" {

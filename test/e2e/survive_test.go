@@ -14,24 +14,24 @@ import (
 func TestMemberKilled(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
-	w := e.startWriter(1, 2, 3)
+	e.CLI("etcd", "user-add", "app", "/app/")
+	w := e.startLoad(1, 2, 3)
 	for _, node := range []string{"cp1", "cp2", "cp3"} {
-		before := e.settled()
-		w.wrote(20)
+		before := e.Settled()
+		w.Wrote(20)
 		e.killMember(node)
-		e.eventually(node+" serves again", func() error {
+		e.Eventually(node+" serves again", func() error {
 			if _, ok := e.members()[node]; !ok {
 				return fmt.Errorf("no process")
 			}
-			if s := e.status(); !s.Settled || !s.ObservedAt.After(before.ObservedAt) {
+			if s := e.Status(); !s.Settled || !s.ObservedAt.After(before.ObservedAt) {
 				return fmt.Errorf("plan:\n%s", s.Plan)
 			}
 			return nil
 		})
 	}
-	w.finish(60)
-	if n := e.countSteps(plan.RemoveMember) + e.countSteps(plan.AddLearner); n != 0 {
+	w.Finish(60)
+	if n := e.CountSteps(plan.RemoveMember) + e.CountSteps(plan.AddLearner); n != 0 {
 		t.Errorf("%d membership changes for members that only had to be started", n)
 	}
 }
@@ -41,25 +41,25 @@ func TestMemberKilled(t *testing.T) {
 func TestEverythingStops(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
-	id := e.settled().ClusterID
-	cert := e.userCert("app")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	id := e.Settled().ClusterID
+	cert := e.UserCert("app")
 	put(t, e, cert, "/app/x", "1")
-	e.kill()
+	e.Kill()
 	for node := range e.members() {
 		e.killMember(node)
 	}
-	e.start()
-	if s := e.settled(); s.ClusterID != id {
+	e.Start()
+	if s := e.Settled(); s.ClusterID != id {
 		t.Errorf("cluster id %s, was %s", s.ClusterID, id)
 	}
 	if got := get(t, e, cert, "/app/x"); got != "1" {
 		t.Errorf("/app/x = %q after the restart", got)
 	}
-	if n := e.countSteps(plan.RecordBootstrap); n != 1 {
+	if n := e.CountSteps(plan.RecordBootstrap); n != 1 {
 		t.Errorf("%d bootstraps", n)
 	}
-	if n := e.countSteps(plan.InstallCertificates); n != 1 {
+	if n := e.CountSteps(plan.InstallCertificates); n != 1 {
 		t.Errorf("certificates were installed %d times", n)
 	}
 }
@@ -69,20 +69,20 @@ func TestEverythingStops(t *testing.T) {
 func TestWipedWhileAway(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
-	cert := e.userCert("app")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	cert := e.UserCert("app")
 	put(t, e, cert, "/app/x", "1")
-	before := e.memberID("cp2")
-	e.kill()
+	before := e.MemberID("cp2")
+	e.Kill()
 	e.killMember("cp2")
 	e.wipe("cp2")
-	e.start()
+	e.Start()
 	e.onlyMembersAre(1, 2, 3)
-	if after := e.memberID("cp2"); after == before {
+	if after := e.MemberID("cp2"); after == before {
 		t.Errorf("cp2 is still member %s: a voter that forgot its votes", after)
 	}
 	for _, k := range []plan.Kind{plan.RemoveMember, plan.AddLearner, plan.PromoteLearner} {
-		if n := e.countSteps(k); n != 1 {
+		if n := e.CountSteps(k); n != 1 {
 			t.Errorf("%d times %s, want once", n, k)
 		}
 	}
@@ -95,16 +95,16 @@ func TestWipedWhileAway(t *testing.T) {
 func TestAllWiped(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.kill()
+	e.Kill()
 	for node := range e.members() {
 		e.killMember(node)
 		e.wipe(node)
 	}
-	e.start()
+	e.Start()
 	e.blocked("restoreIsNeeded")
 	e.nothingRuns()
-	if r := e.run("ckecli", "cluster", "set", filepath.Join(e.dir, "cluster.yml"), "--wait"); r.code != 3 {
-		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.code, r.stderr)
+	if r := e.Run("ckecli", "cluster", "set", filepath.Join(e.Dir, "cluster.yml"), "--wait"); r.Code != 3 {
+		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.Code, r.Stderr)
 	}
 }
 
@@ -112,17 +112,17 @@ func TestAllWiped(t *testing.T) {
 func TestReplaceAllWhileOldOnesAreGone(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.kill()
+	e.Kill()
 	for node := range e.members() {
 		e.killMember(node)
-		if err := os.RemoveAll(filepath.Join(e.dir, "nodes", node)); err != nil {
+		if err := os.RemoveAll(filepath.Join(e.Dir, "nodes", node)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	e.start()
-	r := e.run("ckecli", "cluster", "set", e.write("cluster.yml", e.clusterYAML(4, 5, 6)), "--wait")
-	if r.code != 3 {
-		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.code, r.stderr)
+	e.Start()
+	r := e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.clusterYAML(4, 5, 6)), "--wait")
+	if r.Code != 3 {
+		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.Code, r.Stderr)
 	}
 	e.blocked("restoreIsNeeded")
 	e.nothingRuns()
@@ -132,18 +132,18 @@ func TestReplaceAllWhileOldOnesAreGone(t *testing.T) {
 func TestStoreEmptied(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2, 3)
-	e.cli("etcd", "user-add", "app", "/app/")
-	cert := e.userCert("app")
+	e.CLI("etcd", "user-add", "app", "/app/")
+	cert := e.UserCert("app")
 	put(t, e, cert, "/app/x", "1")
 	pids := e.members()
-	e.stop()
-	if err := os.RemoveAll(filepath.Join(e.dir, "state")); err != nil {
+	e.Stop()
+	if err := os.RemoveAll(filepath.Join(e.Dir, "state")); err != nil {
 		t.Fatal(err)
 	}
-	e.start()
-	r := e.run("ckecli", "cluster", "set", e.write("cluster.yml", e.clusterYAML(1, 2, 3)), "--wait")
-	if r.code != 3 {
-		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.code, r.stderr)
+	e.Start()
+	r := e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.clusterYAML(1, 2, 3)), "--wait")
+	if r.Code != 3 {
+		t.Errorf("cluster set --wait: exit %d, want 3 (refused)\n%s", r.Code, r.Stderr)
 	}
 	e.blocked("dataWithoutRecord")
 	for node, pid := range pids {
@@ -159,25 +159,14 @@ func TestStoreEmptied(t *testing.T) {
 // nothingRuns watches for a while of CKE's own looks that no member is started.
 func (e *env) nothingRuns() {
 	e.t.Helper()
-	first := e.status().ObservedAt
-	e.eventually("CKE looks twice more", func() error {
+	first := e.Status().ObservedAt
+	e.Eventually("CKE looks twice more", func() error {
 		if m := e.members(); len(m) > 0 {
 			e.t.Fatalf("members run: %v", m)
 		}
-		if s := e.status(); s.ObservedAt.Sub(first) < 4*time.Second {
+		if s := e.Status(); s.ObservedAt.Sub(first) < 4*time.Second {
 			return fmt.Errorf("last look at %s", s.ObservedAt)
 		}
 		return nil
 	})
-}
-
-func (e *env) memberID(node string) string {
-	e.t.Helper()
-	for _, n := range e.settled().Nodes {
-		if string(n.Hostname) == node && n.Member != nil {
-			return n.Member.ID.String()
-		}
-	}
-	e.t.Fatalf("%s carries no member", node)
-	return ""
 }

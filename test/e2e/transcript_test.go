@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cke/internal/record"
+	"cke/test/drive"
 )
 
 // transcript is what the guide tells a new user to type.
@@ -35,40 +36,40 @@ ckecli etcd local-backup --dir ./backups
 func TestTranscript(t *testing.T) {
 	t.Parallel()
 	outer := newEnv(t)
-	e := outer.at(filepath.Join(outer.dir, ".cke"))
+	e := outer.at(filepath.Join(outer.Dir, ".cke"))
 	dev := func(verb string) string {
 		t.Helper()
-		r := outer.run("cke", "dev", "--dir", e.dir, "--first-address", e.addr(1), verb)
-		if r.code != 0 {
-			t.Fatalf("cke dev %s: exit %d\n%s%s", verb, r.code, r.stdout, r.stderr)
+		r := outer.Run("cke", "dev", "--dir", e.Dir, "--first-address", e.addr(1), verb)
+		if r.Code != 0 {
+			t.Fatalf("cke dev %s: exit %d\n%s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}
-		return r.stdout
+		return r.Stdout
 	}
 	t.Cleanup(func() { dev("forget") })
-	e.says("up", dev("up"), "The cluster is healthy: 3 members", ". "+e.dir+"/env")
+	e.Says("up", dev("up"), "The cluster is healthy: 3 members", ". "+e.Dir+"/env")
 
 	began := time.Now()
 	work, members := typeTranscript(e, transcript)
-	e.says("member list", members, e.addr(1), e.addr(2), e.addr(3), "started")
+	e.Says("member list", members, e.addr(1), e.addr(2), e.addr(3), "started")
 	checkTranscriptCertificates(e, work, began)
 	checkTranscriptBackup(e, work)
 
-	e.says("up again", dev("up"), "cke runs already (pid ")
-	before := e.status().ClusterID
-	e.says("down", dev("down"), "cke stopped", "member on cp1 stopped", "member on cp2 stopped", "member on cp3 stopped")
+	e.Says("up again", dev("up"), "cke runs already (pid ")
+	before := e.Status().ClusterID
+	e.Says("down", dev("down"), "cke stopped", "member on cp1 stopped", "member on cp2 stopped", "member on cp3 stopped")
 	if left := e.members(); len(left) > 0 {
 		t.Errorf("after down these members run: %v", left)
 	}
-	e.says("down again", dev("down"), "cke does not run")
+	e.Says("down again", dev("down"), "cke does not run")
 	dev("up")
-	if after := e.status().ClusterID; after != before || after == 0 {
+	if after := e.Status().ClusterID; after != before || after == 0 {
 		t.Errorf("the cluster is %s after down and up, it was %s", after, before)
 	}
 	app := etcdctlAs(e, work, "get", "/app/x")
-	e.says("the data is there", app, "/app/x\nwritten as app\n")
-	e.says("forget", dev("forget"), e.dir+" removed")
-	if _, err := os.Stat(e.dir); !os.IsNotExist(err) {
-		t.Errorf("forget left %s: %v", e.dir, err)
+	e.Says("the data is there", app, "/app/x\nwritten as app\n")
+	e.Says("forget", dev("forget"), e.Dir+" removed")
+	if _, err := os.Stat(e.Dir); !os.IsNotExist(err) {
+		t.Errorf("forget left %s: %v", e.Dir, err)
 	}
 	if left := e.members(); len(left) > 0 {
 		t.Errorf("after forget these members run: %v", left)
@@ -79,23 +80,23 @@ func TestTranscript(t *testing.T) {
 // has sourced the env file and nothing else, and returns it with what was printed.
 func typeTranscript(e *env, script string) (dir, printed string) {
 	e.t.Helper()
-	dir = filepath.Join(e.dir, "work")
+	dir = filepath.Join(e.Dir, "work")
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
 		e.t.Fatal(err)
 	}
 	script = strings.ReplaceAll(script, "127.0.0.1", e.addr(1))
 	script = strings.ReplaceAll(script, "/tmp/", filepath.Join(dir, "tmp")+"/")
-	cmd := exec.Command("bash", "-c", "set -euo pipefail\n. "+filepath.Join(e.dir, "env")+"\n"+script)
+	cmd := exec.Command("bash", "-c", "set -euo pipefail\n. "+filepath.Join(e.Dir, "env")+"\n"+script)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + dir}
-	r := e.finish(cmd)
-	if r.code != 0 {
-		e.t.Fatalf("the transcript ends with %d\n%s%s", r.code, r.stdout, r.stderr)
+	r := e.Finish(cmd)
+	if r.Code != 0 {
+		e.t.Fatalf("the transcript ends with %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r.stderr != "" {
-		e.t.Errorf("the transcript complains: %s", r.stderr)
+	if r.Stderr != "" {
+		e.t.Errorf("the transcript complains: %s", r.Stderr)
 	}
-	return dir, r.stdout
+	return dir, r.Stdout
 }
 
 // etcdctlAs runs etcdctl with the files the transcript left for the app.
@@ -105,11 +106,11 @@ func etcdctlAs(e *env, work string, args ...string) string {
 	all := append([]string{
 		"--endpoints=" + e.addr(1) + ":2379", "--cacert=" + file("etcd-ca.crt"), "--cert=" + file("app.crt"), "--key=" + file("app.key"),
 	}, args...)
-	r := e.run("etcdctl", all...)
-	if r.code != 0 {
-		e.t.Errorf("etcdctl %v: exit %d\n%s%s", args, r.code, r.stdout, r.stderr)
+	r := e.Run("etcdctl", all...)
+	if r.Code != 0 {
+		e.t.Errorf("etcdctl %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
 func checkTranscriptCertificates(e *env, work string, began time.Time) {
@@ -121,7 +122,7 @@ func checkTranscriptCertificates(e *env, work string, began time.Time) {
 
 	for _, user := range []string{"app", "kube-apiserver"} {
 		asked := time.Now()
-		c := parseCertificate(e, []byte(e.userCert(user).Certificate))
+		c := parseCertificate(e, []byte(e.UserCert(user).Certificate))
 		checkClientCertificate(e, c, user, 87600*time.Hour, asked)
 	}
 	ca := readCertificate(e, filepath.Join(work, "etcd-ca.crt"))
@@ -157,7 +158,7 @@ func checkClientCertificate(e *env, c *x509.Certificate, user string, ttl time.D
 func issueTime(e *env, user string, notEarlier time.Time) time.Time {
 	e.t.Helper()
 	var at time.Time
-	for _, r := range decode[[]record.Record](e.t, e.cli("history", "-n", "100", "--output", "json")) {
+	for _, r := range drive.Decode[[]record.Record](e.t, e.CLI("history", "-n", "100", "--output", "json")) {
 		if strings.HasPrefix(r.Action, "issue a certificate of "+user+" ") {
 			at = r.At
 		}
@@ -200,8 +201,8 @@ func checkTranscriptBackup(e *env, work string) {
 		e.t.Errorf("the backup is called %s", entries[0])
 	}
 	e.wantMode(entries[0], 0o600)
-	if r := e.run("etcdutl", "snapshot", "status", entries[0]); r.code != 0 {
-		e.t.Errorf("etcdutl snapshot status: %s", r.stderr)
+	if r := e.Run("etcdutl", "snapshot", "status", entries[0]); r.Code != 0 {
+		e.t.Errorf("etcdutl snapshot status: %s", r.Stderr)
 	}
 }
 
@@ -223,17 +224,17 @@ func TestDevRefuses(t *testing.T) {
 		{[]string{"dev", "--dir", "none", "forget"}, 0, ""},
 		{[]string{"dev", "--dir", ".", "--binaries", "/nowhere"}, 1, "find etcd beside cke"},
 	} {
-		e.says(fmt.Sprint(c.args), e.daemonFails(c.code, c.args...), c.says)
+		e.Says(fmt.Sprint(c.args), e.daemonFails(c.code, c.args...), c.says)
 	}
 	// It removes only what it made itself.
-	if err := os.MkdirAll(filepath.Join(e.dir, "mine"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(e.Dir, "mine"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	e.says("forget", e.daemonFails(1, "dev", "--dir", "mine", "forget"), "it does not look like a directory of cke dev")
-	if _, err := os.Stat(filepath.Join(e.dir, "mine")); err != nil {
+	e.Says("forget", e.daemonFails(1, "dev", "--dir", "mine", "forget"), "it does not look like a directory of cke dev")
+	if _, err := os.Stat(filepath.Join(e.Dir, "mine")); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.client().Leader(context.Background()); err == nil {
+	if _, err := e.Client().Leader(context.Background()); err == nil {
 		t.Error("a daemon runs")
 	}
 }

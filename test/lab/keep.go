@@ -84,6 +84,8 @@ func (l *Lab) spec() string {
 	for _, m := range l.machines {
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root}\n", m.addr, m.name)
 	}
+	// The machines' disks are small, and share the box's with everything else.
+	b.WriteString("etcd: {quota: 256MiB}\npreflight: {max_fsync: 10s}\n")
 	return b.String()
 }
 

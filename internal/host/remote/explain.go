@@ -40,7 +40,7 @@ func (l *link) explain(r *run, err error) error {
 	}
 	t.Hint = "let root run sh, or give the key a forced command in authorized_keys (the user's guide has both)"
 	if l.to.user != "root" {
-		t.Hint = fmt.Sprintf("%s; and let %s run it, in %s: %s", l.install(runtime.GOARCH), l.to.user, sudoersFile, sudoersLine(l.to.user))
+		t.Hint = fmt.Sprintf("%s\nand let %s run it:\n  echo '%s' | sudo tee %s", l.install(runtime.GOARCH), l.to.user, sudoersLine(l.to.user), sudoersFile)
 	}
 	return t
 }
@@ -51,11 +51,10 @@ func (l *link) install(arch string) string {
 	other := ""
 	for _, a := range arches() {
 		if l.to.user != "root" && a.name != arch {
-			other = fmt.Sprintf(" (for %s %s)", a.name, l.helpers.path(a.name))
+			other = fmt.Sprintf(" (for %s: %s)", a.name, l.helpers.path(a.name))
 		}
 	}
-	return fmt.Sprintf("as an administrator of it: scp%s %s%s %s:/tmp/cke-host, and there: sudo install -m 0755 /tmp/cke-host %s",
-		l.to.portFlag("-P"), l.helpers.path(arch), other, l.to.scpTarget(), installedAt)
+	return fmt.Sprintf("install it as an administrator of the host%s:\n%s", other, l.copyHelper(arch))
 }
 
 // sameBuild refuses a helper that is another program than the one cke would
@@ -90,7 +89,11 @@ func (l *link) otherBuild(g host.Greeting) error {
 }
 
 func (l *link) installExactly(arch string) string {
-	hint := fmt.Sprintf("as an administrator of it: scp%s %s %s:/tmp/cke-host, and there: sudo install -m 0755 /tmp/cke-host %s",
+	return "install this one as an administrator of the host, there or where the forced command in authorized_keys has it:\n" + l.copyHelper(arch)
+}
+
+// copyHelper are the commands that install the helper, a line each.
+func (l *link) copyHelper(arch string) string {
+	return fmt.Sprintf("  scp%s %s %s:/tmp/cke-host\nand there:\n  sudo install -m 0755 /tmp/cke-host %s",
 		l.to.portFlag("-P"), l.helpers.path(arch), l.to.scpTarget(), installedAt)
-	return hint + " (or where the forced command in authorized_keys has it)"
 }

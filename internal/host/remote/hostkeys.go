@@ -167,7 +167,7 @@ func (k known) unknown(shown ssh.PublicKey) error {
 	return &host.TroubleError{
 		Trouble: cluster.HostKeyUnknown,
 		Message: fmt.Sprintf("the host key of %s is not known; it shows %s", k.to.address, describe(shown)),
-		Hint: fmt.Sprintf("compare it on the machine (ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub), then: ckecli node trust %s --fingerprint %s",
+		Hint: fmt.Sprintf("compare it on the machine itself, then trust it:\n  ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub\n  ckecli node trust %s --fingerprint %s",
 			strings.ToLower(typeOf(shown).name), k.to.address.Addr(), ssh.FingerprintSHA256(shown)),
 	}
 }
@@ -177,13 +177,13 @@ func (k known) changed(shown ssh.PublicKey, because, want string) error {
 	if because == "" {
 		because = fmt.Sprintf("not %s, which is the one that %s gives", want, k.from)
 	}
-	hint := fmt.Sprintf("only if you know why it changed, and it is the same on the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub): ",
+	hint := fmt.Sprintf("only if you know why it changed, and it is the same on the machine itself:\n  ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub\n",
 		strings.ToLower(typeOf(shown).name))
 	switch {
 	case k.to.hostKey != "":
-		hint += "correct host_key in cluster.yml"
+		hint += "then correct host_key in cluster.yml"
 	default:
-		hint += fmt.Sprintf("ckecli node trust %s --fingerprint %s", k.to.address.Addr(), ssh.FingerprintSHA256(shown))
+		hint += fmt.Sprintf("  ckecli node trust %s --fingerprint %s", k.to.address.Addr(), ssh.FingerprintSHA256(shown))
 	}
 	return &host.TroubleError{
 		Trouble: cluster.HostKeyChanged,

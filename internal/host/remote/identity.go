@@ -72,8 +72,8 @@ func (l *link) makeKey() string {
 	if l.o.Identity == "" {
 		return "set ssh.identity or ssh.agent in cke's configuration"
 	}
-	return fmt.Sprintf("ssh-keygen -t ed25519 -N '' -f %s on cke's machine; then put the line of %s.pub into authorized_keys of %s on the host",
-		l.o.Identity, l.o.Identity, l.to.user)
+	return fmt.Sprintf("make one on cke's machine, and put the line of %[1]s.pub into authorized_keys of %[2]s on the host:\n  ssh-keygen -t ed25519 -N '' -f %[1]s\n  ssh-copy-id -i %[1]s.pub%[3]s %[2]s@%[4]s",
+		l.o.Identity, l.to.user, l.to.portFlag("-p"), l.to.address.Addr())
 }
 
 // keyFile loads a private key. No error says anything of its content.
@@ -139,16 +139,16 @@ func agentKeys(ctx context.Context, socket string) ([]ssh.Signer, func(), error)
 
 // refused says that the machine took none of the keys.
 func (l *link) refused(id identity, said error) error {
-	why := "it takes none of them"
+	why := "it takes none of cke's keys"
 	// Where sshd gives up first there are keys it was never shown.
 	if text := said.Error(); strings.Contains(text, "disconnect") || strings.Contains(text, "too many") {
 		why = "it gave up before all were tried"
 	}
 	hint := fmt.Sprintf("put the public key into authorized_keys of %s on the host", l.to.user)
 	if l.o.Identity != "" {
-		hint += "; ssh-keygen -y -f " + l.o.Identity + " prints it"
+		hint += "; it is printed by\n  ssh-keygen -y -f " + l.o.Identity
 	} else {
-		hint += "; ssh-add -L prints those of the agent"
+		hint += "; the agent's are printed by\n  ssh-add -L"
 	}
 	return &host.TroubleError{
 		Trouble: cluster.LoginRefused,

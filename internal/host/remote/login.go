@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,9 +33,22 @@ func (l *link) dial(ctx context.Context) (*heardConn, error) {
 	}
 	c, err := d.DialContext(ctx, "tcp", l.to.address.String())
 	if err != nil {
-		return nil, err // it says what was dialled
+		return nil, undialled(err)
 	}
 	return newHeardConn(c), nil
+}
+
+// undialled is why, without what was dialled: who calls says that.
+func undialled(err error) error {
+	var op *net.OpError
+	var call *os.SyscallError
+	switch {
+	case errors.As(err, &call):
+		return call.Err
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
 }
 
 // handshake connects and logs in. The key the machine showed is returned with

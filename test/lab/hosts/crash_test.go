@@ -25,7 +25,7 @@ import (
 // repeats, of a founding, of the replacement of the leader, and of a cleaning.
 // The long form is all effects of these, and of the rebuilding of a member.
 func TestKilledAfterEffects(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(seed(t), 3))
+	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
 	e := newEnv(t, 4, lab.DataDisk("1G"))
 	for _, c := range e.changes() {
 		e.walk(c, rnd)
@@ -57,7 +57,7 @@ func (e *env) changes() []change {
 // each time with a daemon that is killed after another of them.
 func (e *env) walk(c change, rnd *rand.Rand) {
 	e.t.Helper()
-	if c.sample == 0 && !long() {
+	if c.sample == 0 && !drive.Long() {
 		return
 	}
 	began := time.Now()
@@ -74,7 +74,7 @@ func (e *env) walk(c change, rnd *rand.Rand) {
 		}
 		return died
 	}
-	if !long() {
+	if !drive.Long() {
 		for _, i := range rnd.Perm(len(effects))[:min(c.sample, len(effects))] {
 			at(i + 1)
 		}
@@ -155,20 +155,6 @@ func (e *env) whole(nodes ...int) {
 		e.t.Errorf("the founding was finished %d times", founded)
 	}
 	e.NeverBelowQuorum()
-}
-
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	text := os.Getenv("CKE_TEST_SEED")
-	if text == "" {
-		text = strconv.FormatUint(rand.Uint64(), 10)
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("CKE_TEST_SEED: %v", err)
-	}
-	t.Logf("CKE_TEST_SEED=%d repeats this sample", seed)
-	return seed
 }
 
 // set puts a spec and waits until it is so or the daemon has been killed; false

@@ -162,6 +162,3 @@ func (e *env) tenant(outages bool, nodes ...int) *drive.Load {
 	e.CLI("etcd", "user-add", "app", "/app/")
 	return e.StartLoad(outages, e.addrs(nodes...)...)
 }
-
-// long asks for the long forms of the tests.
-func long() bool { return os.Getenv("CKE_TEST_LONG") == "1" }
