@@ -240,7 +240,7 @@ func Seed(t testing.TB) uint64 {
 	t.Helper()
 	text := os.Getenv("CKE_TEST_SEED")
 	if text == "" {
-		text = strconv.FormatUint(rand.Uint64(), 10)
+		text = strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // which sample is tried is no secret
 	}
 	seed, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
