@@ -77,10 +77,19 @@ func looks(ctx context.Context, o options, d *daemon, l *lab.Lab, when string) (
 		}
 		return g.Wait()
 	}
+	before, err := usageOf(d.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
 	took, err := inTurn(lookPairs, append([]func() error{look, together}, alone...)...)
 	if err != nil {
 		return err
 	}
+	after, err := usageOf(d.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: cke itself works for %.1f ms in a look\n", when, ms(after.cpu-before.cpu)/(lookPairs+1))
 	fmt.Printf("%s: median look %.2f ms; the slowest machine's answer, all asked at once, %.2f ms: ratio %.2f (target at most %.1f); alone %.2f ms: ratio %.2f\n",
 		when, ms(took[0]), ms(took[1]), float64(took[0])/float64(took[1]), lookTarget,
 		ms(slices.Max(took[2:])), float64(took[0])/float64(slices.Max(took[2:])))
