@@ -47,7 +47,7 @@ func follow[I, T any](s *server, op huma.Operation, do func(context.Context, *I,
 			if _, err := w.Write(append(line, '\n')); err != nil {
 				return err
 			}
-			return w.control.Flush()
+			return w.flush()
 		})
 	})
 }
@@ -99,7 +99,9 @@ func lines[I any](s *server, op huma.Operation, open func(context.Context, *I) (
 		w.contentType = textType
 		// Following may begin with nothing: the client is told that it has begun.
 		w.begin()
-		_, err = io.Copy(flushed{w}, text)
+		if err = w.flush(); err == nil {
+			_, err = io.Copy(flushed{w}, text)
+		}
 		if cerr := text.Close(); err == nil {
 			err = cerr
 		}
@@ -115,7 +117,7 @@ func (w flushed) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	return n, w.control.Flush()
+	return n, w.flush()
 }
 
 // stream runs do after the input was checked. An error before the first byte
@@ -169,6 +171,16 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return w.w.Write(p)
+}
+
+// flush sends what was written and takes the deadline back: a stream that has
+// nothing to say for a while is no client that does not read (HTTP/2 ends a
+// stream at its deadline, whether or not anything is being written).
+func (w *streamWriter) flush() error {
+	if err := w.control.Flush(); err != nil {
+		return err
+	}
+	return w.setDeadline(time.Time{})
 }
 
 // end takes the deadline back, for the next request on this connection.
