@@ -125,3 +125,7 @@ $(LINT):
 bench: build ## bootstrap against its floor, and the idle cost of cke (about 5 minutes)
 	$(GO) run ./bench bootstrap
 	$(GO) run ./bench idle
+
+.PHONY: bench-lab
+bench-lab: build ## the same on real machines, beside plain ssh (about 6 minutes; root)
+	$(GO) run ./bench lab

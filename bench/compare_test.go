@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,6 +27,18 @@ func TestCompareFlags(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestDiffering(t *testing.T) {
+	hand := unitByHand("/x/etcd", nil, 100)
+	if d := differing(hand, hand); d != nil {
+		t.Errorf("a unit differs from itself: %q", d)
+	}
+	other := strings.NewReplacer("UMask=0077\n", "", "LimitNOFILE=100", "LimitNOFILE=7", "RestartSec=2", "RestartSec=9").Replace(hand)
+	want := []string{"cke has LimitNOFILE=7", "floor has LimitNOFILE=100", "floor has UMask=0077"}
+	if d := differing(other, hand); !slices.Equal(d, want) {
+		t.Errorf("got %q, want %q", d, want)
 	}
 }
 

@@ -15,18 +15,48 @@ import (
 	"cke/internal/cluster"
 )
 
+// site is where a daemon's cluster, called bench, lives.
+type site struct {
+	config    string // more lines of config.yml
+	spec      []byte // cluster.yml
+	addresses []string
+}
+
+// onLoopback is three members on this machine.
+func onLoopback(network string) site {
+	var b strings.Builder
+	b.WriteString("name: bench\nnodes:\n")
+	var s site
+	for i := 1; i <= 3; i++ {
+		a := fmt.Sprintf("%s.%d", network, i)
+		fmt.Fprintf(&b, "  - {address: %s, hostname: n%d, control_plane: true}\n", a, i)
+		s.addresses = append(s.addresses, a)
+	}
+	s.spec = []byte(b.String())
+	return s
+}
+
+func (s site) endpoints() []string {
+	var out []string
+	for _, a := range s.addresses {
+		out = append(out, "https://"+a+":2379")
+	}
+	return out
+}
+
 // daemon is a real cke with a directory of its own and no cluster yet.
 type daemon struct {
-	dir, net string
-	sockets  string // apart, because a socket's path is limited to 108 bytes
-	cmd      *exec.Cmd
-	log      *os.File
-	api      *api.Client
+	dir     string
+	site    site
+	sockets string // apart, because a socket's path is limited to 108 bytes
+	cmd     *exec.Cmd
+	log     *os.File
+	api     *api.Client
 }
 
 // startDaemon returns when the daemon answers.
-func startDaemon(ctx context.Context, o options, n int) (d *daemon, err error) {
-	d = &daemon{dir: filepath.Join(o.dir, fmt.Sprintf("cke-%d", n)), net: network(n, 1)}
+func startDaemon(ctx context.Context, o options, name string, s site) (d *daemon, err error) {
+	d = &daemon{dir: filepath.Join(o.dir, name), site: s}
 	release := filepath.Join(d.dir, "releases", "v"+cluster.DefaultVersion)
 	if err := os.MkdirAll(release, 0o700); err != nil {
 		return nil, err
@@ -38,8 +68,8 @@ func startDaemon(ctx context.Context, o options, n int) (d *daemon, err error) {
 		return nil, err
 	}
 	socket := filepath.Join(d.sockets, "cke.sock")
-	config := fmt.Sprintf("data_dir: %s/data\nkey_file: %s/seal.key\nsocket: %s\nlocal:\n  root: %s/hosts\n  releases: %s/releases\n",
-		d.dir, d.dir, socket, d.dir, d.dir)
+	config := fmt.Sprintf("data_dir: %[1]s/data\nkey_file: %[1]s/seal.key\nsocket: %[2]s\nlocal:\n  root: %[1]s/hosts\n  releases: %[1]s/releases\n%[3]s",
+		d.dir, socket, s.config)
 	if err := os.WriteFile(filepath.Join(d.dir, "config.yml"), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -74,20 +104,6 @@ func (d *daemon) answers(ctx context.Context) error {
 		case <-time.After(retryEvery):
 		}
 	}
-}
-
-// spec is a cluster.yml of three members on this machine.
-func (d *daemon) spec() []byte {
-	var b strings.Builder
-	b.WriteString("name: bench\nnodes:\n")
-	for i := 1; i <= 3; i++ {
-		fmt.Fprintf(&b, "  - {address: %s.%d, hostname: n%d, control_plane: true}\n", d.net, i, i)
-	}
-	return []byte(b.String())
-}
-
-func (d *daemon) endpoints() []string {
-	return []string{"https://" + d.net + ".1:2379", "https://" + d.net + ".2:2379", "https://" + d.net + ".3:2379"}
 }
 
 // until returns when the status satisfies a condition.
@@ -131,6 +147,14 @@ func (d *daemon) stop() error {
 		}
 	}
 	return errors.Join(append(errs, d.log.Close(), os.RemoveAll(d.dir), os.RemoveAll(d.sockets))...)
+}
+
+// over stops the daemon, and tells why it failed if it did.
+func (d *daemon) over(err error) error {
+	if err != nil {
+		err = errors.Join(err, d.explain())
+	}
+	return errors.Join(err, d.stop())
 }
 
 // explain is the end of the daemon's log, as an error.

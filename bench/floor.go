@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -58,25 +59,32 @@ func floor(ctx context.Context, o options, n int, how order) (p parts, flags []s
 	if err := h.start(ctx, filepath.Join(o.bin, "etcd"), how); err != nil {
 		return p, nil, err
 	}
-	cs, err := connect(h.endpoints(), h.root)
+	p.done("start")
+	err = finishByHand(ctx, h.endpoints(), h.root, &p)
+	return p, h.flags(0), err
+}
+
+// finishByHand turns authentication on in a cluster that was started, and writes
+// through each member.
+func finishByHand(ctx context.Context, endpoints []string, root *tls.Config, p *parts) (err error) {
+	cs, err := connect(endpoints, root)
 	if err != nil {
-		return p, nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, cs.close()) }()
-	p.done("start")
 	if err := cs[:1].serving(ctx); err != nil {
-		return p, nil, fmt.Errorf("wait for quorum: %w", err)
+		return fmt.Errorf("wait for quorum: %w", err)
 	}
 	p.done("first-quorum")
 	if err := setUpAuth(ctx, cs[0]); err != nil {
-		return p, nil, err
+		return err
 	}
 	p.done("auth")
 	if err := cs.write(ctx); err != nil {
-		return p, nil, fmt.Errorf("write through each member: %w", err)
+		return fmt.Errorf("write through each member: %w", err)
 	}
 	p.done("writes")
-	return p, h.flags(0), cs.authOn(ctx)
+	return cs.authOn(ctx)
 }
 
 // network gives each run addresses of its own, so that no port waits for

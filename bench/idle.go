@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,17 +24,12 @@ const clockTick = 10 * time.Millisecond
 // idle measures the cke process alone, with a healthy cluster it has nothing to
 // do for.
 func idle(ctx context.Context, o options) (err error) {
-	d, err := startDaemon(ctx, o, 0)
+	d, err := startDaemon(ctx, o, "cke", onLoopback(network(0, 1)))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.explain())
-		}
-		err = errors.Join(err, d.stop())
-	}()
-	if _, err := d.api.PutSpec(ctx, "cluster.yml", d.spec()); err != nil {
+	defer func() { err = d.over(err) }()
+	if _, err := d.api.PutSpec(ctx, "cluster.yml", d.site.spec); err != nil {
 		return fmt.Errorf("set cluster: %w", err)
 	}
 	ready, cancel := context.WithTimeout(ctx, limit)
@@ -47,29 +41,42 @@ func idle(ctx context.Context, o options) (err error) {
 	if err := pause(ctx, o.settle); err != nil {
 		return err
 	}
-	before, err := usageOf(d.cmd.Process.Pid)
+	used, err := watch(ctx, d.cmd.Process.Pid, o.span)
 	if err != nil {
 		return err
 	}
-	begin, highest := time.Now(), before.rss
-	for time.Since(begin) < o.span {
-		if err := pause(ctx, min(time.Second, o.span)); err != nil {
-			return err
-		}
-		now, err := usageOf(d.cmd.Process.Pid)
-		if err != nil {
-			return err
-		}
-		highest = max(highest, now.rss)
-	}
-	after, err := usageOf(d.cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	busy := 100 * float64(after.cpu-before.cpu) / float64(time.Since(begin))
-	fmt.Printf("idle: RSS %.0f MB, highest %.0f MB (target at most %d MB)\n", mb(after.rss), mb(highest), rssTarget)
-	fmt.Printf("idle: CPU %.2f %% of a core (target at most %.0f %%)\n", busy, cpuTarget)
+	fmt.Printf("idle: RSS %.0f MB, highest %.0f MB (target at most %d MB)\n", mb(used.rss), mb(used.highest), rssTarget)
+	fmt.Printf("idle: CPU %.2f %% of a core (target at most %.0f %%)\n", used.busy, cpuTarget)
 	return nil
+}
+
+// load of one process over a span of time.
+type load struct {
+	busy         float64 // percent of a core
+	rss, highest int64   // bytes
+}
+
+func watch(ctx context.Context, pid int, span time.Duration) (load, error) {
+	before, err := usageOf(pid)
+	if err != nil {
+		return load{}, err
+	}
+	begin := time.Now()
+	l := load{highest: before.rss}
+	for now := before; ; {
+		passed := time.Since(begin)
+		l.rss, l.highest = now.rss, max(l.highest, now.rss)
+		l.busy = 100 * float64(now.cpu-before.cpu) / float64(passed)
+		if passed >= span {
+			return l, nil
+		}
+		if err := pause(ctx, min(time.Second, span)); err != nil {
+			return load{}, err
+		}
+		if now, err = usageOf(pid); err != nil {
+			return load{}, err
+		}
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

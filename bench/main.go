@@ -5,6 +5,9 @@
 //	                  started by hand, at once and one first
 //	bench floor       the floor alone
 //	bench idle        memory and CPU of an idle cke
+//	bench lab         the same on real machines over SSH (docs/LAB.md), beside
+//	                  plain ssh and scp; what a machine's answer takes; twenty
+//	                  machines. Needs root.
 //
 // It needs the programs in bin/ and addresses of 127.0.0.0/8. It reports; it
 // asserts nothing about time.
@@ -22,7 +25,7 @@ import (
 	"time"
 )
 
-const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s]"
+const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 7] [-for 60s] [-only bootstrap,distribute,facts,boot,twenty] [-v]"
 
 // options of all subcommands.
 type options struct {
@@ -31,6 +34,7 @@ type options struct {
 	pairs  int           // how often
 	settle time.Duration // idle: wait this long before measuring
 	span   time.Duration // idle: measure for this long
+	only   string        // lab: nothing but these
 	v      bool          // print CKE's history of each bootstrap
 }
 
@@ -46,6 +50,7 @@ func main() {
 	f.IntVar(&o.pairs, "pairs", 7, "how many pairs")
 	f.DurationVar(&o.settle, "settle", 2*time.Minute, "how long cke idles before it is measured")
 	f.DurationVar(&o.span, "for", time.Minute, "how long it is measured")
+	f.StringVar(&o.only, "only", "", "lab: which parts, of bootstrap,distribute,facts,boot,twenty")
 	f.BoolVar(&o.v, "v", false, "print CKE's own history of each bootstrap")
 	if err := f.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)
@@ -84,6 +89,8 @@ func run(ctx context.Context, what string, o options) (err error) {
 		return floors(ctx, o)
 	case "idle":
 		return idle(ctx, o)
+	case "lab":
+		return onMachines(ctx, o)
 	default:
 		return fmt.Errorf("there is no benchmark %q; %s", what, synopsis)
 	}

@@ -50,23 +50,45 @@ func (h *handMade) prepare() (err error) {
 	return err
 }
 
-// flags are those of a member CKE runs; compareFlags holds them equal.
+// flags of member i.
 func (h *handMade) flags(i int) []string {
 	var peers []string
 	for j := range 3 {
 		peers = append(peers, fmt.Sprintf("%s=https://%s:2380", h.name(j), h.address(j)))
 	}
-	pki := func(name string) string { return filepath.Join(h.pki(i), name) }
-	a := h.address(i)
-	return []string{
-		"--name=" + h.name(i),
-		"--data-dir=" + filepath.Join(h.dir, h.name(i), "data"),
-		"--listen-client-urls=https://" + a + ":2379",
-		"--advertise-client-urls=https://" + a + ":2379",
-		"--listen-client-http-urls=https://" + a + ":2382",
-		"--listen-metrics-urls=http://" + a + ":2381",
-		"--listen-peer-urls=https://" + a + ":2380",
-		"--initial-advertise-peer-urls=https://" + a + ":2380",
+	return floorMember{
+		name: h.name(i), address: h.address(i), local: h.address(i), pki: h.pki(i),
+		data: filepath.Join(h.dir, h.name(i), "data"),
+		log: []string{
+			"--log-outputs=" + filepath.Join(h.dir, h.name(i), "etcd.log"),
+			"--enable-log-rotation=true",
+			`--log-rotation-config-json={"maxsize":16,"maxage":0,"maxbackups":2,"localtime":false,"compress":false}`,
+		},
+		peers: peers,
+	}.flags()
+}
+
+// floorMember is a member set up by hand.
+type floorMember struct {
+	name, address string
+	local         string // where what is not for others listens
+	pki, data     string // directories
+	log           []string
+	peers         []string
+}
+
+// flags are those of a member CKE runs; compareFlags holds them equal.
+func (m floorMember) flags() []string {
+	pki := func(name string) string { return filepath.Join(m.pki, name) }
+	return slices.Concat([]string{
+		"--name=" + m.name,
+		"--data-dir=" + m.data,
+		"--listen-client-urls=https://" + m.address + ":2379",
+		"--advertise-client-urls=https://" + m.address + ":2379",
+		"--listen-client-http-urls=https://" + m.local + ":2382",
+		"--listen-metrics-urls=http://" + m.local + ":2381",
+		"--listen-peer-urls=https://" + m.address + ":2380",
+		"--initial-advertise-peer-urls=https://" + m.address + ":2380",
 		"--cert-file=" + pki("server.crt"),
 		"--key-file=" + pki("server.key"),
 		"--trusted-ca-file=" + pki("client-ca.crt"),
@@ -83,13 +105,11 @@ func (h *handMade) flags(i int) []string {
 		"--auto-compaction-retention=5m",
 		"--quota-backend-bytes=8589934592",
 		"--logger=zap",
-		"--log-outputs=" + filepath.Join(h.dir, h.name(i), "etcd.log"),
-		"--enable-log-rotation=true",
-		`--log-rotation-config-json={"maxsize":16,"maxage":0,"maxbackups":2,"localtime":false,"compress":false}`,
+	}, m.log, []string{
 		"--initial-cluster-state=new",
 		"--initial-cluster-token=floor",
-		"--initial-cluster=" + strings.Join(peers, ","),
-	}
+		"--initial-cluster=" + strings.Join(m.peers, ","),
+	})
 }
 
 // order is how three members are started by hand.

@@ -31,7 +31,7 @@ type Options struct {
 	// RestoreState names a file of `ckecli state backup` to begin from; the data
 	// directory must then hold no store.
 	RestoreState string
-	// After is told of every mutation the loops make; for crash tests.
+	// After is told of every mutation; for crash tests.
 	After execute.After
 }
 

@@ -18,6 +18,21 @@ const (
 	envKill  = "CKE_EFFECT_KILL"
 )
 
+// What a person has cleaned mutates the world too, outside of any step.
+const (
+	cleanNode       plan.Kind      = "clean-node"
+	hostPurge       execute.Effect = "host.purge"
+	storeForgetLeft execute.Effect = "store.forget-left"
+)
+
+// did tells of a mutation, right after it.
+func (a *App) did(e execute.Effect, err error) error {
+	if a.o.After != nil {
+		a.o.After(cleanNode, e)
+	}
+	return err
+}
+
 // EffectHook reads the two variables; nil when neither is set.
 func EffectHook(getenv func(string) string) (execute.After, error) {
 	trace, kill := getenv(envTrace), getenv(envKill)

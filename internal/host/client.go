@@ -124,6 +124,7 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = resp.Body.Close() }() // the answer is read or given up
 	return readAnswer(resp, verb, out)
 }
 
@@ -132,7 +133,6 @@ func (c *Client) call(ctx context.Context, verb string, in, out any) error {
 const maxAnswer = 32 << 20
 
 func readAnswer(resp *http.Response, verb string, out any) error {
-	defer func() { _ = resp.Body.Close() }() // the answer is read or given up below
 	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	var err error
 	if out == nil {

@@ -70,6 +70,7 @@ func (c *Client) PutRelease(ctx context.Context, r Release, offset int64, packed
 	if err != nil {
 		return err
 	}
+	defer func() { _ = resp.Body.Close() }() // the answer is read or given up
 	return readAnswer(resp, VerbPutRelease, nil)
 }
 

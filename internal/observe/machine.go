@@ -82,6 +82,19 @@ func (o *Observer) Changed(name cluster.NodeName) {
 	}
 }
 
+// slow says whether a node's host is known to take its time, so that others
+// should not wait for it.
+func (o *Observer) slow(name cluster.NodeName) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m, ok := o.machines[name]
+	if !ok {
+		return false
+	}
+	open := m.open != nil && o.o.Now().Sub(m.open.at) >= patienceMax
+	return open || m.last != nil && m.last.arrived.Sub(m.last.asked) >= patienceMax
+}
+
 func (m *machine) giveUp() {
 	if m.open != nil {
 		m.open.cancel()

@@ -33,7 +33,11 @@ func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeNa
 		subject := slices.Contains(names, n.Hostname)
 		leaving := slices.Contains(w.Leaving, n)
 		if n.ControlPlane || subject || leaving {
-			p.parties = append(p.parties, &party{node: n, subject: subject})
+			s := &party{node: n, subject: subject}
+			if !subject && o.slow(n.Hostname) {
+				s.silent = "its host is slow to answer"
+			}
+			p.parties = append(p.parties, s)
 		}
 	}
 	p.run(ctx)
@@ -83,6 +87,9 @@ func (p *preflight) run(ctx context.Context) {
 	answering, stop := context.WithCancel(ctx)
 	var listening, answers, measures sync.WaitGroup
 	for _, s := range p.parties {
+		if s.silent != "" {
+			continue
+		}
 		var err error
 		if s.host, err = p.o.o.Hosts.Host(s.node); err != nil {
 			s.silent, s.err = err.Error(), err

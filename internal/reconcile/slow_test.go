@@ -14,6 +14,11 @@ import (
 // settle lets the loop come to rest.
 func settle(t *testing.T, w *world, l *Loop) {
 	t.Helper()
+	defer func() {
+		if v, _ := l.View(); t.Failed() {
+			t.Logf("it rests at %v, running %v", v.Plan, v.Running)
+		}
+	}()
 	w.until(t, 2*time.Minute, "come to rest", func() bool {
 		v, _ := l.View()
 		return v.Seq > 0 && v.Plan.Settled() && len(v.Running) == 0
@@ -280,7 +285,8 @@ func TestFoundingWithASlowHost(t *testing.T) {
 		w.wanted.Bootstrap = cluster.Bootstrap{}
 		w.hosts["n2"].takes = 5 * time.Second
 		l, end := w.begin(t)
-		w.until(t, 6*time.Second, "hear every host", func() bool { return w.wanted.Bootstrap.Phase == cluster.PhaseBootstrapping })
+		// It is heard, and then measured.
+		w.until(t, 20*time.Second, "hear every host", func() bool { return w.wanted.Bootstrap.Phase == cluster.PhaseBootstrapping })
 		settle(t, w, l)
 		if w.wanted.Bootstrap.Phase != cluster.PhaseBootstrapped || len(w.wanted.Bootstrap.Founders) != 3 {
 			t.Errorf("%+v", w.wanted.Bootstrap)

@@ -49,7 +49,7 @@ func newWorld(t testing.TB, nodes, voters int) *world {
 	w := &world{hosts: map[cluster.NodeName]*fakeHost{}, nextID: 100, authority: authority}
 	w.wanted.Spec = cluster.Spec{Name: "main", ClusterDomain: "cluster.local", Etcd: cluster.Etcd{
 		Version: "3.7.3", Members: voters, ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30,
-	}}
+	}}.WithDefaults()
 	w.wanted.Bootstrap = cluster.Bootstrap{Phase: cluster.PhaseBootstrapped, Token: "t", ClusterID: 7}
 	for i := range nodes {
 		n := cluster.Node{

@@ -45,7 +45,7 @@ func New(t testing.TB, extra string) *Installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &Installation{T: t, Dir: dir, Bin: programs(t), Log: filepath.Join(dir, "cke.log")}
+	in := &Installation{T: t, Dir: dir, Bin: Programs(t), Log: filepath.Join(dir, "cke.log")}
 	t.Cleanup(in.cleanup)
 	releases := filepath.Join(dir, "releases", "v3.7.3")
 	if err := os.MkdirAll(releases, 0o755); err != nil {
@@ -62,8 +62,8 @@ local: {root: %[1]s/nodes, releases: %[1]s/releases}
 	return in
 }
 
-// programs finds bin/ upwards from the test's directory.
-func programs(t testing.TB) string {
+// Programs is the directory of the built programs, found upwards from the test's.
+func Programs(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {

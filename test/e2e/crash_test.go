@@ -93,7 +93,7 @@ func (r *reached) report(t *testing.T) {
 	// Only a host that is reached over SSH gets its etcd from CKE; what a transfer
 	// that is killed leaves there is the host's own test.
 	for _, k := range constants(t, "plan", "Kind") {
-		if !kinds[k] && k != string(plan.InstallEtcd) {
+		if !kinds[k] && k != string(plan.InstallEtcd) && !(plan.Step{Kind: plan.Kind(k)}).Looks() {
 			t.Errorf("no daemon was killed in a step of kind %s", k)
 		}
 	}

@@ -37,6 +37,7 @@ type Lab struct {
 	machines []*Machine
 	box      *Box
 	booted   time.Duration
+	end      func() error // of a lab that was opened
 }
 
 // Node is an end of the network: a machine, or the box.

@@ -21,11 +21,16 @@ const (
 // the command may follow. Nothing of the caller's own ~/.ssh is used, and the
 // host key is not checked.
 func (m *Machine) SSHArgs(user string) []string {
+	return append(m.SSHOptions(), "-l", user, m.addr.String())
+}
+
+// SSHOptions are those of SSHArgs without whom to reach: for scp(1).
+func (m *Machine) SSHOptions() []string {
 	return []string{
 		"-F", "/dev/null", "-i", m.home.key(),
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null",
-		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", "-l", user, m.addr.String(),
+		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10",
 	}
 }
 

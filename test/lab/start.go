@@ -20,37 +20,67 @@ func Start(t testing.TB, n int, opts ...Option) *Lab {
 	if why := Unable(); why != "" {
 		t.Skip(why)
 	}
-	h := defaultHome()
-	lock, err := lockHome(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unlock(lock) })
-	if exists(h.kept()) {
-		t.Fatal("start a lab: the one of `make lab-up` is up; `make lab-down` ends it")
-	}
-	if err := down(h); err != nil { // of an earlier run that was killed
-		t.Fatal(err)
-	}
-	if err := buildProgram(h); err != nil {
-		t.Fatal(err)
-	}
-	release, err := guard(h, lock)
+	l, err := Open(n, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(down(h), release()); err != nil {
+		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	l, err := build(h, n, newOptions(opts))
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Logf("lab: %d machines after %s", n, l.BootTime().Round(time.Millisecond))
 	return l
 }
+
+// Open is Start for a program, which closes the lab; should it be killed before,
+// the lab is taken down all the same.
+func Open(n int, opts ...Option) (*Lab, error) {
+	if why := Unable(); why != "" {
+		return nil, errors.New(why)
+	}
+	h := defaultHome()
+	lock, err := lockHome(h)
+	if err != nil {
+		return nil, err
+	}
+	l, err := open(h, lock, n, newOptions(opts))
+	if err != nil {
+		unlock(lock)
+		return nil, err
+	}
+	return l, nil
+}
+
+// open boots a lab that this process has the lock of.
+func open(h home, lock *os.File, n int, o options) (*Lab, error) {
+	if exists(h.kept()) {
+		return nil, errors.New("start a lab: the one of `make lab-up` is up; `make lab-down` ends it")
+	}
+	if err := down(h); err != nil { // of an earlier run that was killed
+		return nil, err
+	}
+	if err := buildProgram(h); err != nil {
+		return nil, err
+	}
+	release, err := guard(h, lock)
+	if err != nil {
+		return nil, err
+	}
+	end := func() error { return errors.Join(down(h), release()) }
+	l, err := build(h, n, o)
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	l.end = func() error {
+		defer unlock(lock)
+		return end()
+	}
+	return l, nil
+}
+
+// Close takes the lab down and lets the next one have the box.
+func (l *Lab) Close() error { return l.end() }
 
 // Unable says why there can be no lab here, "" if there can.
 func Unable() string {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -99,6 +100,9 @@ type box struct {
 	releases string
 	addr     netip.Addr
 	id       atomic.Pointer[host.Identity]
+
+	mu     sync.Mutex
+	agents []*Agent
 }
 
 func newBox(t testing.TB) *box {
@@ -109,7 +113,7 @@ func newBox(t testing.TB) *box {
 	if onMachine() {
 		b.root, b.releases = "/", "/opt/cke/etcd"
 		bareMachine(t)
-		t.Cleanup(func() { bareMachine(t) })
+		t.Cleanup(func() { b.hangUp(); bareMachine(t) })
 	} else {
 		b.root, b.releases = rootDir(t), t.TempDir()
 	}
@@ -148,10 +152,26 @@ func (b *box) release(t testing.TB, version string) {
 func (b *box) identity() host.Identity { return *b.id.Load() }
 
 func (b *box) agent() *Agent {
-	return New(Options{
+	a := New(Options{
 		Root: b.root, Releases: b.releases, Helper: "test", Runtime: runtimeKind(),
 		Log: slog.New(slog.DiscardHandler),
 	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.agents = append(b.agents, a)
+	return a
+}
+
+// hangUp closes the agents' connections to systemd, which tells each of them
+// everything that happens. A program that serves has one, and keeps it.
+func (b *box) hangUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.agents {
+		if s, ok := a.runtime.(*services); ok && s.bus.conn != nil {
+			s.bus.drop(s.bus.conn)
+		}
+	}
 }
 
 // etcds are the pids of every etcd on this machine.

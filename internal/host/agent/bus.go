@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -35,9 +37,22 @@ func (b *bus) do(ctx context.Context, calls func(context.Context, *dbus.Conn) er
 			return fmt.Errorf("reach systemd: %w", err)
 		}
 		err = calls(ctx, conn)
-		if err == nil || ctx.Err() != nil || conn.Connected() {
+		// That it cannot be written to is known before its reader has seen the end.
+		var broken *net.OpError
+		if err == nil || ctx.Err() != nil || conn.Connected() && !errors.As(err, &broken) {
 			return err
 		}
+		b.drop(conn)
+	}
+}
+
+// drop has the next call make another connection.
+func (b *bus) drop(conn *dbus.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn == conn {
+		conn.Close()
+		b.conn = nil
 	}
 }
 

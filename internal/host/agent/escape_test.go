@@ -36,6 +36,22 @@ func tree(t *testing.T, dir string) []string {
 	return out
 }
 
+// tree is everything on a box; of a machine of its own, what is CKE's.
+func (b *box) tree(t *testing.T) []string {
+	t.Helper()
+	if !onMachine() {
+		return tree(t, b.root)
+	}
+	all, err := filepath.Glob("/etc/systemd/system/etcd*")
+	must(t, err)
+	for _, dir := range ownDirs() {
+		if _, err := os.Lstat(dir); err == nil {
+			all = append(all, tree(t, dir)...)
+		}
+	}
+	return append([]string{b.root}, all...)
+}
+
 func TestNoNameEscapes(t *testing.T) {
 	processOnly(t, "it needs a root of its own")
 	everyWay(t, func(t *testing.T, b *box, open opener) {

@@ -52,6 +52,7 @@ func TestLifeOfAMember(t *testing.T) {
 		}
 
 		// Killed, it is noticed and comes back on its own data.
+		b.staysDown(t, u)
 		ended := make(chan error, 1)
 		go func() { ended <- h.WaitUnit(ctx, u.Cluster, true) }()
 		must(t, syscall.Kill(pid, syscall.SIGKILL))
@@ -187,6 +188,9 @@ func TestStopKillsAfterTheGrace(t *testing.T) {
 			must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
 			b.deafEtcd(t)
 			must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+			eventually(t, "it is deaf", func() bool {
+				return systemctl(t, "show", "--value", "--property=ActiveState", serviceName(u.Cluster)) == "active"
+			})
 		} else {
 			must(t, syscall.Kill(b.etcds(t)[0], syscall.SIGSTOP)) // it takes no SIGTERM then
 		}

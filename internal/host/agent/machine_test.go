@@ -8,10 +8,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cke/internal/cluster"
 )
 
-// To run the tests on a machine of its own, as root, with nothing on it that
-// should stay:
+// TestRuntimeConformance in test/lab/hosts runs these tests on a machine. By
+// hand: on a machine of its own, as root, with nothing on it that should stay:
 //
 //	CGO_ENABLED=0 go test -c -tags machine -o agent.test ./internal/host/agent
 //	# agent.test, testdata/, cke-host and etcd go to the machine; in testdata's parent:
@@ -33,9 +35,13 @@ func bareMachine(t testing.TB) {
 		_ = exec.Command("systemctl", "stop", name).Run()
 		_ = exec.Command("systemctl", "disable", name).Run()
 		must(t, os.Remove(path))
-		must(t, os.RemoveAll(path+".d"))
 	}
-	if len(units) > 0 {
+	changes, err := filepath.Glob("/etc/systemd/system/etcd*.service.d")
+	must(t, err)
+	for _, dir := range changes {
+		must(t, os.RemoveAll(dir))
+	}
+	if len(units)+len(changes) > 0 {
 		systemctl(t, "daemon-reload")
 		systemctl(t, "reset-failed")
 	}
@@ -47,19 +53,39 @@ func bareMachine(t testing.TB) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
 		}
 	}
-	for _, dir := range []string{"/etc/cke", "/var/lib/cke", "/opt/cke", "/var/lib/etcd", "/etc/kubernetes"} {
+	for _, dir := range append(ownDirs(), "/var/lib/etcd", "/etc/kubernetes") {
 		must(t, os.RemoveAll(dir))
 	}
 }
 
-// deafEtcd puts a program that does nothing, and does not end when asked to, in
-// etcd's place.
+// ownDirs are where CKE puts something on a machine, besides units.
+func ownDirs() []string { return []string{"/etc/cke", "/var/lib/cke", "/opt/cke"} }
+
+// staysDown has systemd not start an ended member again, if it has systemd.
+func (b *box) staysDown(t testing.TB, u cluster.Unit) {
+	t.Helper()
+	if !onMachine() {
+		return
+	}
+	dir := "/etc/systemd/system/" + serviceName(u.Cluster) + ".d"
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(dir+"/once.conf", []byte("[Service]\nRestart=no\n"), 0o644))
+	systemctl(t, "daemon-reload")
+}
+
+// deafEtcd puts a program that says it is ready, does nothing, and does not end
+// when asked to, in etcd's place.
 func (b *box) deafEtcd(t testing.TB) {
 	t.Helper()
 	path := filepath.Join(b.releases, "v"+testVersion, "etcd")
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo etcd Version: "+testVersion+
-		" && exit\ntrap '' TERM\nexec /bin/sleep 60\n"), 0o755))
+	must(t, os.WriteFile(path, []byte(`#!/usr/bin/perl
+use Socket;
+if ("@ARGV" eq "--version") { print "etcd Version: `+testVersion+`\n"; exit }
+$SIG{TERM} = "IGNORE";
+socket(S, AF_UNIX, SOCK_DGRAM, 0) and send(S, "READY=1", 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or die $!;
+sleep 60;
+`), 0o755))
 }
 
 func systemctl(t testing.TB, args ...string) string {

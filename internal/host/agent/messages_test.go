@@ -113,6 +113,7 @@ func TestKilledMemberSaysHowItEnded(t *testing.T) {
 		h, u := open(t, b), b.founder()
 		b.install(t, h, u)
 		must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+		b.staysDown(t, u)
 		must(t, syscall.Kill(b.etcds(t)[0], syscall.SIGKILL))
 		eventually(t, "the end is told", func() bool { return facts(t, h, b).Unit.Exit == "signal: killed" })
 		for _, asked := range []host.Host{h, open(t, b)} {

@@ -172,7 +172,7 @@ func TestAnAnswerLeavesOthersTheirPorts(t *testing.T) {
 
 func TestPreflightRefusesWhatIsNoName(t *testing.T) {
 	everyWay(t, func(t *testing.T, b *box, open opener) {
-		h, before := open(t, b), tree(t, b.root)
+		h, before := open(t, b), b.tree(t)
 		never := func(host.Answering) { t.Error("it listens") }
 		for _, name := range hostile() {
 			_, err := h.Preflight(t.Context(), name, b.addr)
@@ -193,7 +193,7 @@ func TestPreflightRefusesWhatIsNoName(t *testing.T) {
 		}
 		_, err := h.ReachPeers(t.Context(), host.ReachPeers{Cluster: testCluster, Token: testToken, Peers: make([]host.Peer, maxPeers+1)})
 		wantInvalid(t, err)
-		if after := tree(t, b.root); !slices.Equal(before, after) {
+		if after := b.tree(t); !slices.Equal(before, after) {
 			t.Errorf("there is now %q", after)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -276,10 +277,16 @@ func (s *services) awaitProcess(ctx context.Context, c string, result <-chan str
 	}
 }
 
-// executed says that a process is past systemd's own preparations.
+// executed says that a process is past systemd's own preparations, and that the
+// kernel has loaded its program: until then it has no arguments to be known by.
 func executed(pid int) bool {
-	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	return err == nil && !strings.HasPrefix(filepath.Base(exe), "systemd")
+	dir := "/proc/" + strconv.Itoa(pid)
+	exe, err := os.Readlink(dir + "/exe")
+	if err != nil || strings.HasPrefix(filepath.Base(exe), "systemd") {
+		return false
+	}
+	args, err := os.ReadFile(dir + "/cmdline")
+	return err == nil && len(args) > 0
 }
 
 func (s *services) startResult(ctx context.Context, c, result string) error {
@@ -364,7 +371,26 @@ func (s *services) find(c string, m cluster.MemberID) (process, bool, error) {
 	return findEtcd(s.layout.data(c, m), boot, ofMembers)
 }
 
-func (s *services) runs(_ context.Context, c string, m cluster.MemberID) (bool, error) {
-	_, ok, err := s.find(c, m)
-	return ok, err
+// runs waits for a process that systemd is starting just now: it does not say
+// yet whose it is.
+func (s *services) runs(ctx context.Context, c string, m cluster.MemberID) (bool, error) {
+	tick := time.NewTicker(startPoll)
+	defer tick.Stop()
+	for known := false; ; {
+		if _, ok, err := s.find(c, m); err != nil || ok || known {
+			return ok, err
+		}
+		pid, err := s.bus.mainPID(ctx, serviceName(c))
+		if err != nil || pid == 0 {
+			return false, err
+		}
+		if known = executed(pid); known {
+			continue // it may be since it was looked for
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-tick.C:
+		}
+	}
 }

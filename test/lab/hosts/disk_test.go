@@ -68,6 +68,42 @@ func TestDataDiskIsNew(t *testing.T) {
 	e.NeverBelowQuorum()
 }
 
+// TestDataDiskFailsToMount: the data disk is in fstab, and its mount fails at
+// boot. The member waits for it, with CKE or without; once somebody has mounted
+// it CKE starts the member that was.
+func TestDataDiskFailsToMount(t *testing.T) {
+	e := newEnv(t, 3)
+	e.sh(3, `mkdir -p /srv/disk `+lab.DataDir+` && echo "/srv/disk `+lab.DataDir+` none bind,nofail 0 0" >>/etc/fstab
+systemctl daemon-reload && systemctl start var-lib-cke-etcd.mount && mountpoint -q `+lab.DataDir)
+	e.Start()
+	e.Set(e.yaml(1, 2, 3))
+	w := e.tenant(false, 1, 2)
+	member := e.MemberID("h3")
+	m := e.lab.Machine(3)
+
+	e.Stop()
+	e.sh(3, "mv /srv/disk /srv/away")
+	e.must(m.Reboot())
+	e.Eventually("the boot is over", func() error { return e.booted(3) })
+	e.Says("the mount", e.sh(3, "systemctl show -p ActiveState var-lib-cke-etcd.mount"), "failed")
+	e.Says("the journal", e.sh(3, "journalctl -b -u etcd-main.service"), "Dependency failed")
+	e.memberRefuses(3)
+	e.Start()
+	e.Says("the reason", e.Reason("dataDiskIsNotMounted", "h3").Text, lab.DataDir)
+	w.Wrote(100)
+	e.memberRefuses(3)
+
+	e.sh(3, "mv /srv/away /srv/disk && systemctl start var-lib-cke-etcd.mount")
+	e.OnlyMembersAre(e.names(1, 2, 3)...)
+	if now := e.MemberID("h3"); now != member {
+		t.Errorf("the member on h3 is %s, was %s", now, member)
+	}
+	w.Finish(100)
+	if n := e.CountSteps(plan.RemoveMember); n != 0 {
+		t.Errorf("%d members were removed", n)
+	}
+}
+
 // must fails the test on any error.
 func (e *env) must(errs ...error) {
 	e.t.Helper()

@@ -1,6 +1,9 @@
 package hosts
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"cke/internal/plan"
@@ -48,6 +51,41 @@ func TestPowerCuts(t *testing.T) {
 		}
 	}
 	e.OnlyMembersAre(e.names(1, 2, 3)...)
+}
+
+// TestPowerCutInTheFirstStart: the power fails in the middle of a founding, when
+// one member is not over its first start and the others are. At boot it stays
+// down, for what it was started with is for once only, the others come back, and
+// the next CKE finishes the founding.
+func TestPowerCutInTheFirstStart(t *testing.T) {
+	e := newEnv(t, 3, lab.DataDisk("1G"))
+	// It is gone after the power cut, and the unit as CKE made it.
+	e.sh(1, `mkdir -p /run/systemd/system/etcd-main.service.d
+printf '[Service]\nExecStartPre=/bin/sleep 600\n' >/run/systemd/system/etcd-main.service.d/hold.conf`)
+	trace := e.Write("trace", "")
+	e.Start("CKE_EFFECT_TRACE=" + trace)
+	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
+	e.Eventually("two members have started", func() error {
+		b, err := os.ReadFile(trace)
+		if n := strings.Count(string(b), "start-members host.start-unit"); err == nil && n != 2 {
+			return fmt.Errorf("%d have:\n%s", n, b)
+		}
+		return err
+	})
+	e.Kill()
+	e.Says("h1", e.sh(1, "systemctl show -p ActiveState,SubState,UnitFileState etcd-main.service"), "SubState=start-pre", "UnitFileState=static")
+
+	e.cutPower(1, 2, 3)
+	e.on(1, 2, 3)
+	e.serves(2)
+	e.serves(3)
+	e.Eventually("the boot is over", func() error { return e.booted(1) })
+	if pid := e.mainPID(1); pid != "0" {
+		t.Errorf("the member on h1 was started at boot: pid %s", pid)
+	}
+	e.Start()
+	e.whole(1, 2, 3)
+	e.Says("h1", e.sh(1, "systemctl show -p ActiveState,UnitFileState etcd-main.service"), "ActiveState=active", "UnitFileState=enabled")
 }
 
 // TestNoQuorumIsNoFailure: a member that starts alone waits for the others as
