@@ -99,8 +99,7 @@ func lines[I any](s *server, op huma.Operation, open func(context.Context, *I) (
 		w.contentType = textType
 		// Following may begin with nothing: the client is told that it has begun.
 		w.begin()
-		err = w.control.Flush()
-		if err == nil {
+		if err = w.flush(); err == nil {
 			_, err = io.Copy(flushed{w}, text)
 		}
 		if cerr := text.Close(); err == nil {

@@ -27,7 +27,6 @@ func (a *Agent) begin(ctx context.Context, id host.Identity, cluster string) (un
 		if err != nil {
 			return nil, err
 		}
-		a.reached("begin:locked")
 		if err := a.admit(ctx, id); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
