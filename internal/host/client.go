@@ -120,7 +120,7 @@ func (c *Client) send(req *http.Request, verb string) (*http.Response, error) {
 }
 
 func (c *Client) call(ctx context.Context, verb string, in, out any) error {
-	resp, err := c.ask(ctx, verb, in) //nolint:bodyclose // readAnswer does
+	resp, err := c.ask(ctx, verb, in)
 	if err != nil {
 		return err
 	}

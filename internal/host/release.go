@@ -66,7 +66,7 @@ func (c *Client) PutRelease(ctx context.Context, r Release, offset int64, packed
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set(HeaderRelease, string(head))
-	resp, err := c.send(req, VerbPutRelease) //nolint:bodyclose // readAnswer does
+	resp, err := c.send(req, VerbPutRelease)
 	if err != nil {
 		return err
 	}

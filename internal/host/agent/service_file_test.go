@@ -141,3 +141,21 @@ func TestServiceHash(t *testing.T) {
 		t.Error("another quota has the same hash")
 	}
 }
+
+func TestWhenSystemdReadsAnew(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		replaced bool
+		p        properties
+		want     bool
+	}{
+		"as it is":           {false, properties{"LoadState": "loaded", "NeedDaemonReload": false}, false},
+		"a newer file":       {false, properties{"LoadState": "loaded", "NeedDaemonReload": true}, true},
+		"not there before":   {false, properties{"LoadState": "not-found"}, true},
+		"the clock set back": {true, properties{"LoadState": "loaded", "NeedDaemonReload": false}, true},
+	} {
+		if got := mustReload(c.replaced, c.p); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -146,18 +146,18 @@ func (s *services) write(ctx context.Context, u cluster.Unit, sealed bool) error
 			return err
 		}
 	}
-	return s.load(ctx, name)
+	return s.load(ctx, name, len(old) > 0 && string(old) != text)
 }
 
 // load makes systemd read the file, if it has another in mind: who wrote it may
 // have died before. To ask about a unit that is new is to have it read; reading
 // all of them anew takes a while.
-func (s *services) load(ctx context.Context, name string) error {
+func (s *services) load(ctx context.Context, name string, replaced bool) error {
 	p, err := s.bus.unit(ctx, name)
 	if err != nil {
 		return fmt.Errorf("look at unit %s: %w", name, err)
 	}
-	if stale, _ := p["NeedDaemonReload"].(bool); !stale && p.text("LoadState") == "loaded" {
+	if !mustReload(replaced, p) {
 		return nil
 	}
 	if err := s.bus.reload(ctx); err != nil {
