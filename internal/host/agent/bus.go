@@ -210,3 +210,10 @@ func (p properties) jobPending() bool {
 	id, _ := job[0].(uint32)
 	return id != 0
 }
+
+// mustReload: systemd tells a newer file by its time, which is wrong where the
+// clock was set back in between: it would go on with a unit that founds.
+func mustReload(replaced bool, p properties) bool {
+	stale, _ := p["NeedDaemonReload"].(bool)
+	return replaced || stale || p.text("LoadState") != "loaded"
+}
