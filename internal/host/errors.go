@@ -52,6 +52,9 @@ const (
 	NoSpace GuardKind = "no-space"
 	// ReadOnly: a place cannot be written to.
 	ReadOnly GuardKind = "read-only"
+	// NotRoots: a directory above the members' belongs to another user than root
+	// or may be written to by one, who could so redirect what root does below it.
+	NotRoots GuardKind = "not-roots"
 	// DiskFails: a disk answers with errors.
 	DiskFails GuardKind = "disk-fails"
 	// OtherArch: a binary is for another architecture than the machine's.

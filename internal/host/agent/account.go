@@ -12,7 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"cke/internal/host"
 )
 
 // serviceUser is whom members run as, and its group.
@@ -154,11 +157,29 @@ func (o *owner) letPass(root string, dirs ...string) error {
 		if err != nil {
 			return err
 		}
+		if err := onlyRootWrites(dir, info); err != nil {
+			return err
+		}
 		if mode := info.Mode().Perm(); mode&passForAll != passForAll {
 			if err := os.Chmod(dir, mode|passForAll); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// onlyRootWrites refuses a directory in which somebody else could put a link
+// where root is about to write: a data disk's root directory that an
+// administrator gave to etcd, for example.
+func onlyRootWrites(dir string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("find the owner of %s: the system does not say", dir)
+	}
+	if mode := info.Mode().Perm(); st.Uid != 0 || mode&0o022 != 0 {
+		return refuse(host.NotRoots, "%s belongs to uid %d and has mode %04o: only root may write there (chown root:root %s && chmod go-w %s)",
+			dir, st.Uid, mode, dir, dir)
 	}
 	return nil
 }
