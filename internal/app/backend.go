@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"cke/internal/api"
@@ -195,13 +196,14 @@ func awaitView(ctx context.Context, l *reconcile.Loop, shows func(reconcile.View
 	}
 }
 
-// node finds a node of the spec, or a leaving one, by hostname or address.
+// node finds a node of the spec, or one that leaves or has left, by hostname or
+// address.
 func (b backend) node(ctx context.Context, name, which string) (cluster.Node, error) {
 	w, err := b.store.Load(ctx, name)
 	if err != nil {
 		return cluster.Node{}, notFound(err, name)
 	}
-	for _, n := range append(append([]cluster.Node(nil), w.Spec.Nodes...), w.Leaving...) {
+	for _, n := range slices.Concat(w.Spec.Nodes, w.Leaving, w.Left) {
 		if string(n.Hostname) == which || n.Address.String() == which {
 			return n, nil
 		}

@@ -132,15 +132,16 @@ func (p *preflight) answer(ctx context.Context, s *party, ready func()) {
 	defer cancel(nil)
 	slow := time.AfterFunc(answerPatience, func() { cancel(errSilent) })
 	defer slow.Stop()
+	listens := false
 	err := s.host.AnswerPeers(ctx, host.AnswerPeers{Cluster: p.cluster, Address: s.node.Address, Token: p.token}, func(a host.Answering) {
 		if slow.Stop() {
-			s.greets = a.Ports
+			s.greets, listens = a.Ports, true
 			ready()
 		}
 	})
 	var guard *host.GuardError
 	switch {
-	case s.greets != nil || err == nil:
+	case listens || err == nil: // others read of it by now
 	case errors.As(err, &guard):
 		f, err := s.host.Facts(ctx, p.cluster, s.node.Address)
 		if err != nil {
