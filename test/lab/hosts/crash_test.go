@@ -117,7 +117,7 @@ func (e *env) effectsOf(c change, n int) []string {
 	if n > 0 {
 		environ = append(environ, "CKE_EFFECT_KILL="+strconv.Itoa(n))
 	}
-	died := !e.Start(environ...) || !c.make()
+	died := !e.StartWith(environ) || !c.make()
 	e.Kill()
 	b, err := os.ReadFile(trace)
 	e.must(err)

@@ -63,7 +63,7 @@ func TestPowerCutInTheFirstStart(t *testing.T) {
 	e.sh(1, `mkdir -p /run/systemd/system/etcd-main.service.d
 printf '[Service]\nExecStartPre=/bin/sleep 600\n' >/run/systemd/system/etcd-main.service.d/hold.conf`)
 	trace := e.Write("trace", "")
-	e.Start("CKE_EFFECT_TRACE=" + trace)
+	e.StartWith([]string{"CKE_EFFECT_TRACE=" + trace})
 	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
 	e.Eventually("two members have started", func() error {
 		b, err := os.ReadFile(trace)
