@@ -40,7 +40,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 	} {
 		e.suffers(w.Wrote, fault.make(e.lab.Machine(1+i%3)), fault.last)
 	}
-	w.Finish(1000)
+	w.Finish(500)
 	for i, n := range e.Settled().Nodes {
 		if was := before.Nodes[i].Member.ID; n.Member.ID != was {
 			t.Errorf("the member on %s is %s, was %s", n.Hostname, n.Member.ID, was)
