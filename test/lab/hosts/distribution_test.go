@@ -30,7 +30,7 @@ func TestDistribution(t *testing.T) {
 		for _, r := range e.Status().Plan.Reasons {
 			text[string(r.Node)] += r.Text + "\n"
 		}
-		if !strings.Contains(text["h2"], "no space left") && !strings.Contains(text["h2"], "free") {
+		if !strings.Contains(text["h2"], "the file system / has no room") {
 			return fmt.Errorf("h2: %q", text["h2"])
 		}
 		if !strings.Contains(text["h3"], "read-only") {
