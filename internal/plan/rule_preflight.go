@@ -11,7 +11,7 @@ const (
 	// preflightHolds is how long a host that passed counts as fit.
 	preflightHolds = 10 * time.Minute
 	// preflightAgain is how soon one that failed is looked at again.
-	preflightAgain = 30 * time.Second
+	preflightAgain = 15 * time.Second
 )
 
 // preflight asks of each candidate whether it may carry a member. It returns
