@@ -141,6 +141,7 @@ func TestTransferGoesOnWhereItEnded(t *testing.T) {
 				t.Fatalf("a transfer that was cut after %d bytes succeeds", n)
 			}
 		}
+		b.transfersRest(t, ways)
 		partial := filepath.Join(b.releases, ".incoming", c.PackedSHA256)
 		h, broken := ways[0], false
 		if held, _ := os.ReadFile(partial); len(held) > 0 && rapid.Bool().Draw(t, "spoil") {
@@ -157,6 +158,18 @@ func TestTransferGoesOnWhereItEnded(t *testing.T) {
 	if resumed == 0 || spoiled == 0 {
 		t.Errorf("%d transfers went on, %d partial files were spoiled; too tame", resumed, spoiled)
 	}
+}
+
+// transfersRest returns when nobody writes what comes any more: whoever cut a
+// transfer is told before the other end has put the last of it away.
+func (b *box) transfersRest(t *rapid.T, ways []host.Host) {
+	for _, h := range ways { // what was asked before is under way when this is answered
+		_, err := h.Facts(t.Context(), testCluster, b.addr)
+		must(b.tb(t), err)
+	}
+	unlock, err := lock(t.Context(), filepath.Join(b.releases, ".incoming", "lock"))
+	must(b.tb(t), err)
+	unlock()
 }
 
 // tb makes one of rapid's a testing.TB, for the helpers.
