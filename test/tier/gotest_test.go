@@ -98,3 +98,33 @@ func TestEveryPackageHasOneTier(t *testing.T) {
 		}
 	}
 }
+
+// A crash of the race detector's own is no failure of the package, once; and one
+// in a package where a test failed as well does not hide that.
+func TestTheDetectorsOwnCrashIsTriedAgain(t *testing.T) {
+	crash := `println("ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346"); os.Exit(66)`
+	dir := write(t, map[string]string{
+		"a/a_test.go": "package a\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { " + crash + " }",
+		"b/b_test.go": "package b\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { t.Error(1) }; func TestB(t *testing.T) { " + crash + " }",
+	})
+	got, err := goTest(dir, []string{"./..."}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.crashed) != 1 || got.crashed[0] != "example/a" || got.failed == 0 {
+		t.Errorf("crashed %v, %d failed", got.crashed, got.failed)
+	}
+
+	for crashes, failed := range map[int]int{0: 0, 1: 0, 2: 0, 3: 1, 9: 1} {
+		runs := 0
+		got, err := testAgain([]string{"-v"}, []string{"a", "b"}, func(args []string) (tally, error) {
+			if runs++; runs <= crashes {
+				return tally{passed: 1, crashed: []string{"b"}}, nil
+			}
+			return tally{passed: 1}, nil
+		})
+		if err != nil || got.failed != failed || runs != min(crashes+1, maxCrashes) {
+			t.Errorf("%d crashes: %d failed after %d runs, %v", crashes, got.failed, runs, err)
+		}
+	}
+}

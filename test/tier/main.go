@@ -79,9 +79,28 @@ func runTier(t tier) (tally, error) {
 	} else {
 		noRace = []skip{{"tier " + t.name, "race detector", why}}
 	}
-	got, err := goTest(".", append(args, pkgs...), os.Stdout)
+	got, err := testAgain(args, pkgs, func(args []string) (tally, error) { return goTest(".", args, os.Stdout) })
 	got.skips = append(got.skips, noRace...)
 	return got, err
+}
+
+// maxCrashes is how often a package may take the race detector down.
+const maxCrashes = 3
+
+// testAgain tests packages, and those in which the race detector itself crashed
+// once more. One that it never gets through has failed.
+func testAgain(args, pkgs []string, test func(args []string) (tally, error)) (tally, error) {
+	var total tally
+	for range maxCrashes {
+		got, err := test(slices.Concat(args, pkgs))
+		pkgs, got.crashed = got.crashed, nil
+		total.add(got)
+		if err != nil || len(pkgs) == 0 {
+			return total, err
+		}
+	}
+	total.failed += len(pkgs)
+	return total, nil
 }
 
 // timeout is for one test binary: a bound for what hangs, not a promise. go's own
