@@ -31,7 +31,9 @@ func (p Plan) Beside(others []UnderWay) Plan {
 	steps := p.Steps
 	p.Steps = nil
 	for _, s := range steps {
-		if same[s.Key()] || changing && s.ChangesMembership() {
+		// What a step that treats each node by itself is asked to do again on a node
+		// it has done with, was asked since.
+		if same[s.Key()] && !s.nodewise() || changing && s.ChangesMembership() {
 			continue
 		}
 		if s, ok := s.without(busy); ok {
@@ -48,12 +50,20 @@ func (s Step) without(busy map[cluster.NodeName]bool) (Step, bool) {
 	if !slices.ContainsFunc(s.Nodes, isBusy) {
 		return s, true
 	}
-	switch s.Kind {
-	case CheckHosts, InstallEtcd, InstallCertificates, InstallUnits, StartMembers:
-	default:
+	if !s.nodewise() {
 		return s, false
 	}
 	s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), isBusy)
 	s.Units = slices.DeleteFunc(slices.Clone(s.Units), func(u cluster.Unit) bool { return isBusy(u.Node) })
 	return s, len(s.Nodes) > 0
+}
+
+// nodewise says whether a step treats each of its nodes by itself.
+func (s Step) nodewise() bool {
+	switch s.Kind {
+	case CheckHosts, InstallEtcd, InstallCertificates, InstallUnits, StartMembers:
+		return true
+	default:
+		return false
+	}
 }

@@ -19,7 +19,8 @@ func TestBeside(t *testing.T) {
 		want   []cluster.NodeName // nil: it may not begin
 	}{
 		{"alone", nil, Step{Kind: StartMembers, Nodes: names("n2")}, names("n2")},
-		{"the same", units, Step{Kind: InstallUnits, Nodes: names("n1", "n2")}, nil},
+		{"the same again, where it has been done", units, Step{Kind: InstallUnits, Nodes: names("n1", "n2")}, names("n1")},
+		{"the same", units, Step{Kind: InstallUnits, Nodes: names("n2")}, nil},
 		{"the same kind elsewhere", units, Step{Kind: InstallUnits, Nodes: names("n2", "n3"), Units: []cluster.Unit{{Node: "n2"}, {Node: "n3"}}}, names("n3")},
 		{"another on the same node", units, Step{Kind: StartMembers, Nodes: names("n2")}, nil},
 		{"on a node it has done with", units, Step{Kind: StartMembers, Nodes: names("n1")}, names("n1")},
