@@ -221,6 +221,9 @@ func (l *Loop) once(ctx context.Context) (turn, error) {
 	l.exits.follow(ctx, w.Nodes(), st)
 	for _, s := range plan.NextBatch(runnable) {
 		t.acted = true
+		if _, failed := l.failures.record(s); failed {
+			l.again.forget(s)
+		}
 		if l.again.count(s) {
 			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, maxRepeats)
 			l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, t.at)

@@ -16,6 +16,10 @@ func (r repetition) count(s plan.Step) bool {
 	return r[s.Key()] > maxRepeats
 }
 
+// forget drops a step whose last attempt failed: it was not done, and its next
+// attempts are spaced out already.
+func (r repetition) forget(s plan.Step) { delete(r, s.Key()) }
+
 // forgetAllBut drops the steps that are not asked for any more.
 func (r repetition) forgetAllBut(wanted map[string]bool) {
 	for k := range r {

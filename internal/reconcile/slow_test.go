@@ -308,3 +308,25 @@ func TestFoundingWithASlowHost(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusalsBesideASlowStep: what etcd refuses for a while is tried until it
+// does not, however long another step goes on meanwhile. An attempt that failed
+// was not done.
+func TestRefusalsBesideASlowStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 4, 3)
+		w.hosts["n2"].takes = 14 * time.Second
+		l, end := w.begin(t)
+		settle(t, w, l)
+		pass(time.Minute)
+		w.do(func() {
+			w.refuses = time.Now().Add(8 * time.Second)
+			w.wanted.Spec.Etcd.Members = 4
+			w.wanted.Spec.Etcd.Quota = 4 << 30
+		})
+		l.Wake()
+		w.until(t, 11*time.Second, "add a member", func() bool { return len(w.members) == 4 })
+		settle(t, w, l)
+		end()
+	})
+}

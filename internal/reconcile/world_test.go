@@ -37,6 +37,7 @@ type world struct {
 	// changing is how long a change of the membership takes; under how many are
 	// under way, most how many ever were.
 	changing    time.Duration
+	refuses     time.Time // until then etcd adds nobody
 	under, most int
 	authority   pki.Authority
 }
@@ -375,6 +376,9 @@ func (e fakeEtcd) change(do func()) error {
 }
 
 func (e fakeEtcd) AddLearner(_ context.Context, _ etcd.Endpoint, peerURL string) (id cluster.MemberID, err error) {
+	if time.Now().Before(e.w.refuses) {
+		return 0, fmt.Errorf("add learner: %w", context.DeadlineExceeded) // as transient as etcd's own
+	}
 	return id, e.change(func() {
 		e.w.nextID++
 		id = e.w.nextID
