@@ -35,6 +35,9 @@ func TestProcessesBelow(t *testing.T) {
 	processOnly(t, "it needs a root of its own")
 	t.Parallel()
 	b := newBox(t)
+	// Below a directory of its own: others' members run below that of all tests.
+	b.root = filepath.Join(b.root, "root")
+	must(t, os.Mkdir(b.root, 0o700))
 	h, u := inProcess(t, b), b.founder()
 	b.install(t, h, u)
 	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
