@@ -65,10 +65,12 @@ printf '[Service]\nExecStartPre=/bin/sleep 600\n' >/run/systemd/system/etcd-main
 	trace := e.Write("trace", "")
 	e.StartWith([]string{"CKE_EFFECT_TRACE=" + trace})
 	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
-	e.Eventually("two members have started", func() error {
+	// The first founder goes ahead, is given up on, and the others follow at once:
+	// how many starts have been tried is not exact.
+	e.Eventually("the start of all three was tried", func() error {
 		b, err := os.ReadFile(trace)
-		if n := strings.Count(string(b), "start-members host.start-unit"); err == nil && n != 2 {
-			return fmt.Errorf("%d have:\n%s", n, b)
+		if n := strings.Count(string(b), "start-members host.start-unit"); err == nil && n < 3 {
+			return fmt.Errorf("of %d:\n%s", n, b)
 		}
 		return err
 	})
