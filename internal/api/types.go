@@ -60,10 +60,21 @@ type Status struct {
 	// Progress is how far long steps are that run now.
 	Progress []cluster.Progress `json:"progress,omitempty"`
 	// Running are the steps under way; the plan holds those that come next.
-	Running    []plan.Step `json:"running,omitempty"`
-	ObservedAt time.Time   `json:"observed_at"`
+	Running []plan.Step `json:"running,omitempty"`
+	// Kubernetes is what Kubernetes is told; nil when the spec names none.
+	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
+	ObservedAt time.Time         `json:"observed_at"`
 	// SpecRevision is the spec that was last planned for; Settled speaks of it.
 	SpecRevision int64 `json:"spec_revision"`
+}
+
+// KubernetesStatus is what Kubernetes is told of a cluster, and how that goes.
+type KubernetesStatus struct {
+	// Endpoints is what it is to be told now.
+	Endpoints []cluster.Endpoint `json:"endpoints"`
+	// Conditions speak of the endpoints and of each Secret; first those that are
+	// not as they should be.
+	Conditions []cluster.Condition `json:"conditions"`
 }
 
 // NodeStatus is one node and the member on it, if any.
@@ -83,6 +94,8 @@ type NodeStatus struct {
 	// Login is user@address:port of a host over SSH.
 	Login  string          `json:"login,omitempty"`
 	Member *cluster.Member `json:"member,omitempty"`
+	// Gateway is the machine's gateway, if it has one.
+	Gateway *cluster.GatewayState `json:"gateway,omitempty"`
 }
 
 // Leader says which daemon acts.

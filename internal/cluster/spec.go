@@ -37,22 +37,26 @@ type Node struct {
 	// or found in a known_hosts file.
 	HostKey string `json:"host_key,omitempty" yaml:"host_key,omitempty"`
 	Zone    string `json:"zone,omitempty" yaml:"zone,omitempty"`
+	// KubernetesNode is the name of its Node in Kubernetes, where it has one that
+	// the endpoints should name.
+	KubernetesNode string `json:"kubernetes_node,omitempty" yaml:"kubernetes_node,omitempty"`
+	// APIServer: a kube-apiserver runs here; its client certificate is kept here.
+	APIServer bool `json:"apiserver,omitempty" yaml:"apiserver,omitempty"`
+	// Gateway: a cke-gateway runs here, for every process of this machine.
+	Gateway bool `json:"gateway,omitempty" yaml:"gateway,omitempty"`
 }
 
 // Etcd says how the members run.
 type Etcd struct {
 	Version string `json:"version" yaml:"version"`
 	// Members is how many voters are wanted; 0 means every control-plane node.
-	Members      int               `json:"members,omitempty" yaml:"members,omitempty"`
-	ReplaceAfter units.Duration    `json:"replace_after" yaml:"replace_after"`
-	Quota        units.Size        `json:"quota" yaml:"quota"`
-	ExtraArgs    map[string]string `json:"extra_args,omitempty" yaml:"extra_args,omitempty"`
-	ExtraEnv     map[string]string `json:"extra_env,omitempty" yaml:"extra_env,omitempty"`
-}
-
-// Kubernetes says where the endpoints are published.
-type Kubernetes struct {
-	Kubeconfig string `json:"kubeconfig,omitempty" yaml:"kubeconfig,omitempty"`
+	Members      int            `json:"members,omitempty" yaml:"members,omitempty"`
+	ReplaceAfter units.Duration `json:"replace_after" yaml:"replace_after"`
+	Quota        units.Size     `json:"quota" yaml:"quota"`
+	// CompactionRetention is how much history etcd keeps; it compacts itself.
+	CompactionRetention units.Duration    `json:"compaction_retention,omitzero" yaml:"compaction_retention,omitempty"`
+	ExtraArgs           map[string]string `json:"extra_args,omitempty" yaml:"extra_args,omitempty"`
+	ExtraEnv            map[string]string `json:"extra_env,omitempty" yaml:"extra_env,omitempty"`
 }
 
 // Backup is reserved for scheduled backups; it has no settings yet.

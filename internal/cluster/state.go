@@ -16,6 +16,10 @@ type State struct {
 	Paused   *Pause                 `json:"paused,omitempty"`
 	Nodes    map[NodeName]NodeState `json:"nodes"`
 	Etcd     EtcdState              `json:"etcd"`
+	// Published is what Kubernetes was told.
+	Published Published `json:"published,omitzero"`
+	// WithdrawnSince is since when a member's endpoint is wanted gone.
+	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.
@@ -90,6 +94,11 @@ type NodeState struct {
 	Aside []string `json:"aside,omitempty"`
 	// Certificates lists what is wrong with the member's files; empty is good.
 	Certificates []string `json:"certificates,omitempty"`
+	// Gateway is nil when the machine has none.
+	Gateway *GatewayState `json:"gateway,omitempty"`
+	// APIServer lists what is wrong with the API server's client files; empty is
+	// good, and where the spec asks for none.
+	APIServer []string `json:"apiserver,omitempty"`
 	// Measured is its last preflight; nil if there was none.
 	Measured *Measured `json:"measured,omitempty"`
 }

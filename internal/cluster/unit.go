@@ -17,6 +17,8 @@ type Unit struct {
 	Address netip.Addr `json:"address"`
 	Version string     `json:"version"`
 	Quota   units.Size `json:"quota"`
+	// Retention is how much history etcd keeps; 0 is five minutes.
+	Retention units.Duration `json:"retention,omitzero"`
 	// Founding is set only for a first start: how to enter the cluster. A sealed
 	// member has none and can only be started on its own data.
 	Founding  *Founding         `json:"founding,omitempty"`

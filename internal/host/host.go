@@ -65,6 +65,15 @@ type Host interface {
 	// once it does, and goes on until ctx ends. It refuses a machine that has a
 	// unit, and while it listens none is installed or started.
 	AnswerPeers(ctx context.Context, req AnswerPeers, listening func(Answering)) error
+	// PutGateway installs the machine's gateway, or only brings its list up to
+	// date, and returns when the running gateway goes by it. Connections of
+	// upstreams that stay are left alone.
+	PutGateway(ctx context.Context, g cluster.Gateway) error
+	// RemoveGateway stops and removes the machine's gateway; nil when it has none.
+	RemoveGateway(ctx context.Context, cluster string) error
+	// PutClientFiles installs the API server's client certificate. It refuses a
+	// directory that the machine does not allow.
+	PutClientFiles(ctx context.Context, req PutClientFiles) error
 	// Log streams the last lines of what the cluster's members wrote here; with
 	// Follow it goes on until ctx ends or it is closed. It changes nothing.
 	Log(ctx context.Context, req LogRequest) (io.ReadCloser, error)
@@ -92,6 +101,26 @@ const (
 type PutFiles struct {
 	Cluster string              `json:"cluster"`
 	Files   map[FileKind][]byte `json:"files"`
+}
+
+// PutClientFiles carries the API server's client certificate.
+type PutClientFiles struct {
+	Cluster string              `json:"cluster"`
+	Files   cluster.ClientFiles `json:"files"` // with every field set
+	CA      []byte              `json:"ca"`    // the server CA
+	Cert    []byte              `json:"cert"`
+	Key     []byte              `json:"key"`
+}
+
+// ClientFacts is what a machine knows of the API server's client certificate.
+type ClientFacts struct {
+	// Files is what was installed last.
+	Files   cluster.ClientFiles `json:"files"`
+	CA      []byte              `json:"ca,omitempty"`
+	Cert    []byte              `json:"cert,omitempty"`
+	KeyFits bool                `json:"key_fits"`
+	// Drift says, a phrase for each, what of owner and mode is not as installed.
+	Drift []string `json:"drift,omitempty"`
 }
 
 // StopUnit asks for a stop.
@@ -123,6 +152,10 @@ type Facts struct {
 	// It is looked for only where no unit of this cluster is installed.
 	Foreign []string `json:"foreign,omitempty"`
 	Arch    string   `json:"arch"` // in Go's words: amd64, arm64
+	// Gateway is nil when the machine has none.
+	Gateway *cluster.GatewayState `json:"gateway,omitempty"`
+	// Client is nil when no client certificate was ever installed.
+	Client *ClientFacts `json:"client,omitempty"`
 }
 
 // AsideDir is a data directory that was moved aside.

@@ -20,9 +20,12 @@ const (
 	VerbClaim       = "claim"
 	VerbLog         = "log" // answers with text, not JSON
 
-	VerbReleaseOffset = "release-offset"
-	VerbPutRelease    = "put-release"
-	VerbPurge         = "purge"
+	VerbReleaseOffset  = "release-offset"
+	VerbPutRelease     = "put-release"
+	VerbPurge          = "purge"
+	VerbPutGateway     = "put-gateway"
+	VerbRemoveGateway  = "remove-gateway"
+	VerbPutClientFiles = "put-client-files"
 )
 
 // The headers that carry the Identity of every request.

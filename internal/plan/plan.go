@@ -29,6 +29,10 @@ const (
 	RemoveMember        Kind = "remove-member"
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
+	// For Kubernetes, on the hosts that ask for it.
+	InstallClientCertificates Kind = "install-client-certificates"
+	PutGateway                Kind = "put-gateway"
+	RemoveGateway             Kind = "remove-gateway"
 )
 
 // Step is one thing to do, as data. Every step of a plan may be carried out
@@ -52,6 +56,7 @@ type Step struct {
 	Units     []cluster.Unit     `json:"units,omitempty"`
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
+	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during

@@ -60,6 +60,8 @@ type View struct {
 	Plan plan.Plan
 	// Running are the steps under way.
 	Running []plan.Step
+	// Endpoints is what clients are to be told.
+	Endpoints []cluster.Endpoint
 	// Seq grows with each view.
 	Seq int64
 }
@@ -261,7 +263,7 @@ func (l *Loop) Look(ctx context.Context) (Wanted, cluster.State, plan.Plan, erro
 func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan, others []plan.UnderWay) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.view = View{Wanted: w, State: st, Plan: p, Seq: l.view.Seq + 1}
+	l.view = View{Wanted: w, State: st, Plan: p, Endpoints: plan.Endpoints(w.Spec, st, l.o.Now()), Seq: l.view.Seq + 1}
 	for _, o := range others {
 		l.view.Running = append(l.view.Running, o.Step)
 	}
