@@ -93,3 +93,20 @@ func TestEveryDependencyIsExplained(t *testing.T) {
 		}
 	}
 }
+
+// What kubectl and the API server say of themselves is set when they are linked.
+func TestTheMakefileNamesThePinnedKubernetes(t *testing.T) {
+	mod, err := os.ReadFile("../deps/kubernetes/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`k8s\.io/kubernetes v(\S+)`).FindSubmatch(mod)
+	got := regexp.MustCompile(`(?m)^KUBE_VERSION *:= (\S+)$`).FindSubmatch(makefile)
+	if want == nil || got == nil || string(got[1]) != string(want[1]) {
+		t.Errorf("the Makefile's KUBE_VERSION is %q, deps/kubernetes requires %q", got, want)
+	}
+}
