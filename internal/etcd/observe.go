@@ -225,12 +225,21 @@ func unanswered(ep Endpoint, answers []answer) string {
 	return "its process does not run"
 }
 
-// Ping asks each endpoint for its status only and says which answered with a
-// leader known. It is the cheap watch between observations.
-func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]bool {
+// Pulse is what a member's status alone says of it.
+type Pulse int
+
+// The pulses. A member without a leader answers, and serves nobody.
+const (
+	Silent Pulse = iota
+	Leaderless
+	Serving
+)
+
+// Ping asks each endpoint for its status only. It takes a second at most.
+func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]Pulse {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	up := make([]bool, len(endpoints))
+	felt := make([]Pulse, len(endpoints))
 	var wg sync.WaitGroup
 	for i, ep := range endpoints {
 		wg.Go(func() {
@@ -238,14 +247,19 @@ func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]bo
 			if err != nil {
 				return
 			}
-			st, err := conn.Status(ctx, string(ep))
-			up[i] = err == nil && st.Leader != 0
+			switch st, err := conn.Status(ctx, string(ep)); {
+			case err != nil:
+			case st.Leader == 0:
+				felt[i] = Leaderless
+			default:
+				felt[i] = Serving
+			}
 		})
 	}
 	wg.Wait()
-	m := make(map[Endpoint]bool, len(endpoints))
+	m := make(map[Endpoint]Pulse, len(endpoints))
 	for i, ep := range endpoints {
-		m[ep] = up[i]
+		m[ep] = felt[i]
 	}
 	return m
 }

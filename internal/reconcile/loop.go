@@ -35,7 +35,7 @@ type Store interface {
 
 // Pinger asks members whether they serve.
 type Pinger interface {
-	Ping(ctx context.Context, endpoints []etcd.Endpoint) map[etcd.Endpoint]bool
+	Ping(ctx context.Context, endpoints []etcd.Endpoint) map[etcd.Endpoint]etcd.Pulse
 }
 
 // Options for New.
@@ -263,10 +263,16 @@ func (l *Loop) Look(ctx context.Context) (Wanted, cluster.State, plan.Plan, erro
 func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan, others []plan.UnderWay) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.view = View{Wanted: w, State: st, Plan: p, Endpoints: plan.Endpoints(w.Spec, st, l.o.Now()), Seq: l.view.Seq + 1}
+	v := View{Wanted: w, State: st, Plan: p, Endpoints: plan.Endpoints(w.Spec, st, l.o.Now()), Seq: l.view.Seq + 1}
 	for _, o := range others {
-		l.view.Running = append(l.view.Running, o.Step)
+		v.Running = append(v.Running, o.Step)
 	}
+	l.show(v)
+}
+
+// show makes a view the newest. The caller holds the lock.
+func (l *Loop) show(v View) {
+	l.view = v
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

@@ -3,10 +3,12 @@ package reconcile
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/etcd"
 	"cke/internal/observe"
 )
 
@@ -72,9 +74,32 @@ func (l *Loop) watchHealth(ctx context.Context) {
 		case <-t.C:
 		}
 		now := l.o.Etcd.Ping(ctx, l.o.Observer.Endpoints())
-		if !maps.Equal(now, last) {
+		if ctx.Err() == nil && !maps.Equal(now, last) {
+			l.silenced(now)
 			l.Wake()
 		}
 		last = now
+	}
+}
+
+// silenced withdraws the endpoints of members that no longer answer, ahead of the
+// look that finds out more: it waits for them once again. Only a look brings an
+// endpoint back.
+func (l *Loop) silenced(felt map[etcd.Endpoint]etcd.Pulse) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.view
+	v.Endpoints = slices.Clone(v.Endpoints)
+	fell := false
+	for i := range v.Endpoints {
+		e := &v.Endpoints[i]
+		pulse, asked := felt[etcd.Endpoint(cluster.Node{Address: e.Address}.ClientURL())]
+		if asked && pulse == etcd.Silent && e.Serving {
+			e.Ready, e.Serving, fell = false, false, true
+		}
+	}
+	if fell {
+		v.Seq++
+		l.show(v)
 	}
 }

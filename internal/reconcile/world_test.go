@@ -349,15 +349,21 @@ func (e fakeEtcd) Observe(_ context.Context, eps []etcd.Endpoint, _ []cluster.No
 	return s
 }
 
-func (e fakeEtcd) Ping(context.Context, []etcd.Endpoint) map[etcd.Endpoint]bool {
+func (e fakeEtcd) Ping(_ context.Context, eps []etcd.Endpoint) map[etcd.Endpoint]etcd.Pulse {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
 	e.w.pings++
-	m := map[etcd.Endpoint]bool{}
-	for _, mem := range e.w.members {
-		m[etcd.Endpoint(mem.PeerURL)] = e.serves(mem)
+	felt := map[etcd.Endpoint]etcd.Pulse{}
+	for _, m := range e.w.members {
+		n, ok := e.node(m.PeerURL)
+		if ep := etcd.Endpoint(n.ClientURL()); ok && slices.Contains(eps, ep) {
+			felt[ep] = etcd.Silent
+			if e.serves(m) {
+				felt[ep] = etcd.Serving
+			}
+		}
 	}
-	return m
+	return felt
 }
 
 func (e fakeEtcd) Keep([]string) {}
