@@ -178,7 +178,7 @@ func TestLocateProblems(t *testing.T) {
 		{Path: "etcd.extra_args.pre-vote", Message: "is odd", Warning: true},
 		{Path: "nonsense.path[7]", Message: "lies at the root"},
 	})
-	want := "cluster.yml:2:1: lies at the root\ncluster.yml:10:5: is not there: its node is\ncluster.yml:10:37: may not change\ncluster.yml:17:12: may not change"
+	want := "cluster.yml:2:1: lies at the root\ncluster.yml:10:5: is not there: its node is\ncluster.yml:10:37: may not change\ncluster.yml:16:12: may not change"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
