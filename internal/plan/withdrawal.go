@@ -37,7 +37,7 @@ func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
 	}
 	return Reason{
 		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
-		Text: fmt.Sprintf("%s, once no client is sent there any more, at most %s; still sent by %s", why, withdrawalPatience, strings.Join(who, ", ")),
+		Text: fmt.Sprintf("%s, and goes once no client is sent there any more, or after %s; now they are by %s", why, withdrawalPatience, strings.Join(who, ", ")),
 	}, true
 }
 
