@@ -13,6 +13,8 @@ const (
 	DefaultVersion                      = "3.7.3"
 	DefaultReplaceAfter  units.Duration = units.Duration(5 * time.Minute)
 	DefaultQuota         units.Size     = 8 << 30
+	// DefaultRetention is how much history members keep.
+	DefaultRetention units.Duration = units.Duration(5 * time.Minute)
 	// DefaultMaxClockSkew is what etcd itself complains beyond.
 	DefaultMaxClockSkew = units.Duration(time.Second)
 	// DefaultMaxFsync is a heartbeat interval: on a slower disk a leader misses its own.
@@ -37,6 +39,10 @@ func (s Spec) WithDefaults() Spec {
 	if s.Etcd.Quota == 0 {
 		s.Etcd.Quota = DefaultQuota
 	}
+	if s.Etcd.CompactionRetention == 0 {
+		s.Etcd.CompactionRetention = DefaultRetention
+	}
+	s.Kubernetes = s.Kubernetes.withDefaults()
 	s.Preflight = s.Preflight.withDefaults()
 	s.Nodes = slices.Clone(s.Nodes)
 	for i := range s.Nodes {

@@ -32,9 +32,12 @@ func TestWithDefaults(t *testing.T) {
 	want := Spec{
 		Name: "main", ClusterDomain: "cluster.local",
 		Nodes: []Node{{Address: netip.MustParseAddr("10.0.0.1"), Hostname: "cp1", ControlPlane: true}},
-		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30},
+		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30, CompactionRetention: units.Duration(5 * time.Minute)},
 		// min_free stays out: it follows the quota.
 		Preflight: Preflight{MaxClockSkew: units.Duration(time.Second), MaxFsync: units.Duration(100 * time.Millisecond), MinOpenFiles: 4096},
+		Kubernetes: Kubernetes{
+			APIServer: ClientFiles{Directory: "/etc/kubernetes/pki", Owner: "root", Group: "root", Mode: "0600"}, GatewayPort: 12379,
+		},
 	}
 	got := in.WithDefaults()
 	if d := cmp.Diff(want, got, compareAddr()); d != "" {
@@ -51,8 +54,11 @@ func TestWithDefaults(t *testing.T) {
 func TestWithDefaultsKeepsWhatIsSaid(t *testing.T) {
 	in := Spec{
 		Name: "main", ClusterDomain: "example.org", Nodes: nodes(3),
-		Etcd:      Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, ExtraArgs: map[string]string{"a": "b"}},
+		Etcd:      Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, CompactionRetention: 8, ExtraArgs: map[string]string{"a": "b"}},
 		Preflight: Preflight{MaxClockSkew: 1, MinFree: 2, MaxFsync: 3, MinOpenFiles: 4},
+		Kubernetes: Kubernetes{
+			Kubeconfig: "/k", APIServer: ClientFiles{Directory: "/d", Owner: "o", Group: "g", Mode: "0640"}, GatewayPort: 9,
+		},
 	}
 	if d := cmp.Diff(in, in.WithDefaults(), compareAddr()); d != "" {
 		t.Error(d)

@@ -44,6 +44,8 @@ const (
 // What Kubernetes settings mean where they say nothing.
 const (
 	DefaultClientDirectory        = "/etc/kubernetes/pki"
+	DefaultClientOwner            = "root" // and its group
+	DefaultClientMode             = "0600"
 	DefaultGatewayPort     uint16 = 12379
 	// DefaultBundleTTL is how long a certificate in a Secret lives; it is renewed
 	// at two thirds.

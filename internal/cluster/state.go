@@ -94,11 +94,15 @@ type NodeState struct {
 	Aside []string `json:"aside,omitempty"`
 	// Certificates lists what is wrong with the member's files; empty is good.
 	Certificates []string `json:"certificates,omitempty"`
+	// CertificatesFail: with these files handshakes fail now; else there is time.
+	CertificatesFail bool `json:"certificates_fail,omitempty"`
 	// Gateway is nil when the machine has none.
 	Gateway *GatewayState `json:"gateway,omitempty"`
 	// APIServer lists what is wrong with the API server's client files; empty is
 	// good, and where the spec asks for none.
 	APIServer []string `json:"apiserver,omitempty"`
+	// APIServerFails: with these files no API server can use the cluster now.
+	APIServerFails bool `json:"apiserver_fails,omitempty"`
 	// Measured is its last preflight; nil if there was none.
 	Measured *Measured `json:"measured,omitempty"`
 }

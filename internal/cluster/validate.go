@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
-	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -83,9 +82,7 @@ func (s Spec) Validate() []Problem {
 	s.validateNodes(&ps)
 	s.validateEtcd(&ps)
 	s.validatePreflight(&ps)
-	if k := s.Kubernetes.Kubeconfig; k != "" && (!path.IsAbs(k) || !printable(k)) {
-		ps.add("kubernetes.kubeconfig", "kubeconfig %.80q is not an absolute path", k)
-	}
+	s.validateKubernetes(&ps)
 	return ps
 }
 
@@ -124,6 +121,7 @@ func (s Spec) validateNodes(ps *problems) {
 			}
 		}
 	}
+	s.validateKubernetesNodes(ps)
 }
 
 func (n Node) validate(ps *problems, at string) {
@@ -139,6 +137,7 @@ func (n Node) validate(ps *problems, at string) {
 		ps.add(at+".hostname", "hostname %.80q is not a DNS label: up to 63 of a-z, 0-9 and -, not at either end", n.Hostname)
 	}
 	n.validateAccess(ps, at)
+	n.validateKubernetes(ps, at)
 	if n.Zone != "" && (len(n.Zone) > maxDNSLabel || !zoneLabel.MatchString(n.Zone)) {
 		ps.add(at+".zone", "zone %.80q is not a label: up to 63 of letters, digits and - _ . between them", n.Zone)
 	}

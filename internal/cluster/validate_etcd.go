@@ -28,6 +28,9 @@ func (s Spec) validateEtcd(ps *problems) {
 	if e.Quota < minQuota || e.Quota > maxQuota {
 		ps.add("etcd.quota", "quota %s is not between %s and %s", e.Quota, minQuota, maxQuota)
 	}
+	if e.CompactionRetention < MinRetention || e.CompactionRetention > MaxRetention {
+		ps.add("etcd.compaction_retention", "compaction_retention %s is not between %s and %s", e.CompactionRetention, MinRetention, MaxRetention)
+	}
 	for _, k := range slices.Sorted(maps.Keys(e.ExtraArgs)) {
 		if why := badArg(k, e.ExtraArgs[k]); why != "" {
 			ps.add("etcd.extra_args."+k, "%s", why)

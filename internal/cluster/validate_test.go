@@ -37,11 +37,13 @@ func lines(ps []Problem) string {
 
 func TestValidateAccepts(t *testing.T) {
 	for name, change := range map[string]func(*Spec){
-		"as it is":       func(*Spec) {},
-		"with defaults":  func(s *Spec) { *s = s.WithDefaults() },
-		"one node":       func(s *Spec) { s.Nodes = s.Nodes[:1] },
-		"a spare":        func(s *Spec) { s.Nodes = nodes(4); s.Etcd.Members = 3 },
-		"loopback":       func(s *Spec) { s.Nodes[0].Address = netip.MustParseAddr("127.0.0.1") },
+		"as it is":      func(*Spec) {},
+		"with defaults": func(s *Spec) { *s = s.WithDefaults() },
+		"one node":      func(s *Spec) { s.Nodes = s.Nodes[:1] },
+		"a spare":       func(s *Spec) { s.Nodes = nodes(4); s.Etcd.Members = 3 },
+		"loopback": func(s *Spec) {
+			s.Nodes[0].Address, s.Kubernetes.Kubeconfig = netip.MustParseAddr("127.0.0.1"), ""
+		},
 		"IPv6":           func(s *Spec) { s.Nodes[0].Address = netip.MustParseAddr("fd00::1") },
 		"IPv4-mapped":    func(s *Spec) { s.Nodes[0].Address = netip.MustParseAddr("::ffff:10.0.0.9") },
 		"floor":          func(s *Spec) { s.Etcd.Version = "3.6.13" },
@@ -55,6 +57,7 @@ func TestValidateAccepts(t *testing.T) {
 		"over SSH": func(s *Spec) { s.Nodes[0].User, s.Nodes[0].Port = "cke", 2222 },
 		"loopback over SSH": func(s *Spec) {
 			s.Nodes[0].Address, s.Nodes[0].User = netip.MustParseAddr("127.0.0.1"), "root"
+			s.Kubernetes.Kubeconfig = ""
 		},
 		"a key pinned": func(s *Spec) { s.Nodes[0].User, s.Nodes[0].HostKey = "root", goodKey },
 		"a fingerprint pinned": func(s *Spec) {
@@ -146,13 +149,15 @@ func etcdProblems() map[string]func(*Spec) {
 		`extra_env name "A B" is not the name of an environm`:                               env("A B", "x"),
 		`extra_env name "1A" is not the name of an environment`:                             env("1A", "x"),
 		`the value of extra_env "A" holds characters`:                                       env("A", "x\x00"),
-		`kubernetes.kubeconfig: kubeconfig "admin.conf" is not`:                             func(s *Spec) { s.Kubernetes.Kubeconfig = "admin.conf" },
+		"etcd.compaction_retention: compaction_retention 500ms is not between 1s and 1y":    func(s *Spec) { s.Etcd.CompactionRetention = units.Duration(500 * time.Millisecond) },
+		"etcd.compaction_retention: compaction_retention -5m is not between":                func(s *Spec) { s.Etcd.CompactionRetention = units.Duration(-5 * time.Minute) },
 	}
 }
 
 func TestValidateRefuses(t *testing.T) {
 	cases := nodeProblems()
 	maps.Copy(cases, etcdProblems())
+	maps.Copy(cases, kubernetesProblems())
 	for want, change := range cases {
 		s := validSpec()
 		change(&s)
@@ -198,6 +203,9 @@ func TestValidateTellsAll(t *testing.T) {
 		Nodes:     []Node{{User: "U"}, {Hostname: "X", Address: netip.MustParseAddr("::")}},
 		Etcd:      Etcd{Version: "x", Members: -3, ReplaceAfter: 1, Quota: 1, ExtraArgs: map[string]string{"-b": "", "-a": ""}},
 		Preflight: Preflight{MaxClockSkew: -1, MinFree: -1, MaxFsync: -1, MinOpenFiles: -1},
+		Kubernetes: Kubernetes{
+			Kubeconfig: "k", APIServer: ClientFiles{Directory: "d", Owner: "-", Group: "-", Mode: "-"}, GatewayPort: 1,
+		},
 	}
 	var got []string
 	ps := s.Validate()
@@ -206,7 +214,8 @@ func TestValidateTellsAll(t *testing.T) {
 	}
 	want := "name cluster_domain nodes nodes[0].address nodes[0].hostname nodes[0].user nodes[1].address nodes[1].hostname " +
 		"etcd.version etcd.members etcd.replace_after etcd.quota etcd.extra_args.-a etcd.extra_args.-b " +
-		"preflight.max_clock_skew preflight.min_free preflight.max_fsync preflight.min_open_files"
+		"preflight.max_clock_skew preflight.min_free preflight.max_fsync preflight.min_open_files " +
+		"kubernetes.kubeconfig kubernetes.apiserver.directory kubernetes.apiserver.owner kubernetes.apiserver.group kubernetes.apiserver.mode kubernetes.gateway_port"
 	if strings.Join(got, " ") != want || !HasErrors(ps) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -24,7 +24,8 @@ nodes:
     hostname: cp1
     control_plane: true
     zone: rack-1
-  - {address: "fd00::12", hostname: 2, control_plane: true, user: cke, port: 65535, host_key: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}
+    kubernetes_node: cp1.example.org
+  - {address: "fd00::12", hostname: 2, control_plane: true, user: cke, port: 65535, apiserver: true, gateway: true, host_key: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}
   - address: ::ffff:10.77.0.13
     hostname: "yes"
     control_plane: true
@@ -34,11 +35,12 @@ etcd:
   members: 3
   replace_after: 1d
   quota: 4GiB
+  compaction_retention: 10m
   extra_args: {max-request-bytes: 1048576, pre-vote: false, metrics: ""}
   extra_env:
     GOMAXPROCS: 2
 preflight: {max_clock_skew: 500ms, min_free: 20GiB, max_fsync: 15ms}
-kubernetes: {kubeconfig: /etc/kubernetes/admin.conf}
+kubernetes: {kubeconfig: /etc/kubernetes/admin.conf, apiserver: {owner: kube, mode: 0640}, gateway_port: 12380}
 backup: {}
 `
 
@@ -46,12 +48,12 @@ func goodSpec() cluster.Spec {
 	return cluster.Spec{
 		Name: "main", ClusterDomain: "example.org",
 		Nodes: []cluster.Node{
-			{Address: netip.MustParseAddr("10.77.0.11"), Hostname: "cp1", ControlPlane: true, Zone: "rack-1"},
-			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true, User: "cke", Port: 65535, HostKey: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"},
+			{Address: netip.MustParseAddr("10.77.0.11"), Hostname: "cp1", ControlPlane: true, Zone: "rack-1", KubernetesNode: "cp1.example.org"},
+			{Address: netip.MustParseAddr("fd00::12"), Hostname: "2", ControlPlane: true, User: "cke", Port: 65535, APIServer: true, Gateway: true, HostKey: "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"},
 			{Address: netip.MustParseAddr("10.77.0.13"), Hostname: "yes", ControlPlane: true},
 		},
 		Etcd: cluster.Etcd{
-			Version: "3.6.13", Members: 3, ReplaceAfter: units.Duration(24 * time.Hour), Quota: 4 << 30,
+			Version: "3.6.13", Members: 3, ReplaceAfter: units.Duration(24 * time.Hour), Quota: 4 << 30, CompactionRetention: units.Duration(10 * time.Minute),
 			ExtraArgs: map[string]string{"max-request-bytes": "1048576", "pre-vote": "false", "metrics": ""},
 			ExtraEnv:  map[string]string{"GOMAXPROCS": "2"},
 		},
@@ -59,7 +61,11 @@ func goodSpec() cluster.Spec {
 			MaxClockSkew: units.Duration(500 * time.Millisecond), MinFree: 20 << 30,
 			MaxFsync: units.Duration(15 * time.Millisecond), MinOpenFiles: 4096,
 		},
-		Kubernetes: cluster.Kubernetes{Kubeconfig: "/etc/kubernetes/admin.conf"},
+		Kubernetes: cluster.Kubernetes{
+			Kubeconfig:  "/etc/kubernetes/admin.conf",
+			APIServer:   cluster.ClientFiles{Directory: "/etc/kubernetes/pki", Owner: "kube", Group: "root", Mode: "0640"},
+			GatewayPort: 12380,
+		},
 	}
 }
 
@@ -172,11 +178,11 @@ func TestLocateProblems(t *testing.T) {
 		{Path: "etcd.extra_args.pre-vote", Message: "is odd", Warning: true},
 		{Path: "nonsense.path[7]", Message: "lies at the root"},
 	})
-	want := "cluster.yml:2:1: lies at the root\ncluster.yml:9:5: is not there: its node is\ncluster.yml:9:37: may not change\ncluster.yml:15:12: may not change"
+	want := "cluster.yml:2:1: lies at the root\ncluster.yml:10:5: is not there: its node is\ncluster.yml:10:37: may not change\ncluster.yml:16:12: may not change"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
-	if len(warnings) != 1 || warnings[0].String() != "cluster.yml:19:54: warning: is odd" {
+	if len(warnings) != 1 || warnings[0].String() != "cluster.yml:21:54: warning: is odd" {
 		t.Errorf("warnings %v", warnings)
 	}
 	if warnings, err := LocateProblems("c", []byte(good), nil); err != nil || warnings != nil {
@@ -210,10 +216,14 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 				ControlPlane: i == 0 || rapid.Bool().Draw(t, "control plane"),
 				Zone:         rapid.SampledFrom([]string{"", "a", "null", "1.5", "Rack_1", "true"}).Draw(t, "zone"),
 			})
+			if rapid.Bool().Draw(t, "in Kubernetes") {
+				s.Nodes[i].KubernetesNode = label.Draw(t, "kubernetes_node") + "." + string(rune('a'+i))
+			}
 			if rapid.Bool().Draw(t, "ssh") {
 				n := &s.Nodes[i]
 				n.User, n.Port = rapid.SampledFrom([]string{"root", "yes", "null"}).Draw(t, "user"), rapid.Uint16().Draw(t, "port")
 				n.HostKey = rapid.SampledFrom([]string{"", "SHA256:pTmsXRcO6yOuMPAPmZ8j8Vb7EGhS5cQzqUtcsmS9s+k"}).Draw(t, "host_key")
+				n.APIServer, n.Gateway = rapid.Bool().Draw(t, "apiserver"), rapid.Bool().Draw(t, "gateway")
 			}
 		}
 		s.Etcd = cluster.Etcd{
@@ -221,6 +231,8 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 			Members:      rapid.IntRange(0, 1).Draw(t, "members"),
 			ReplaceAfter: units.Duration(rapid.Int64Range(int64(time.Second), 1<<60).Draw(t, "replace_after")),
 			Quota:        units.Size(rapid.Int64Range(16<<20, 100<<30).Draw(t, "quota")),
+
+			CompactionRetention: units.Duration(rapid.Int64Range(int64(time.Second), int64(365*24*time.Hour)).Draw(t, "compaction_retention")),
 		}
 		if rapid.Bool().Draw(t, "args") {
 			s.Etcd.ExtraArgs = rapid.MapOfN(rapid.StringMatching(`x-[a-z]{1,3}|null|true|y|e1`), text, 1, 3).Draw(t, "extra_args")
@@ -230,7 +242,14 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 		}
 		s.Preflight.MinFree = units.Size(rapid.Int64Range(0, 1<<50).Draw(t, "min_free"))
 		s.Preflight.MaxFsync = units.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "max_fsync"))
-		s.Kubernetes.Kubeconfig = rapid.SampledFrom([]string{"", "/a b", "/#: x"}).Draw(t, "kubeconfig")
+		s.Kubernetes.Kubeconfig = rapid.SampledFrom([]string{"", "/a b", "/#: x", "in-cluster"}).Draw(t, "kubeconfig")
+		s.Kubernetes.APIServer = cluster.ClientFiles{
+			Directory: rapid.SampledFrom([]string{"", "/a b", "/#: x", "/~", "/null"}).Draw(t, "directory"),
+			Owner:     rapid.SampledFrom([]string{"", "yes", "null", "_x"}).Draw(t, "owner"),
+			Group:     rapid.SampledFrom([]string{"", "no", "n"}).Draw(t, "group"),
+			Mode:      rapid.SampledFrom(append(cluster.ClientModes(), "")).Draw(t, "mode"),
+		}
+		s.Kubernetes.GatewayPort = rapid.Uint16Range(2383, 65535).Draw(t, "gateway_port")
 		return s
 	})
 }

@@ -25,6 +25,9 @@ const (
 	HostStopUnit          Effect = "host.stop-unit"
 	HostRetireUnit        Effect = "host.retire-unit"
 	HostClean             Effect = "host.clean"
+	HostPutClientFiles    Effect = "host.put-client-files"
+	HostPutGateway        Effect = "host.put-gateway"
+	HostRemoveGateway     Effect = "host.remove-gateway"
 	EtcdAddLearner        Effect = "etcd.add-learner"
 	EtcdPromote           Effect = "etcd.promote"
 	EtcdRemove            Effect = "etcd.remove"
@@ -43,6 +46,7 @@ func Effects() []Effect {
 	return []Effect{
 		StoreAdvanceBootstrap, StoreForgetLeaving,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
+		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
 		EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
@@ -114,6 +118,18 @@ func (h effectHost) RetireUnit(ctx context.Context, name string, id cluster.Memb
 
 func (h effectHost) Clean(ctx context.Context, name string) error {
 	return h.did(HostClean, h.Host.Clean(ctx, name))
+}
+
+func (h effectHost) PutClientFiles(ctx context.Context, req host.PutClientFiles) error {
+	return h.did(HostPutClientFiles, h.Host.PutClientFiles(ctx, req))
+}
+
+func (h effectHost) PutGateway(ctx context.Context, g cluster.Gateway) error {
+	return h.did(HostPutGateway, h.Host.PutGateway(ctx, g))
+}
+
+func (h effectHost) RemoveGateway(ctx context.Context, name string) error {
+	return h.did(HostRemoveGateway, h.Host.RemoveGateway(ctx, name))
 }
 
 // Etcd is the part of the managed cluster's client that steps use.

@@ -123,6 +123,12 @@ func (t target) action() (action, error) {
 		return nodewise{t, installUnits{t}, nodeTimeout}, nil
 	case plan.StartMembers:
 		return nodewise{t, startMembers{t}, nodeTimeout}, nil
+	case plan.InstallClientCertificates:
+		return nodewise{t, installClientCertificates{t}, nodeTimeout}, nil
+	case plan.PutGateway:
+		return nodewise{t, putGateway{t}, nodeTimeout}, nil
+	case plan.RemoveGateway:
+		return nodewise{t, removeGateway{t}, nodeTimeout}, nil
 	case plan.ConfigureAuth:
 		return configureAuth{t}, nil
 	case plan.FinishBootstrap:

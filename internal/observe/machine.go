@@ -61,6 +61,11 @@ func (a *answer) says(b *answer) bool {
 
 func withoutSizes(f host.Facts) host.Facts {
 	f.Free = 0
+	if f.Gateway != nil {
+		g := *f.Gateway
+		g.Connections = nil
+		f.Gateway = &g
+	}
 	f.Data, f.Aside = slices.Clone(f.Data), slices.Clone(f.Aside)
 	for i := range f.Data {
 		f.Data[i].Bytes = 0

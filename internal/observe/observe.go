@@ -55,8 +55,10 @@ type Options struct {
 	Identity  func() host.Identity
 	// Releases lists the etcd binaries that can be put on hosts; nil for none.
 	Releases func() []cluster.Release
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Published is what Kubernetes was told last; nil for nothing.
+	Published func() cluster.Published
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Observer observes one cluster. It is safe for concurrent use; whoever made it
@@ -72,6 +74,8 @@ type Observer struct {
 	machines    map[cluster.NodeName]*machine
 	unreachable map[cluster.NodeName]time.Time
 	unhealthy   map[cluster.MemberID]time.Time
+	// withdrawn are the members that were about to go when last looked at.
+	withdrawn map[cluster.MemberID]time.Time
 	// endpoints are the members last known, asked even when their host's helper
 	// does not answer.
 	endpoints map[etcd.Endpoint]bool
@@ -90,7 +94,7 @@ func New(o Options) *Observer {
 	return &Observer{
 		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
 		machines: map[cluster.NodeName]*machine{}, unreachable: map[cluster.NodeName]time.Time{},
-		unhealthy: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
+		unhealthy: map[cluster.MemberID]time.Time{}, withdrawn: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
 		measured: map[cluster.NodeName]cluster.Measured{},
 	}
 }
@@ -122,6 +126,10 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
+	if o.o.Published != nil {
+		st.Published = o.o.Published()
+	}
+	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st
 }
 
@@ -153,9 +161,11 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 		return silent(err)
 	}
 	fenced, deposed := o.fenced(f)
+	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
 		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
-		Certificates: o.certificates(w.Spec, n, f),
+		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
+		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}
 }
 
@@ -216,7 +226,7 @@ func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, boo
 	return "", false
 }
 
-func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) []string {
+func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) pki.Findings {
 	return pki.CheckMember(pki.MemberFiles{
 		ServerCert: f.Public[host.ServerCert], PeerCert: f.Public[host.PeerCert],
 		ClientCA: f.Public[host.ClientCA], PeerCA: f.Public[host.PeerCA], CRL: f.Public[host.ClientCRL],

@@ -53,11 +53,11 @@ type MemberSet struct {
 // MemberSet issues fresh keys, certificates and an empty revocation list for the
 // member on node n. It is a *TTLError once a CA has expired.
 func (a Authority) MemberSet(spec cluster.Spec, n cluster.Node, now time.Time) (MemberSet, error) {
-	server, err := a.Server.issueMember(ServerRequest(spec, n), now)
+	server, err := a.Server.issueShortened(ServerRequest(spec, n), now)
 	if err != nil {
 		return MemberSet{}, fmt.Errorf("issue server.crt: %w", err)
 	}
-	peer, err := a.Peer.issueMember(PeerRequest(spec, n), now)
+	peer, err := a.Peer.issueShortened(PeerRequest(spec, n), now)
 	if err != nil {
 		return MemberSet{}, fmt.Errorf("issue peer.crt: %w", err)
 	}
@@ -72,9 +72,9 @@ func (a Authority) MemberSet(spec cluster.Spec, n cluster.Node, now time.Time) (
 	}, nil
 }
 
-// issueMember shortens the TTL to the CA's end: a member with a short
+// issueShortened shortens the TTL to the CA's end: a member with a short
 // certificate serves, a member with none does not.
-func (ca *CA) issueMember(req Request, now time.Time) (Certificate, error) {
+func (ca *CA) issueShortened(req Request, now time.Time) (Certificate, error) {
 	if longest := ca.longest(now); longest >= time.Second {
 		req.TTL = min(req.TTL, longest)
 	}

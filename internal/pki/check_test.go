@@ -100,7 +100,7 @@ func TestIssuedMemberIsGood(t *testing.T) {
 		for _, address := range []string{"10.0.0.1", "127.0.0.5", "fd00::1", "::ffff:10.0.0.1"} {
 			node := cluster.Node{Hostname: "cp1", Address: netip.MustParseAddr(address)}
 			f := testFiles(t, a, node, now.Add(at))
-			if got := CheckMember(f, testSpec(), node, a, now.Add(at)); len(got) != 0 {
+			if got := CheckMember(f, testSpec(), node, a, now.Add(at)).Texts(); len(got) != 0 {
 				t.Errorf("%s, %s after the CA's birth: %q", address, at, got)
 			}
 		}
@@ -136,7 +136,7 @@ func TestCheckMember(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := testFiles(t, a, testNode(), now)
 			c.change(&f)
-			if got := CheckMember(f, testSpec(), testNode(), a, now); !slices.Equal(got, c.want) {
+			if got := CheckMember(f, testSpec(), testNode(), a, now).Texts(); !slices.Equal(got, c.want) {
 				t.Errorf("\n got %q\nwant %q", got, c.want)
 			}
 		})
@@ -166,7 +166,7 @@ func TestCheckMemberReadsTheCertificates(t *testing.T) {
 			if c.peer != nil {
 				f.PeerCert = altered(t, a.Peer, PeerRequest(testSpec(), testNode()), c.peer)
 			}
-			if got := CheckMember(f, testSpec(), testNode(), a, now); !slices.Equal(got, c.want) {
+			if got := CheckMember(f, testSpec(), testNode(), a, now).Texts(); !slices.Equal(got, c.want) {
 				t.Errorf("\n got %q\nwant %q", got, c.want)
 			}
 		})
@@ -199,7 +199,7 @@ func TestCheckMemberInTime(t *testing.T) {
 		if suffix != "" {
 			want = []string{"server.crt" + suffix, "peer.crt" + suffix}
 		}
-		if got := CheckMember(f, testSpec(), testNode(), a, now.Add(after)); !slices.Equal(got, want) {
+		if got := CheckMember(f, testSpec(), testNode(), a, now.Add(after)).Texts(); !slices.Equal(got, want) {
 			t.Errorf("after %s\n got %q\nwant %q", after, got, want)
 		}
 	}
@@ -209,10 +209,10 @@ func TestCheckMemberInTime(t *testing.T) {
 func TestRenewalEndsWithTheCA(t *testing.T) {
 	a, now := testAuthority(t), testTime()
 	f := testFiles(t, a, testNode(), now.Add(caLife-time.Hour))
-	if got := CheckMember(f, testSpec(), testNode(), a, now.Add(caLife-time.Minute)); len(got) != 0 {
+	if got := CheckMember(f, testSpec(), testNode(), a, now.Add(caLife-time.Minute)).Texts(); len(got) != 0 {
 		t.Errorf("a minute before the CA's end: %q", got)
 	}
-	if got := CheckMember(f, testSpec(), testNode(), a, now.Add(caLife+time.Minute)); len(got) != 3 {
+	if got := CheckMember(f, testSpec(), testNode(), a, now.Add(caLife+time.Minute)).Texts(); len(got) != 3 {
 		t.Errorf("a minute after it, want both certificates and the list: %q", got)
 	}
 }

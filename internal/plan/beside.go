@@ -61,7 +61,7 @@ func (s Step) without(busy map[cluster.NodeName]bool) (Step, bool) {
 // nodewise says whether a step treats each of its nodes by itself.
 func (s Step) nodewise() bool {
 	switch s.Kind {
-	case CheckHosts, InstallEtcd, InstallCertificates, InstallUnits, StartMembers:
+	case CheckHosts, InstallEtcd, InstallCertificates, InstallUnits, StartMembers, InstallClientCertificates, PutGateway, RemoveGateway:
 		return true
 	default:
 		return false

@@ -12,8 +12,22 @@ import (
 // name steps, reasons, or both, and the first that finds the ground unsafe ends
 // the list. At most one step of a plan changes who votes or leads.
 func Decide(spec cluster.Spec, st cluster.State, now time.Time) Plan {
-	p := Plan{Cluster: spec.Name}
-	in := newInput(spec, st, now)
+	p, _ := newInput(spec, st, now).prepared().follow()
+	return p
+}
+
+// prepared has the rules know who is about to go. Who that is they say
+// themselves, in whatever order they come; preparing for it changes nothing of it.
+func (in input) prepared() input {
+	_, in.outgoing = in.follow()
+	return in
+}
+
+// follow goes through the rules. It says also which serving voter the plan is
+// about to take out, if any: now, or once nobody is sent to it any more.
+func (in input) follow() (Plan, cluster.MemberID) {
+	p := Plan{Cluster: in.spec.Name}
+	var outgoing cluster.MemberID
 	changing := false
 	for _, r := range rules() {
 		v := r(in)
@@ -30,12 +44,16 @@ func Decide(spec cluster.Spec, st cluster.State, now time.Time) Plan {
 			}
 			p.Steps = append(p.Steps, s)
 		}
+		// Nobody else is added or taken out while one is on its way out.
+		if v.outgoing != 0 && outgoing == 0 {
+			outgoing, changing = v.outgoing, true
+		}
 		p.Reasons = append(p.Reasons, v.reasons...)
 		if v.stop {
 			break
 		}
 	}
-	return p
+	return p, outgoing
 }
 
 // verdict is what one rule has to say.
@@ -43,6 +61,8 @@ type verdict struct {
 	steps   []Step
 	reasons []Reason
 	stop    bool // what follows would act on unsafe ground
+	// outgoing is a serving voter that is taken out, now or soon.
+	outgoing cluster.MemberID
 }
 
 type rule func(input) verdict
@@ -57,6 +77,8 @@ func rules() []rule {
 		ruleIdentity,
 		ruleHosts,
 		ruleCertificates,
+		ruleAPIServer,
+		ruleGateway,
 		ruleUnits,
 		ruleStart,
 		ruleQuorum,
@@ -106,6 +128,8 @@ type input struct {
 	now    time.Time
 	wanted []cluster.Node // nodes that should carry a voter
 	nodes  []cluster.Node // spec's nodes, then the leaving ones
+	// outgoing is the serving voter that is about to be taken out, or 0.
+	outgoing cluster.MemberID
 }
 
 func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {

@@ -66,7 +66,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources = append(sources, "release.go")
+	sources = append(sources, "release.go", "withdrawal.go")
 	reason := regexp.MustCompile(`(?:Rule: |r\.Rule(?:, r\.\w+)* = )"(\w+)"`)
 	var names []string
 	for _, f := range sources {
@@ -83,7 +83,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	}
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
-		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode,
+		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway,
 	} {
 		names = append(names, string(k))
 	}

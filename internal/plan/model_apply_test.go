@@ -78,7 +78,7 @@ func (h *hand) do(step Step) error {
 		return h.does("record the bootstrap", func() error { return h.s.recordBootstrap(step) })
 	case FinishBootstrap:
 		return h.finishBootstrap(step)
-	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember:
+	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		return h.eachNode(step)
 	case ConfigureAuth:
 		return h.configureAuth(step)
@@ -104,7 +104,7 @@ func (h *hand) done(step Step) (bool, error) {
 		return s.store.boot.Phase == cluster.PhaseBootstrapped, nil
 	case ForgetNode:
 		return !slices.ContainsFunc(s.store.leaving, func(n cluster.Node) bool { return n.Hostname == step.Nodes[0] }), nil
-	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember:
+	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])
 			if !ns.Reachable() {
@@ -142,6 +142,12 @@ func nodeDone(step Step, name cluster.NodeName, ns cluster.NodeState) bool {
 		return hasVersion(ns, step.Version)
 	case InstallCertificates:
 		return len(ns.Certificates) == 0
+	case InstallClientCertificates:
+		return len(ns.APIServer) == 0
+	case PutGateway:
+		return GatewayRight(ns.Gateway, *step.Gateway)
+	case RemoveGateway:
+		return ns.Gateway == nil
 	case InstallUnits:
 		return ns.Unit != nil && ns.Unit.Unit.Equal(unitFor(step, name))
 	case StartMembers:
@@ -187,6 +193,8 @@ func (h *hand) onNode(step Step, b *box) error {
 		return h.installUnit(b, copyUnit(unitFor(step, b.node.Hostname)))
 	case ForgetNode:
 		return h.clean(b)
+	case InstallClientCertificates, PutGateway, RemoveGateway:
+		return h.serveTenants(step, b)
 	}
 	ns := h.s.facts(b)
 	if !ns.Reachable() {

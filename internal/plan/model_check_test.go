@@ -20,6 +20,7 @@ func (s *sim) look() Plan {
 	if again := Decide(twin.store.spec, same, s.now); !reflect.DeepEqual(p, again) {
 		s.t.Fatalf("Decide says first\n%sand then\n%s", p, again)
 	}
+	s.judgeEndpoints(st, p)
 	changes := 0
 	for _, step := range p.Steps {
 		if step.ChangesMembership() {
@@ -209,6 +210,9 @@ func (s *sim) misplaced() string {
 		case carries && len(b.dirs) != 1, !carries && !b.bare():
 			return string(name) + " carries what is no member's"
 		}
+	}
+	if why := s.tenantsMisplaced(); why != "" {
+		return why
 	}
 	if !s.authIsRight() {
 		return "users and roles are not right"

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 			s.settle()
 		}
 	}
-	return map[string]func(*rapid.T){
+	all := map[string]func(*rapid.T){
 		"spec edited":     s.editSpec,
 		"time passes":     s.timePasses,
 		"auth drifts":     s.authDrifts,
@@ -48,6 +49,8 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"disk slow":        on("disk slow", func(b *box) { b.slowDisk = true }),
 		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
 	}
+	maps.Copy(all, s.tenantFaults(on))
+	return all
 }
 
 // cared are the hosts that have to do with the cluster.
@@ -86,6 +89,7 @@ func (s *sim) powerCut() {
 // repair ends every fault but lost data.
 func (s *sim) repair() {
 	s.logf("repair")
+	s.kube.away = false
 	for _, b := range s.boxes() {
 		if b.isolated {
 			s.rejoin(b)
@@ -137,12 +141,13 @@ func (s *sim) timePasses(t *rapid.T) {
 func (s *sim) editSpec(t *rapid.T) {
 	spec := s.store.spec
 	spec.Nodes = slices.Clone(spec.Nodes)
-	switch rapid.IntRange(0, 4).Draw(t, "edit") {
+	switch rapid.IntRange(0, 5).Draw(t, "edit") {
 	case 0:
 		spec = s.drawSpec(t)
 	case 1:
 		n := s.hosts[rapid.SampledFrom(universe()).Draw(t, "node")].node
 		n.ControlPlane = true
+		n = drawTenants(t, n)
 		if !slices.Contains(s.cared(), n.Hostname) {
 			spec.Nodes = append(spec.Nodes, n)
 		}
@@ -151,6 +156,9 @@ func (s *sim) editSpec(t *rapid.T) {
 		spec.Nodes = slices.Delete(spec.Nodes, i, i+1)
 	case 3:
 		spec.Etcd.Members = rapid.IntRange(0, len(spec.Nodes)).Draw(t, "members")
+	case 4:
+		i := rapid.IntRange(0, len(spec.Nodes)-1).Draw(t, "node")
+		spec.Nodes[i] = drawTenants(t, spec.Nodes[i])
 	default:
 		spec.Etcd.Quota++
 	}

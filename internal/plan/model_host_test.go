@@ -25,6 +25,10 @@ type box struct {
 	certs   bool // installed; without them etcd ends at its start
 	certDue bool // something is wrong with them, but etcd runs
 
+	client    bool // the API server's files are there
+	clientDue bool // and work, but something is wrong with them
+	gateway   *cluster.GatewayState
+
 	unit  *cluster.Unit
 	seals map[cluster.MemberID]bool // begun; true: sealed
 	dirs  map[cluster.MemberID]*replica
@@ -61,6 +65,10 @@ func (b *box) clone() *box {
 	c.dirs = map[cluster.MemberID]*replica{}
 	for id, r := range b.dirs {
 		c.dirs[id] = again(r)
+	}
+	if b.gateway != nil {
+		g := *b.gateway
+		c.gateway = &g
 	}
 	if b.unit != nil {
 		u := *b.unit
@@ -279,7 +287,7 @@ func (h *hand) clean(b *box) error {
 	if err := b.admit(); err != nil {
 		return err
 	}
-	if b.unit != nil || len(b.dirs) > 0 {
+	if b.unit != nil || len(b.dirs) > 0 || b.gateway != nil {
 		return fmt.Errorf("%w: in use", errGuard)
 	}
 	return h.does("clean "+string(b.node.Hostname), func() error { b.certs, b.certDue = false, false; return nil })

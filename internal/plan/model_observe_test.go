@@ -15,14 +15,15 @@ type eyes struct {
 	unhealthy   map[cluster.MemberID]time.Time
 	known       map[string]bool // client URLs
 	measured    map[cluster.NodeName]cluster.Measured
+	withdrawn   map[cluster.MemberID]time.Time
 }
 
 func newEyes() eyes {
-	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}}
+	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}, map[cluster.MemberID]time.Time{}}
 }
 
 func (e eyes) clone() eyes {
-	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured)}
+	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured), maps.Clone(e.withdrawn)}
 }
 
 func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time) time.Time {
@@ -59,6 +60,7 @@ func (s *sim) observe() cluster.State {
 	if st.Bootstrap.Phase != cluster.PhaseNew {
 		st.Etcd = s.observeEtcd(st.Nodes)
 	}
+	s.observeKubernetes(&st)
 	return st
 }
 
@@ -103,8 +105,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.BusyPorts = []int{cluster.ClientPort}
 	}
 	if !b.certs || b.certDue {
-		ns.Certificates = []string{"server.crt is due"}
+		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
 	}
+	s.tenantFacts(b, &ns)
 	if !b.unmounted {
 		for _, id := range slices.Sorted(maps.Keys(b.dirs)) {
 			ns.Data = append(ns.Data, cluster.DataDir{Member: id, WAL: true, Mark: b.dirs[id].mark})

@@ -192,6 +192,7 @@ func (s *sim) propose(n uint64, cfg config) {
 // members that have joined publish their names.
 func (s *sim) pass(d time.Duration) {
 	s.now = s.now.Add(d)
+	s.publish()
 	l := s.lead()
 	if l == nil {
 		return

@@ -85,8 +85,13 @@ func (s *sim) rest() {
 	lost, doomed := s.lostForGood(), s.doomed()
 	const rounds = 300
 	blocked := 0
-	for range rounds {
+	for i := range rounds {
 		p := w.round()
+		// What was stuck when the faults ended is through after a few rounds.
+		if i > 5 && slices.ContainsFunc(p.Reasons, func(r Reason) bool { return r.Rule == "endpointCouldNotBeWithdrawn" }) {
+			s.describe()
+			s.t.Fatalf("nothing is broken, and an endpoint is not withdrawn in time:\n%s", p)
+		}
 		if p.Settled() {
 			why := s.misplaced()
 			if lost {

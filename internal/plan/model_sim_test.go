@@ -25,6 +25,7 @@ type sim struct {
 	turn  int
 	aim   []cluster.NodeName // whom the next faults strike; nil: anyone
 	done  map[Kind]int       // how many steps succeeded, in all worlds
+	kube  publication
 }
 
 // shelf is what CKE's store holds.
@@ -61,6 +62,7 @@ func newSim(t *rapid.T) *sim {
 		}
 	}
 	s.store.spec = s.drawSpec(t)
+	s.kube.wanted = rapid.Bool().Draw(t, "kubeconfig")
 	return s
 }
 
@@ -202,6 +204,7 @@ func (s *sim) drawSpec(t *rapid.T) cluster.Spec {
 		if n.ControlPlane {
 			able++
 		}
+		n = drawTenants(t, n)
 		spec.Nodes = append(spec.Nodes, n)
 	}
 	spec.Etcd.Members = rapid.IntRange(0, able).Draw(t, "members")

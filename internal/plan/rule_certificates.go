@@ -1,28 +1,23 @@
 package plan
 
 import (
-	"strings"
-
 	"cke/internal/cluster"
 )
 
 // ruleCertificates keeps the files of every member right. etcd reads leaves at
-// each handshake, so no restart is needed.
+// each handshake, so no restart is needed. In a founded cluster with quorum, what
+// still works is replaced on one node after another.
 func ruleCertificates(in input) verdict {
-	var nodes []cluster.NodeName
-	var why []string
+	var all []flawed
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		if !usable(ns) || len(ns.Certificates) == 0 || !carriesMember(in, n, ns) {
 			continue
 		}
-		nodes = append(nodes, n.Hostname)
-		why = append(why, string(n.Hostname)+": "+strings.Join(ns.Certificates, ", "))
+		all = append(all, flawed{n.Hostname, ns.Certificates, ns.CertificatesFail})
 	}
-	if len(nodes) == 0 {
-		return verdict{}
-	}
-	return verdict{steps: []Step{{Kind: InstallCertificates, Nodes: nodes, Reason: strings.Join(why, "; ")}}}
+	founded := in.st.Bootstrap.Phase == cluster.PhaseBootstrapped
+	return reissue(InstallCertificates, all, founded && in.st.Etcd.Quorum)
 }
 
 // carriesMember: the membership names the node, or, when the membership is not

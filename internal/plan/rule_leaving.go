@@ -9,7 +9,7 @@ func ruleLeaving(in input) verdict {
 	for _, n := range in.st.Leaving {
 		ns := in.node(n.Hostname)
 		_, member := in.st.Etcd.MemberAt(n)
-		if !usable(ns) || member || ns.Unit != nil || len(ns.Data) > 0 {
+		if !usable(ns) || member || ns.Unit != nil || len(ns.Data) > 0 || ns.Gateway != nil {
 			continue
 		}
 		v.steps = append(v.steps, Step{

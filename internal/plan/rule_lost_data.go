@@ -33,7 +33,7 @@ func ruleLostData(in input) verdict {
 	m := deadFirst(lost)
 	v = takeOut(in, m, fmt.Sprintf("member on %s has lost its data; it is rebuilt from the others", in.name(m)))
 	provenByHost(v.steps)
-	if m.Healthy && len(v.steps) == 0 && len(v.reasons) > 0 {
+	if m.Healthy && v.outgoing == 0 && len(v.reasons) > 0 {
 		v.reasons[0].Hint = "its process still serves from deleted files: take a backup now, with ckecli etcd local-backup, before it ends"
 	}
 	return v
@@ -73,12 +73,24 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 			Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice),
 		}}}
 	}
+	var v verdict
+	if m.Healthy {
+		v.outgoing = m.ID
+	}
 	if m.Leader {
 		if to, ok := successor(in, m); ok {
-			return verdict{steps: []Step{moveStep(in, m, to, why)}}
+			v.steps = []Step{moveStep(in, m, to, why)}
+			return v
 		}
 	}
-	return verdict{steps: []Step{removeStep(in, m, why)}}
+	if r, ok := in.stillOffered(m, why); ok {
+		v.reasons = append(v.reasons, r)
+		if r.Level == Waiting {
+			return v
+		}
+	}
+	v.steps = []Step{removeStep(in, m, why)}
+	return v
 }
 
 // silentSince is since when the host of a member that does not serve may have

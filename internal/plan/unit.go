@@ -5,11 +5,16 @@ import "cke/internal/cluster"
 // wantedUnit is the unit of a member that has its own data: no founding, so
 // that it can be started on that data only.
 func wantedUnit(spec cluster.Spec, n cluster.Node, id cluster.MemberID) cluster.Unit {
-	return cluster.Unit{
+	u := cluster.Unit{
 		Cluster: spec.Name, Node: n.Hostname, Member: id, Address: n.Address,
 		Version: spec.Etcd.Version, Quota: spec.Etcd.Quota,
 		ExtraArgs: spec.Etcd.ExtraArgs, ExtraEnv: spec.Etcd.ExtraEnv,
 	}
+	// Units that were installed before there was a choice say nothing of it.
+	if r := spec.Etcd.CompactionRetention; r != cluster.DefaultRetention {
+		u.Retention = r
+	}
+	return u
 }
 
 // joiningUnit is the unit of a learner that has never started: its initial

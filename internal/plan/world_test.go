@@ -13,13 +13,17 @@ import (
 
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
-//	node NAME ADDRESS [worker] [leaving] [remote]
+//	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver]
+//	gateway NAME [[-]UPSTREAM...] [stopped] [stale] [outdated]    -: draining; stale: its list is not in force
+//	apiserver NAME due|fails                what of the API server's files is wrong
+//	published ADDRESS...|trouble            what Kubernetes offers
+//	withdrawn NAME D                        a member has been about to go for so long
 //	releases VERSION/ARCH...                what cke can put on remote hosts
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
 //	healthy NAME...                         unit, data and serving voter, the first leads
-//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs | version V | arch A
+//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs [due] | version V | arch A
 //	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
@@ -128,7 +132,7 @@ func (w *world) line(f []string) error {
 	case "etcdrole":
 		w.st.Etcd.Auth.Roles[args[0]] = []cluster.Permission{{Key: args[1], RangeEnd: cluster.PrefixRangeEnd(args[1]), Type: "READWRITE"}}
 	default:
-		return fmt.Errorf("unknown word %q", f[0])
+		return w.kubernetes(f[0], args)
 	}
 	return nil
 }
@@ -142,6 +146,7 @@ func (w *world) node(args []string) error {
 	if slices.Contains(args, "remote") {
 		n.User = "cke"
 	}
+	n.Gateway, n.APIServer = slices.Contains(args, "gateway"), slices.Contains(args, "apiserver")
 	if slices.Contains(args, "leaving") {
 		w.st.Leaving = append(w.st.Leaving, n)
 	} else {
@@ -244,7 +249,10 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 		case "busy":
 			ns.BusyPorts = []int{2379}
 		case "certs":
-			ns.Certificates = []string{"server.crt is missing"}
+			ns.Certificates, ns.CertificatesFail = []string{"server.crt is missing"}, true
+			if len(args) > 1 {
+				ns.Certificates, ns.CertificatesFail = []string{"server.crt lacks the name cke-etcd.kube-system.svc.example.org"}, false
+			}
 		case "version":
 			if ns.Versions = []string{args[1]}; args[1] == "none" {
 				ns.Versions = nil

@@ -57,7 +57,7 @@ func argv(u cluster.Unit, p paths) []string {
 		"--strict-reconfig-check=true",
 		"--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true",
 		"--auto-compaction-mode=periodic",
-		"--auto-compaction-retention=5m",
+		"--auto-compaction-retention=" + retention(u),
 		"--quota-backend-bytes=" + strconv.FormatInt(int64(u.Quota), 10),
 		"--logger=zap",
 	}
@@ -67,6 +67,14 @@ func argv(u cluster.Unit, p paths) []string {
 		args = append(args, "--"+name+"="+u.ExtraArgs[name])
 	}
 	return args
+}
+
+// retention is in words that etcd reads: it knows no days.
+func retention(u cluster.Unit) string {
+	if u.Retention == 0 {
+		return "5m"
+	}
+	return u.Retention.Std().String()
 }
 
 func logArgs(file string) []string {

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
+	"cke/internal/units"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -40,10 +42,13 @@ func TestArgv(t *testing.T) {
 	extra := unit("10.0.0.1", nil)
 	extra.ExtraArgs = map[string]string{"max-learners": "2", "heartbeat-interval": "200"}
 	extra.ExtraEnv = map[string]string{"GOMEMLIMIT": "4GiB", "GOGC": "50"}
+	history := unit("10.0.0.1", nil)
+	history.Retention = units.Duration(36 * time.Hour)
 	for name, c := range map[string]struct {
 		unit cluster.Unit
 		log  string
 	}{
+		"history":     {history, "/var/log/etcd.log"},
 		"found":       {unit("10.0.0.1", &cluster.Founding{New: true, Token: "t0k", Peers: peers}), "/var/log/etcd.log"},
 		"join":        {unit("10.0.0.1", &cluster.Founding{Token: "t0k", Peers: peers}), "/var/log/etcd.log"},
 		"sealed":      {unit("10.0.0.1", nil), "/var/log/etcd.log"},

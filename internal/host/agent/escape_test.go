@@ -114,6 +114,8 @@ func TestUnitsThatAreRefused(t *testing.T) {
 		"a zone":             func(u *cluster.Unit) { u.Address = netip.MustParseAddr("fe80::1%eth0") },
 		"a leading zero":     func(u *cluster.Unit) { u.Version = "3.07.3" },
 		"a negative quota":   func(u *cluster.Unit) { u.Quota = -1 },
+		"no history":         func(u *cluster.Unit) { u.Retention = 1 },
+		"history for ever":   func(u *cluster.Unit) { u.Retention = 1 << 62 },
 		"not its own peer":   func(u *cluster.Unit) { u.Founding.Peers["cp1"] = "https://10.0.0.1:2380" },
 		"no peers":           func(u *cluster.Unit) { u.Founding.Peers = nil },
 		"a plain peer":       func(u *cluster.Unit) { u.Founding.Peers["cp2"] = "http://10.0.0.1:2380" },

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/units"
 )
 
 func TestFlagThatEtcdDoesNotKnow(t *testing.T) {
@@ -39,6 +41,7 @@ func TestFlagThatEtcdDoesNotKnow(t *testing.T) {
 			"heartbeat-interval": "200", "pre-vote": "true", "memory-mlock": "false", "max-learners": "2",
 			"snapshot-catchup-entries": "5000", "cors": "*", "metrics": "extensive",
 		}
+		u.Retention = units.Duration(36 * time.Hour)
 		must(t, h.InstallUnit(t.Context(), u))
 		must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 	})

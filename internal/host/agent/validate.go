@@ -72,6 +72,9 @@ func checkUnit(u cluster.Unit) error {
 	if u.Quota < 0 {
 		return invalid("quota %d is negative", u.Quota)
 	}
+	if r := u.Retention; r != 0 && (r < cluster.MinRetention || r > cluster.MaxRetention) {
+		return invalid("retention %s is not between %s and %s", r, cluster.MinRetention, cluster.MaxRetention)
+	}
 	return errors.Join(checkAddress(u.Address), checkFounding(u), checkArgs(u.ExtraArgs), checkEnv(u.ExtraEnv))
 }
 

@@ -22,7 +22,8 @@ import (
 
 // TestKilledAfterEffects kills the daemon right after one of its effects; the
 // next one finishes the job, on machines. Here that is a sample, which a seed
-// repeats, of a founding, of the replacement of the leader, and of a cleaning.
+// repeats, of a founding, of the replacement of the leader, of a cleaning, and of
+// what is given to an API server's machine and taken from it again.
 // The long form is all effects of these, and of the rebuilding of a member.
 func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
@@ -50,6 +51,8 @@ func (e *env) changes() []change {
 		{"rebuild", 0, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
 		{"replace", 3, other.turn, func() bool { return e.set(other.nodes()...) }, other.nodes},
 		{"clean", 1, other.leave, func() bool { return e.clean(other.out) }, other.nodes},
+		{"tenants", 2, other.alone, func() bool { return e.setTo(other.tenants()) }, other.nodes},
+		{"no tenants", 1, other.host, func() bool { return e.set(other.nodes()...) }, other.nodes},
 	}
 }
 
@@ -161,6 +164,11 @@ func (e *env) whole(nodes ...int) {
 // in the latter case.
 func (e *env) set(nodes ...int) bool {
 	e.t.Helper()
+	return e.setTo(e.yaml(nodes...))
+}
+
+func (e *env) setTo(yaml string) bool {
+	e.t.Helper()
 	revision := int64(0)
 	alive := true
 	e.Within(2*drive.Patience, "the daemon settles or dies", func() error {
@@ -171,7 +179,7 @@ func (e *env) set(nodes ...int) bool {
 		default:
 		}
 		if revision == 0 {
-			change, err := e.Client().PutSpec(e.t.Context(), "cluster.yml", []byte(e.yaml(nodes...)))
+			change, err := e.Client().PutSpec(e.t.Context(), "cluster.yml", []byte(yaml))
 			if err != nil {
 				return err
 			}
@@ -268,6 +276,31 @@ func (s *seat) leave() {
 		s.in, s.out = s.out, s.in
 		s.Set(s.yaml(s.nodes()...))
 	}
+	s.Kill()
+}
+
+// tenants has each node carry an API server's certificate and a gateway.
+func (s *seat) tenants() string {
+	s.t.Helper()
+	return s.yamlWith(", apiserver: true, gateway: true", s.nodes()...)
+}
+
+// alone has no node carry anything but its member.
+func (s *seat) alone() {
+	s.t.Helper()
+	s.Start()
+	s.Set(s.yaml(s.nodes()...))
+	s.Kill()
+	for _, i := range s.nodes() {
+		s.sh(i, "mkdir -p /etc/kubernetes/pki; rm -f /etc/kubernetes/pki/*etcd*")
+	}
+}
+
+// host has each node carry both.
+func (s *seat) host() {
+	s.t.Helper()
+	s.Start()
+	s.Set(s.tenants())
 	s.Kill()
 }
 

@@ -79,11 +79,17 @@ func (e *env) ctx() context.Context {
 // yaml is a cluster.yml of these machines, host keys pinned.
 func (e *env) yaml(nodes ...int) string {
 	e.t.Helper()
+	return e.yamlWith("", nodes...)
+}
+
+// yamlWith gives each node more keys, such as ", gateway: true".
+func (e *env) yamlWith(more string, nodes ...int) string {
+	e.t.Helper()
 	var b strings.Builder
 	b.WriteString("name: main\nnodes:\n")
 	for _, i := range nodes {
-		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: %s, host_key: %q}\n",
-			e.addr(i), e.name(i), e.user, e.hostKey(i))
+		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: %s, host_key: %q%s}\n",
+			e.addr(i), e.name(i), e.user, e.hostKey(i), more)
 	}
 	fmt.Fprintf(&b, "etcd: {quota: 256MiB%s}\n", e.etcd)
 	// The box's disk is shared by everything that runs here, so a slow one says

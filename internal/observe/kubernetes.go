@@ -1,0 +1,54 @@
+package observe
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+	"cke/internal/pki"
+	"cke/internal/plan"
+)
+
+// apiServer says what is wrong with the API server's client files on a node that
+// asks for them.
+func (o *Observer) apiServer(spec cluster.Spec, n cluster.Node, f host.Facts) pki.Findings {
+	if !n.APIServer {
+		return nil
+	}
+	var have host.ClientFacts
+	if f.Client != nil {
+		have = *f.Client
+	}
+	found := pki.CheckAPIServer(have.CA, have.Cert, have.KeyFits, o.o.Authority, o.o.Now())
+	if f.Client == nil {
+		return found
+	}
+	if want := spec.Kubernetes.APIServer; have.Files != want {
+		found = append(found, pki.Finding{Text: fmt.Sprintf("it lies in %s, and is to be in %s", place(have.Files), place(want))})
+	}
+	for _, d := range have.Drift {
+		found = append(found, pki.Finding{Text: d})
+	}
+	return found
+}
+
+func place(f cluster.ClientFiles) string {
+	return fmt.Sprintf("%s (%s:%s, %s)", f.Directory, f.Owner, f.Group, f.Mode)
+}
+
+// withdrawnSince is since when each member that is about to go has been so.
+func (o *Observer) withdrawnSince(spec cluster.Spec, st cluster.State) map[cluster.MemberID]time.Time {
+	now := o.o.Now()
+	going := map[cluster.MemberID]time.Time{}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, e := range plan.Endpoints(spec, st, now) {
+		if e.Terminating {
+			going[e.Member] = since(o.withdrawn, e.Member, true, now)
+		}
+	}
+	o.withdrawn = maps.Clone(going)
+	return going
+}

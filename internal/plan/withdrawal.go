@@ -1,0 +1,65 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// withdrawalPatience is how long a member waits for its endpoint to be withdrawn
+// before it is taken out all the same: etcd's care does not hang on Kubernetes,
+// nor on a machine that has a gateway.
+const withdrawalPatience = 10 * time.Second
+
+// stillOffered says who still sends clients to a serving voter that is to go: a
+// reason to wait or, after a while, a note that nobody waits any longer.
+func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
+	if !m.Healthy || !in.othersServe(m) {
+		return Reason{}, false
+	}
+	n, known := in.nodeOf(m)
+	if !known {
+		return Reason{}, false
+	}
+	who := in.offering(n)
+	if len(who) == 0 {
+		return Reason{}, false
+	}
+	since, begun := in.st.WithdrawnSince[m.ID]
+	if begun && in.now.Sub(since) >= withdrawalPatience {
+		return Reason{
+			Level: Note, Rule: "endpointCouldNotBeWithdrawn", Node: n.Hostname,
+			Text: fmt.Sprintf("clients are still sent to %s by %s after %s; it goes all the same", n.Hostname, strings.Join(who, ", "), withdrawalPatience),
+		}, true
+	}
+	return Reason{
+		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
+		Text: fmt.Sprintf("%s, and goes once no client is sent there any more, or after %s; now they are by %s", why, withdrawalPatience, strings.Join(who, ", ")),
+	}, true
+}
+
+// offering names who sends clients to the member on a node: Kubernetes, and the
+// gateways whose list is not known to leave it out.
+func (in input) offering(n cluster.Node) []string {
+	var who []string
+	if in.st.Published.Offers(n.Address.Unmap()) {
+		who = append(who, "Kubernetes")
+	}
+	for _, g := range in.spec.Nodes {
+		ns := in.node(g.Hostname)
+		if g.Gateway && usable(ns) && offers(ns.Gateway, n.Hostname) {
+			who = append(who, "the gateway on "+string(g.Hostname))
+		}
+	}
+	return who
+}
+
+func offers(g *cluster.GatewayState, to cluster.NodeName) bool {
+	if g == nil || !g.Running {
+		return false
+	}
+	return !g.Applied || slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
+}

@@ -1,0 +1,70 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// kubernetes are the words about what is made for Kubernetes.
+func (w *world) kubernetes(word string, args []string) error {
+	switch word {
+	case "gateway":
+		w.gateway(args[0], args[1:])
+	case "apiserver":
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.APIServer, ns.APIServerFails = []string{"apiserver-etcd-client.crt is missing"}, true
+			if args[1] == "due" {
+				ns.APIServer, ns.APIServerFails = []string{"apiserver-etcd-client.crt expires at 2026-05-01T00:00:00Z (renewed from two thirds of its life)"}, false
+			}
+		})
+	case "published":
+		w.st.Published.Wanted = true
+		for _, a := range args {
+			if a == "trouble" {
+				w.st.Published.Trouble = "no answer"
+				continue
+			}
+			addr, err := netip.ParseAddr(a)
+			if err != nil {
+				return err
+			}
+			w.st.Published.Ready = append(w.st.Published.Ready, addr)
+		}
+	case "withdrawn":
+		d, err := time.ParseDuration(args[1])
+		if err != nil {
+			return err
+		}
+		w.st.WithdrawnSince = map[cluster.MemberID]time.Time{idOf(w.find(cluster.NodeName(args[0]))): w.now.Add(-d)}
+	default:
+		return fmt.Errorf("unknown word %q", word)
+	}
+	return nil
+}
+
+func (w *world) gateway(name string, args []string) {
+	g := cluster.GatewayState{Running: true, Applied: true, Gateway: cluster.Gateway{Cluster: "main", Port: cluster.DefaultGatewayPort}}
+	for _, a := range args {
+		switch a {
+		case "stopped":
+			g.Running, g.Applied, g.Exit = false, false, "exit status 2"
+		case "stale":
+			g.Applied = false
+		case "outdated":
+			g.Outdated = true
+		case "port":
+			g.Gateway.Port++
+		default:
+			to, draining := strings.CutPrefix(a, "-")
+			n := w.find(cluster.NodeName(to))
+			g.Gateway.Upstreams = append(g.Gateway.Upstreams, cluster.Upstream{
+				Node: n.Hostname, Address: netip.AddrPortFrom(n.Address, cluster.ClientPort), Draining: draining,
+			})
+		}
+	}
+	w.edit(name, func(ns *cluster.NodeState) { ns.Gateway = &g })
+}
