@@ -125,7 +125,8 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	snap, err := s.Store.Load(ctx, name)
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
-			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
+			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
 		},
 		Revision: snap.Revision,
 	}, err
