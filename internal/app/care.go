@@ -25,6 +25,8 @@ type care struct {
 	observer  *observe.Observer
 	loop      *reconcile.Loop
 	progress  *execute.Progress
+	// conditions say how Kubernetes is kept; nil where nothing keeps it.
+	conditions func() []cluster.Condition
 }
 
 func (c *care) close() error {
