@@ -35,10 +35,23 @@ type Backend interface {
 	// AddUser returns when etcd knows the user; false: it was there already.
 	AddUser(ctx context.Context, cluster string, u cluster.User) (bool, error)
 	Users(ctx context.Context, cluster string) ([]cluster.User, error)
+	// RemoveUser returns when etcd knows the user no more.
+	RemoveUser(ctx context.Context, cluster, user string) (UserRemoval, error)
 	Members(ctx context.Context, cluster string) ([]cluster.Member, error)
 	// Snapshot streams etcd's own snapshot with its trailing SHA-256. The second
 	// value estimates its length in bytes.
 	Snapshot(ctx context.Context, cluster string) (io.ReadCloser, int64, error)
+
+	// EtcdConfig is what a kube-apiserver needs: one on this node, or on any
+	// without one; through the gateway of its machine if that is asked for or the
+	// node has one.
+	EtcdConfig(ctx context.Context, cluster, node string, gateway bool) (EtcdConfig, error)
+	// Manifests are what has to be in Kubernetes before CKE may act there, YAML.
+	Manifests(ctx context.Context, cluster string, to Subject) ([]byte, error)
+	Bundles(ctx context.Context, cluster string) ([]cluster.Bundle, error)
+	// AddBundle returns when it is recorded.
+	AddBundle(ctx context.Context, cluster string, b cluster.Bundle) (BundleChange, error)
+	RemoveBundle(ctx context.Context, cluster, namespace, name string) (BundleChange, error)
 
 	Pause(ctx context.Context, cluster, why string) error
 	Resume(ctx context.Context, cluster string) error

@@ -41,7 +41,12 @@ func (c *Client) Spec(ctx context.Context, name string) (cluster.Spec, int64, er
 
 // SpecYAML returns the same as a cluster.yml.
 func (c *Client) SpecYAML(ctx context.Context, name string) ([]byte, error) {
-	resp, err := c.send(ctx, request{method: http.MethodGet, path: on(name, "spec.yaml")})
+	return c.text(ctx, request{method: http.MethodGet, path: on(name, "spec.yaml")})
+}
+
+// text sends a request and returns its answer as it is.
+func (c *Client) text(ctx context.Context, r request) ([]byte, error) {
+	resp, err := c.send(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +110,13 @@ func (c *Client) AddUser(ctx context.Context, name string, u cluster.User) (bool
 // Users lists the tenants.
 func (c *Client) Users(ctx context.Context, name string) ([]cluster.User, error) {
 	return fetch[[]cluster.User](ctx, c, on(name, "users"), nil)
+}
+
+// RemoveUser takes a tenant and its bundles out.
+func (c *Client) RemoveUser(ctx context.Context, name, user string) (UserRemoval, error) {
+	var out UserRemoval
+	err := c.callJSON(ctx, request{method: http.MethodDelete, path: on(name, "users", user)}, nil, &out)
+	return out, err
 }
 
 // Members lists the members as etcd knows them.

@@ -73,13 +73,18 @@ type yamlAnswer struct {
 }
 
 func (s *server) specYAML() {
-	op := s.operation(http.MethodGet, "/clusters/{cluster}/spec.yaml", "get-spec-yaml", "What is wanted, as a cluster.yml")
+	yamlText(s, s.operation(http.MethodGet, "/clusters/{cluster}/spec.yaml", "get-spec-yaml", "What is wanted, as a cluster.yml"),
+		func(ctx context.Context, in *ClusterPath) ([]byte, error) { return s.backend.SpecYAML(ctx, in.Cluster) })
+}
+
+// yamlText registers an operation that answers with YAML.
+func yamlText[I any](s *server, op huma.Operation, do func(context.Context, *I) ([]byte, error)) {
 	op.Responses["200"] = &huma.Response{
 		Description: "OK",
 		Content:     map[string]*huma.MediaType{yamlType: {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}
-	huma.Register(s.api, op, func(ctx context.Context, in *ClusterPath) (*yamlAnswer, error) {
-		text, err := s.backend.SpecYAML(ctx, in.Cluster)
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*yamlAnswer, error) {
+		text, err := do(ctx, in)
 		if err != nil {
 			return nil, problemOf(err)
 		}

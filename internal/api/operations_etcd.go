@@ -22,6 +22,11 @@ type userInput struct {
 	Body cluster.User
 }
 
+type userPath struct {
+	ClusterPath
+	User string `path:"user" doc:"the tenant's name"`
+}
+
 // secretAnswer carries a private key.
 type secretAnswer struct {
 	CacheControl string `header:"Cache-Control"`
@@ -52,6 +57,10 @@ func (s *server) etcdOperations() {
 		func(ctx context.Context, in *userInput) (UserChange, error) {
 			created, err := b.AddUser(ctx, in.Cluster, in.Body)
 			return UserChange{Created: created}, err
+		})
+	call(s, s.operation(http.MethodDelete, "/clusters/{cluster}/users/{user}", "remove-user", "Remove a tenant with its bundles; returns when etcd knows it no more"),
+		func(ctx context.Context, in *userPath) (UserRemoval, error) {
+			return b.RemoveUser(ctx, in.Cluster, in.User)
 		})
 	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/members", "list-members", "The members as etcd knows them"),
 		func(ctx context.Context, in *ClusterPath) ([]cluster.Member, error) {

@@ -40,6 +40,7 @@ func newAPI(mux *http.ServeMux, b Backend, o Options) huma.API {
 	s := &server{backend: b, options: o, api: api}
 	s.clusterOperations()
 	s.etcdOperations()
+	s.kubernetesOperations()
 	s.nodeOperations()
 	s.daemonOperations()
 	// huma notes its own error model with every operation; nothing refers to it.

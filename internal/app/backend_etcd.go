@@ -12,6 +12,7 @@ import (
 	"cke/internal/cluster"
 	"cke/internal/etcd"
 	"cke/internal/pki"
+	"cke/internal/plan"
 	"cke/internal/reconcile"
 	"cke/internal/store"
 	"cke/internal/units"
@@ -86,8 +87,8 @@ func (b backend) Users(ctx context.Context, name string) ([]cluster.User, error)
 	return append([]cluster.User{{Name: cluster.APIServerUser, Prefix: cluster.APIServerPath}}, users...), err
 }
 
-// addUserPatience bounds how long AddUser waits for etcd to know the user.
-const addUserPatience = 30 * time.Second
+// userPatience bounds how long AddUser and RemoveUser wait for etcd to follow.
+const userPatience = 30 * time.Second
 
 func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool, error) {
 	began := time.Now()
@@ -98,12 +99,10 @@ func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool
 	if err != nil {
 		return false, err
 	}
-	if v, err := firstView(ctx, c.loop); err != nil {
+	v, err := quorate(ctx, c.loop)
+	if err != nil {
 		return false, err
-	} else if !v.State.Etcd.Quorum {
-		return false, api.Refused("etcd has no quorum now: "+v.State.Etcd.Err, "nothing was changed; ckecli status tells what is wrong")
 	}
-	v, _ := c.loop.View()
 	if err := clash(u, v.State); err != nil {
 		return false, err
 	}
@@ -133,6 +132,9 @@ func clash(u cluster.User, st cluster.State) error {
 	for _, k := range st.Users {
 		known[k.Name] = true
 	}
+	for _, k := range st.RemovedUsers {
+		known[k.Name] = true // what it has in etcd is taken away before any is given
+	}
 	if known[u.Name] {
 		return nil // the store compares
 	}
@@ -158,13 +160,16 @@ func clash(u cluster.User, st cluster.State) error {
 
 // awaitUser waits until the loop has seen the user in etcd as wanted.
 func awaitUser(ctx context.Context, l *reconcile.Loop, u cluster.User) error {
-	ctx, cancel := context.WithTimeout(ctx, addUserPatience)
+	ctx, cancel := context.WithTimeout(ctx, userPatience)
 	defer cancel()
 	want := cluster.Permission{Key: u.Prefix, RangeEnd: cluster.PrefixRangeEnd(u.Prefix), Type: "READWRITE"}
 	l.Wake()
 	err := awaitView(ctx, l, func(v reconcile.View) bool {
 		auth := v.State.Etcd.Auth
-		return slices.Contains(auth.Users[u.Name], u.Name) && slices.Contains(auth.Roles[u.Name], want)
+		// While users are being changed, an earlier one of this name may be going.
+		changing := slices.ContainsFunc(v.Running, func(s plan.Step) bool { return s.Kind == plan.ConfigureAuth })
+		return !changing && slices.Contains(v.Wanted.Users, u) &&
+			slices.Contains(auth.Users[u.Name], u.Name) && slices.Contains(auth.Roles[u.Name], want)
 	})
 	if err == nil {
 		return nil

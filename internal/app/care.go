@@ -25,6 +25,8 @@ type care struct {
 	observer  *observe.Observer
 	loop      *reconcile.Loop
 	progress  *execute.Progress
+	// conditions say how Kubernetes is kept; nil where nothing keeps it.
+	conditions func() []cluster.Condition
 }
 
 func (c *care) close() error {
@@ -125,7 +127,8 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	snap, err := s.Store.Load(ctx, name)
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
-			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
+			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
 		},
 		Revision: snap.Revision,
 	}, err

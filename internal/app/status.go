@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/api"
@@ -15,6 +16,9 @@ import (
 func (c *care) status(v reconcile.View) api.Status {
 	s := status(v)
 	s.Progress, _ = c.progress.Now()
+	if c.conditions != nil {
+		s.Kubernetes = kubernetesStatus(v, c.conditions())
+	}
 	return s
 }
 
@@ -33,6 +37,7 @@ func status(v reconcile.View) api.Status {
 		st := nodeStatus(n)
 		st.Leaving, st.Reachable = i >= len(v.Wanted.Spec.Nodes), ns.Reachable()
 		st.Error, st.Trouble, st.Hint = ns.Err, ns.Trouble, ns.Hint
+		st.Gateway = ns.Gateway
 		if m, ok := e.MemberAt(n); ok {
 			st.Member = &m
 		}
@@ -49,6 +54,28 @@ func status(v reconcile.View) api.Status {
 		}
 	}
 	return s
+}
+
+// kubernetesStatus is what Kubernetes is told and how that goes, first what is not
+// as it should be; nil when the spec names none.
+func kubernetesStatus(v reconcile.View, conditions []cluster.Condition) *api.KubernetesStatus {
+	if v.Wanted.Spec.Kubernetes.Kubeconfig == "" {
+		return nil
+	}
+	k := &api.KubernetesStatus{Endpoints: []cluster.Endpoint{}, Conditions: []cluster.Condition{}}
+	k.Endpoints = append(k.Endpoints, v.Endpoints...)
+	k.Conditions = append(k.Conditions, conditions...)
+	slices.SortStableFunc(k.Conditions, func(a, b cluster.Condition) int {
+		switch {
+		case a.OK == b.OK:
+			return strings.Compare(a.Subject, b.Subject)
+		case b.OK:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return k
 }
 
 // nodeStatus is what the spec says of a node.

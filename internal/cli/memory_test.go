@@ -31,6 +31,7 @@ type memoryCluster struct {
 	yaml     string
 	revision int64
 	users    []cluster.User
+	bundles  []cluster.Bundle
 	paused   *cluster.Pause
 	records  []record.Record
 	cleaned  bool // the node that had left
@@ -138,6 +139,7 @@ func (m *memory) Status(ctx context.Context, name string) (st api.Status, err er
 func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 	st := healthyStatus()
 	st.Cluster, st.Plan.Cluster, st.SpecRevision, st.Paused = name, name, c.revision, c.paused
+	st.Kubernetes = m.kubernetesOf(c)
 	if m.mood == "left" && !c.cleaned {
 		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh", Login: "cke@10.77.0.9:22"}}
 	}

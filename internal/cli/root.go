@@ -39,12 +39,13 @@ If something is wrong, these two say what and what comes next:
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(flagError)
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
-	usage := strings.NewReplacer(".LocalFlags.FlagUsages", "flagUsages .LocalFlags", ".InheritedFlags.FlagUsages", "flagUsages .InheritedFlags")
+	usage := strings.NewReplacer(".LocalFlags.FlagUsages", "flagUsages .LocalFlags", ".InheritedFlags.FlagUsages", "flagUsages .InheritedFlags",
+		"for more information about a command", "for more about a command")
 	root.SetUsageTemplate(usage.Replace(root.UsageTemplate()))
 	s.addFlags(root)
 	root.AddCommand(
 		newCluster(s), newStatus(s), newPlan(s), newHistory(s), newLeader(s),
-		newEtcd(s), newNode(s), newPause(s), newResume(s), newState(s),
+		newEtcd(s), newKubernetes(s), newNode(s), newPause(s), newResume(s), newState(s),
 		newCompletion(s), newVersion(s),
 	)
 	return root

@@ -37,6 +37,8 @@ func statusText(st api.Status, now time.Time) string {
 	}
 	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
+	b.WriteString(gatewaysText(st.Nodes))
+	b.WriteString(kubernetesText(st.Kubernetes))
 	b.WriteString(runningText(st.Running))
 	b.WriteString(progressText(st.Progress))
 	b.WriteString(planText(st.Plan))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,30 @@ func TestStatusText(t *testing.T) {
 			st.Running = []plan.Step{{Kind: plan.InstallCertificates, Nodes: []cluster.NodeName{"cp3"}, Reason: "cp3: server.crt is missing"}}
 			st.Plan.Reasons = []plan.Reason{{Level: plan.Waiting, Rule: "hostIsSlow", Node: "cp3", Text: "the host is slow to answer: it has not answered for 2.1s"}}
 		},
+		"kubernetes": func(st *api.Status) {
+			st.Kubernetes = kubernetesStatus(st.Nodes)
+			for i := range 2 {
+				st.Nodes[i].Gateway = &cluster.GatewayState{
+					Running: true, Applied: true, Connections: map[cluster.NodeName]int{"cp1": 2, "cp3": 40},
+					Gateway: cluster.Gateway{Upstreams: []cluster.Upstream{{Node: "cp1"}, {Node: "cp2", Draining: true}, {Node: "cp3"}}},
+				}
+			}
+			st.Nodes[1].Gateway.Applied = false
+			st.Nodes[3].Gateway = &cluster.GatewayState{Exit: "exit status 1: listen tcp 127.0.0.1:12379: bind: address already in use by another program on it"}
+		},
+		"kubernetes_ill": func(st *api.Status) {
+			st.Kubernetes = kubernetesStatus(st.Nodes)
+			e := st.Kubernetes.Endpoints
+			e[0].Ready, e[0].Terminating = false, true
+			e[1].Ready, e[1].Serving = false, false
+			st.Kubernetes.Conditions = append([]cluster.Condition{
+				{Subject: "endpoints", Rule: "apiServerIsUnreachable", Text: "the API server at https://10.77.0.100:6443 does not answer: dial tcp 10.77.0.100:6443: connect: connection refused", Hint: "etcd's care goes on; what was published last stays", Since: start()},
+				{Subject: "secret shop/etcd-app", Rule: "namespaceIsMissing", Text: "namespace shop is not there", Since: start()},
+			}, st.Kubernetes.Conditions[2:]...)
+		},
+		"kubernetes_begins": func(st *api.Status) {
+			st.Kubernetes = &api.KubernetesStatus{Endpoints: kubernetesStatus(st.Nodes).Endpoints}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}
@@ -80,6 +105,20 @@ func TestStatusText(t *testing.T) {
 			compareGolden(t, "testdata/status_"+name+".txt", text)
 		})
 	}
+}
+
+// kubernetesStatus is that of a Kubernetes where all is well.
+func kubernetesStatus(nodes []api.NodeStatus) *api.KubernetesStatus {
+	k := &api.KubernetesStatus{}
+	for _, n := range nodes[:3] {
+		k.Endpoints = append(k.Endpoints, cluster.Endpoint{
+			Member: n.Member.ID, Node: n.Hostname, Address: netip.MustParseAddr(n.Address), Ready: true, Serving: true,
+		})
+	}
+	for _, subject := range []string{"endpoints", "secret shop/etcd-app", "secret web/etcd"} {
+		k.Conditions = append(k.Conditions, cluster.Condition{Subject: subject, OK: true, Since: start()})
+	}
+	return k
 }
 
 func TestBytesText(t *testing.T) {

@@ -9,6 +9,8 @@ type State struct {
 	// Users are the tenants wanted, from CKE's store, without root and
 	// kube-apiserver, which are always wanted.
 	Users []User `json:"users"`
+	// RemovedUsers are those that etcd may still know.
+	RemovedUsers []RemovedUser `json:"removed_users,omitempty"`
 	// Leaving are nodes gone from the spec whose member or data is not yet out.
 	Leaving []Node `json:"leaving,omitempty"`
 	// Releases are the etcd binaries this cke can put on a remote host.

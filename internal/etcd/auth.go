@@ -112,6 +112,22 @@ func permissions(r *clientv3.AuthRoleGetResponse) []cluster.Permission {
 	return perms
 }
 
+// DeleteUser removes a user; its certificates open nothing any more.
+func (c *Client) DeleteUser(ctx context.Context, ep Endpoint, user string) error {
+	return c.authOp(ep, "delete user "+user, func(conn *clientv3.Client) error {
+		_, err := conn.UserDelete(ctx, user)
+		return err
+	})
+}
+
+// DeleteRole removes a role, from all who have it.
+func (c *Client) DeleteRole(ctx context.Context, ep Endpoint, role string) error {
+	return c.authOp(ep, "delete role "+role, func(conn *clientv3.Client) error {
+		_, err := conn.RoleDelete(ctx, role)
+		return err
+	})
+}
+
 // AddRole makes an empty role.
 func (c *Client) AddRole(ctx context.Context, ep Endpoint, role string) error {
 	return c.authOp(ep, "add role "+role, func(conn *clientv3.Client) error {

@@ -54,6 +54,12 @@ const authParallel = 16
 func applied(c plan.AuthChange, a cluster.Auth) bool {
 	roles := a.Users[c.User]
 	switch c.Op {
+	case plan.DeleteUser:
+		_, ok := a.Users[c.User]
+		return !ok
+	case plan.DeleteRole:
+		_, ok := a.Roles[c.Role]
+		return !ok
 	case plan.AddRole:
 		_, ok := a.Roles[c.Role]
 		return ok
@@ -76,6 +82,10 @@ func applied(c plan.AuthChange, a cluster.Auth) bool {
 func (a configureAuth) apply(ctx context.Context, via etcd.Endpoint, c plan.AuthChange) error {
 	x := a.x.o.Etcd
 	switch c.Op {
+	case plan.DeleteUser:
+		return a.did(EtcdDeleteUser, x.DeleteUser(ctx, via, c.User))
+	case plan.DeleteRole:
+		return a.did(EtcdDeleteRole, x.DeleteRole(ctx, via, c.Role))
 	case plan.AddRole:
 		return a.did(EtcdAddRole, x.AddRole(ctx, via, c.Role))
 	case plan.GrantPermission:

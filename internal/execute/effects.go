@@ -18,6 +18,7 @@ type Effect string
 const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
+	StoreForgetUser       Effect = "store.forget-user"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -32,6 +33,8 @@ const (
 	EtcdPromote           Effect = "etcd.promote"
 	EtcdRemove            Effect = "etcd.remove"
 	EtcdMoveLeader        Effect = "etcd.move-leader"
+	EtcdDeleteUser        Effect = "etcd.delete-user"
+	EtcdDeleteRole        Effect = "etcd.delete-role"
 	EtcdAddRole           Effect = "etcd.add-role"
 	EtcdGrant             Effect = "etcd.grant-permission"
 	EtcdRevoke            Effect = "etcd.revoke-permission"
@@ -44,11 +47,11 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
-		EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
+		EtcdDeleteUser, EtcdDeleteRole, EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
 }
 
@@ -76,6 +79,10 @@ func (s effectStore) AdvanceBootstrap(ctx context.Context, name string, from clu
 
 func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.NodeName) error {
 	return s.f.did(StoreForgetLeaving, s.Store.ForgetLeaving(ctx, name, n))
+}
+
+func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error {
+	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
 }
 
 type effectHost struct {
@@ -139,6 +146,8 @@ type Etcd interface {
 	Remove(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	MoveLeader(ctx context.Context, leader etcd.Endpoint, to cluster.MemberID) error
 	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
+	DeleteUser(ctx context.Context, ep etcd.Endpoint, user string) error
+	DeleteRole(ctx context.Context, ep etcd.Endpoint, role string) error
 	AddRole(ctx context.Context, ep etcd.Endpoint, role string) error
 	Grant(ctx context.Context, ep etcd.Endpoint, role string, p cluster.Permission) error
 	Revoke(ctx context.Context, ep etcd.Endpoint, role string, p cluster.Permission) error

@@ -23,6 +23,7 @@ type Store interface {
 	Bootstrap(ctx context.Context, name string) (cluster.Bootstrap, error)
 	AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
+	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
 }
 
 // Options for New.
@@ -145,6 +146,8 @@ func (t target) action() (action, error) {
 		return retireMember{t}, nil
 	case plan.ForgetNode:
 		return forgetNode{t}, nil
+	case plan.ForgetUser:
+		return forgetUser{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

@@ -25,3 +25,15 @@ func (a forgetNode) Do(ctx context.Context) error {
 	}
 	return a.store().ForgetLeaving(ctx, a.cluster(), a.step.Nodes[0])
 }
+
+// forgetUser drops the memory of a user that was removed. From then on one of the
+// same name is somebody else's.
+type forgetUser struct{ target }
+
+func (a forgetUser) Done(context.Context) (bool, error) {
+	return !slices.Contains(a.w.RemovedUsers, *a.step.User), nil
+}
+
+func (a forgetUser) Do(ctx context.Context) error {
+	return a.store().ForgetUser(ctx, a.cluster(), *a.step.User)
+}

@@ -6,7 +6,11 @@
 package kube
 
 import (
+	"context"
+	"log/slog"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"cke/internal/cluster"
 	"cke/internal/units"
@@ -31,3 +35,76 @@ type Authority interface {
 	// none means it is good. Renewal begins at two thirds of its life.
 	CheckBundle(user string, cert, key []byte, now time.Time) []string
 }
+
+// Options are what a Publisher works with.
+type Options struct {
+	// Kubeconfig is a file, or cluster.InCluster.
+	Kubeconfig string
+	Authority  Authority
+	// Changed is called after Published or Conditions changed, by any goroutine and
+	// never under a lock.
+	Changed func()
+	// Forget is called when the Secret of a bundle that is Removing is gone. Until it
+	// returns nil it is called again.
+	Forget func(ctx context.Context, b cluster.Bundle) error
+	// Recorded gets a line for the history for each change made in Kubernetes, and
+	// for each that Kubernetes refuses, once.
+	Recorded func(what string, err error)
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+const (
+	manager   = "cke" // the field manager, and the value of managed-by
+	namespace = "kube-system"
+	// The Service, the Endpoints and the first EndpointSlice have one name.
+	objectName = "cke-etcd"
+	ipv6Name   = "cke-etcd-ipv6"
+	portName   = "etcd-client-ssl"
+	clientPort = 2379
+
+	labelManagedBy = "app.kubernetes.io/managed-by"
+	// Annotations say whose an object is: managed-by alone would let two CKEs
+	// undo each other's work under one field manager, without a conflict.
+	annotationCluster = "cke/cluster"
+	annotationUser    = "cke/user"
+	annotationTTL     = "cke/ttl"
+)
+
+// kind is one of the kinds CKE has objects of.
+type kind struct {
+	name     string // as in a manifest
+	resource schema.GroupVersionResource
+}
+
+func serviceKind() kind {
+	return kind{"Service", schema.GroupVersionResource{Version: "v1", Resource: "services"}}
+}
+
+func endpointsKind() kind {
+	return kind{"Endpoints", schema.GroupVersionResource{Version: "v1", Resource: "endpoints"}}
+}
+
+func sliceKind() kind {
+	return kind{"EndpointSlice", schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}}
+}
+
+func secretKind() kind {
+	return kind{"Secret", schema.GroupVersionResource{Version: "v1", Resource: "secrets"}}
+}
+
+// key names one object.
+type key struct {
+	kind            kind
+	namespace, name string
+}
+
+// String is how people read it: "EndpointSlice kube-system/cke-etcd".
+func (k key) String() string { return k.kind.name + " " + k.namespace + "/" + k.name }
+
+func serviceKey() key   { return key{serviceKind(), namespace, objectName} }
+func endpointsKey() key { return key{endpointsKind(), namespace, objectName} }
+func sliceKey() key     { return key{sliceKind(), namespace, objectName} }
+func ipv6SliceKey() key { return key{sliceKind(), namespace, ipv6Name} }
+
+func secretKey(b cluster.Bundle) key { return key{secretKind(), b.Namespace, b.Name} }

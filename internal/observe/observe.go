@@ -24,7 +24,11 @@ type Wanted struct {
 	Spec      cluster.Spec
 	Bootstrap cluster.Bootstrap
 	Users     []cluster.User
-	Leaving   []cluster.Node
+	// RemovedUsers are those that etcd may still know.
+	RemovedUsers []cluster.RemovedUser
+	// Bundles are the users' Secrets; nothing looks at them here.
+	Bundles []cluster.Bundle
+	Leaving []cluster.Node
 	// Left are nodes that were cared for once; nothing looks at them.
 	Left   []cluster.Node
 	Paused *cluster.Pause
@@ -114,7 +118,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, Leaving: w.Leaving, Paused: w.Paused}
+	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}

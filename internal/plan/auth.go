@@ -11,6 +11,8 @@ type AuthOp string
 
 // The mutations, in the order they are safe in.
 const (
+	DeleteUser       AuthOp = "delete-user"
+	DeleteRole       AuthOp = "delete-role"
 	AddRole          AuthOp = "add-role"
 	RevokePermission AuthOp = "revoke-permission"
 	GrantPermission  AuthOp = "grant-permission"
@@ -33,7 +35,7 @@ type AuthChange struct {
 // before they are granted, and authentication is turned on last.
 func (c AuthChange) Wave() int {
 	switch c.Op {
-	case RevokePermission, RevokeRole:
+	case DeleteUser, DeleteRole, RevokePermission, RevokeRole:
 		return 0
 	case AddRole, AddUser:
 		return 1
@@ -46,11 +48,11 @@ func (c AuthChange) Wave() int {
 
 func (c AuthChange) String() string {
 	switch c.Op {
-	case AddUser:
+	case AddUser, DeleteUser:
 		return fmt.Sprintf("%s %s", c.Op, c.User)
 	case GrantRole, RevokeRole:
 		return fmt.Sprintf("%s %s %s", c.Op, c.User, c.Role)
-	case AddRole:
+	case AddRole, DeleteRole:
 		return fmt.Sprintf("%s %s", c.Op, c.Role)
 	case GrantPermission, RevokePermission:
 		return fmt.Sprintf("%s %s %s [%q, %q)", c.Op, c.Role, c.Permission.Type, c.Permission.Key, c.Permission.RangeEnd)

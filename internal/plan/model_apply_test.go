@@ -87,6 +87,13 @@ func (h *hand) do(step Step) error {
 			return err
 		}
 		return h.does("forget "+string(step.Nodes[0]), func() error { h.s.forget(step.Nodes[0]); return nil })
+	case ForgetUser:
+		return h.does("forget user "+step.User.Name, func() error {
+			if slices.Contains(h.s.store.removed, *step.User) {
+				h.s.forgetUser(step.User.Name)
+			}
+			return nil
+		})
 	default:
 		return h.changeMembership(step)
 	}
@@ -104,6 +111,8 @@ func (h *hand) done(step Step) (bool, error) {
 		return s.store.boot.Phase == cluster.PhaseBootstrapped, nil
 	case ForgetNode:
 		return !slices.ContainsFunc(s.store.leaving, func(n cluster.Node) bool { return n.Hostname == step.Nodes[0] }), nil
+	case ForgetUser:
+		return !slices.Contains(s.store.removed, *step.User), nil
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])

@@ -15,6 +15,19 @@ func (s *sim) changeAuth(c AuthChange) error {
 		return p.Key == c.Permission.Key && p.RangeEnd == c.Permission.RangeEnd
 	}
 	switch c.Op {
+	case DeleteUser:
+		if !user || a.Enabled && c.User == cluster.RootUser {
+			return errRefused
+		}
+		delete(a.Users, c.User)
+	case DeleteRole:
+		if !role || a.Enabled && c.Role == cluster.RootUser {
+			return errRefused
+		}
+		delete(a.Roles, c.Role)
+		for u, roles := range a.Users {
+			a.Users[u] = slices.DeleteFunc(slices.Clone(roles), func(r string) bool { return r == c.Role })
+		}
 	case AddRole:
 		if role {
 			return errRefused
@@ -61,6 +74,10 @@ func authApplied(c AuthChange, a cluster.Auth) bool {
 	_, role := a.Roles[c.Role]
 	_, user := a.Users[c.User]
 	switch c.Op {
+	case DeleteUser:
+		return !user
+	case DeleteRole:
+		return !role
 	case AddRole:
 		return role
 	case GrantPermission:
@@ -79,7 +96,8 @@ func authApplied(c AuthChange, a cluster.Auth) bool {
 }
 
 // authIsRight compares with what the tenants are due, said anew and not by the
-// rule: access to exactly the own prefix. What others made in etcd may stay.
+// rule: access to exactly the own prefix, and none for those who were tenants once. What
+// others made in etcd may stay.
 func (s *sim) authIsRight() bool {
 	a := s.raft.auth
 	due := map[string]string{cluster.APIServerUser: cluster.APIServerPath}
@@ -92,5 +110,12 @@ func (s *sim) authIsRight() bool {
 			return false
 		}
 	}
-	return a.Enabled && slices.Equal(a.Users[cluster.RootUser], []string{cluster.RootUser})
+	for _, once := range tenants() {
+		_, user := a.Users[once]
+		_, role := a.Roles[once]
+		if due[once] == "" && (user || role) {
+			return false
+		}
+	}
+	return len(s.store.removed) == 0 && a.Enabled && slices.Equal(a.Users[cluster.RootUser], []string{cluster.RootUser})
 }

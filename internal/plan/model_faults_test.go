@@ -26,6 +26,7 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"time passes":     s.timePasses,
 		"auth drifts":     s.authDrifts,
 		"user added":      s.addUser,
+		"user removed":    s.removeUser,
 		"power cut":       func(*rapid.T) { s.powerCut() },
 		"repair":          func(*rapid.T) { s.repair() },
 		"member killed":   on("member killed", func(b *box) { b.proc = nil }),
@@ -179,11 +180,30 @@ func hostnames(nodes []cluster.Node) (names []cluster.NodeName) {
 	return names
 }
 
+// tenants are those who come and go.
+func tenants() []string { return []string{"app", "web", "ci"} }
+
 func (s *sim) addUser(t *rapid.T) {
-	name := rapid.SampledFrom([]string{"app", "web", "ci"}).Draw(t, "user")
+	name := rapid.SampledFrom(tenants()).Draw(t, "user")
 	if !slices.ContainsFunc(s.store.users, func(u cluster.User) bool { return u.Name == name }) {
 		s.store.users = append(slices.Clone(s.store.users), cluster.User{Name: name, Prefix: "/" + name + "/"})
+		s.forgetUser(name)
 	}
+}
+
+func (s *sim) removeUser(t *rapid.T) {
+	if len(s.store.users) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(s.store.users)-1).Draw(t, "user")
+	gone := s.store.users[i]
+	s.logf("user %s is removed", gone.Name)
+	s.store.users = slices.Delete(slices.Clone(s.store.users), i, i+1)
+	s.store.removed = append(slices.Clone(s.store.removed), cluster.RemovedUser{User: gone, At: s.now})
+}
+
+func (s *sim) forgetUser(name string) {
+	s.store.removed = slices.DeleteFunc(slices.Clone(s.store.removed), func(u cluster.RemovedUser) bool { return u.Name == name })
 }
 
 // authDrifts: someone with root's certificate changes etcd behind CKE.

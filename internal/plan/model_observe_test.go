@@ -44,7 +44,7 @@ func (s *sim) nodes() []cluster.Node { return slices.Concat(s.store.spec.Nodes, 
 func (s *sim) observe() cluster.State {
 	st := cluster.State{
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
-		Users: slices.Clone(s.store.users), Leaving: slices.Clone(s.store.leaving),
+		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)

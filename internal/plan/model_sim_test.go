@@ -34,6 +34,7 @@ type shelf struct {
 	boot    cluster.Bootstrap
 	leaving []cluster.Node
 	users   []cluster.User
+	removed []cluster.RemovedUser
 }
 
 const clusterID cluster.ClusterID = 0xc1

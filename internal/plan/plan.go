@@ -29,6 +29,7 @@ const (
 	RemoveMember        Kind = "remove-member"
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
+	ForgetUser          Kind = "forget-user"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -57,6 +58,8 @@ type Step struct {
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	// User is a removed one that etcd knows no more.
+	User *cluster.RemovedUser `json:"user,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during
@@ -122,6 +125,9 @@ func (s Step) Key() string {
 	if s.Version != "" {
 		k += " " + s.Version
 	}
+	if s.User != nil {
+		k += " " + s.User.Name
+	}
 	return k
 }
 
@@ -137,6 +143,9 @@ func (s Step) String() string {
 	}
 	if s.To != 0 {
 		fmt.Fprintf(&b, " to=%s", s.To)
+	}
+	if s.User != nil {
+		fmt.Fprintf(&b, " %s", s.User.Name)
 	}
 	if t := s.Tolerance; t != nil {
 		fmt.Fprintf(&b, " [tolerates %d, during %d, after %d]", t.Before, t.During, t.After)

@@ -22,6 +22,12 @@ func ruleAuth(in input) verdict {
 	for _, u := range wantedUsers(in.st.Users) {
 		known[u.Name] = true
 	}
+	for _, u := range removedUsers(in.st) {
+		known[u.Name] = true
+		if len(removalChanges(u, a)) == 0 {
+			v.steps = append(v.steps, Step{Kind: ForgetUser, User: &u, Reason: "etcd knows neither this user nor its role any more"})
+		}
+	}
 	for _, name := range sortedKeys(a.Users) {
 		if !known[name] {
 			v.reasons = append(v.reasons, Reason{
@@ -40,11 +46,34 @@ func wantedUsers(tenants []cluster.User) []cluster.User {
 	return append(users, tenants...)
 }
 
+// removedUsers are those that nobody has added again.
+func removedUsers(st cluster.State) []cluster.RemovedUser {
+	wanted := wantedUsers(st.Users)
+	return slices.DeleteFunc(slices.Clone(st.RemovedUsers), func(r cluster.RemovedUser) bool {
+		return slices.ContainsFunc(wanted, func(u cluster.User) bool { return u.Name == r.Name })
+	})
+}
+
+// removalChanges take away what etcd still knows of a removed user.
+func removalChanges(u cluster.RemovedUser, a cluster.Auth) []AuthChange {
+	var changes []AuthChange
+	if _, exists := a.Users[u.Name]; exists {
+		changes = append(changes, AuthChange{Op: DeleteUser, User: u.Name})
+	}
+	if _, exists := a.Roles[u.Name]; exists {
+		changes = append(changes, AuthChange{Op: DeleteRole, Role: u.Name})
+	}
+	return changes
+}
+
 // authChanges is the difference between wanted and present, ordered by wave so
 // that it is safe to be interrupted anywhere.
 func authChanges(in input) []AuthChange {
 	a := in.st.Etcd.Auth
 	var changes []AuthChange
+	for _, u := range removedUsers(in.st) {
+		changes = append(changes, removalChanges(u, a)...)
+	}
 	for _, u := range wantedUsers(in.st.Users) {
 		changes = append(changes, userChanges(u, a)...)
 	}

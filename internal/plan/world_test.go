@@ -34,6 +34,7 @@ import (
 //	gone NAME                               not in the membership
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
+//	removed NAME PREFIX
 type world struct {
 	spec cluster.Spec
 	st   cluster.State
@@ -127,6 +128,8 @@ func (w *world) line(f []string) error {
 		w.st.Etcd.Auth.Known = args[0] != "unknown"
 	case "user":
 		w.st.Users = append(w.st.Users, cluster.User{Name: args[0], Prefix: args[1]})
+	case "removed":
+		w.st.RemovedUsers = append(w.st.RemovedUsers, cluster.RemovedUser{User: cluster.User{Name: args[0], Prefix: args[1]}, At: w.now})
 	case "etcduser":
 		w.st.Etcd.Auth.Users[args[0]] = args[1:]
 	case "etcdrole":

@@ -415,7 +415,9 @@ func (e fakeEtcd) MoveLeader(_ context.Context, _ etcd.Endpoint, to cluster.Memb
 func (e fakeEtcd) Auth(context.Context, etcd.Endpoint) (cluster.Auth, error) {
 	return cluster.Auth{}, nil
 }
-func (e fakeEtcd) AddRole(context.Context, etcd.Endpoint, string) error { return nil }
+func (e fakeEtcd) DeleteUser(context.Context, etcd.Endpoint, string) error { return nil }
+func (e fakeEtcd) DeleteRole(context.Context, etcd.Endpoint, string) error { return nil }
+func (e fakeEtcd) AddRole(context.Context, etcd.Endpoint, string) error    { return nil }
 func (e fakeEtcd) Grant(context.Context, etcd.Endpoint, string, cluster.Permission) error {
 	return nil
 }
@@ -477,6 +479,13 @@ func (s fakeStore) AdvanceBootstrap(_ context.Context, _ string, from cluster.Ph
 func (s fakeStore) ForgetLeaving(_ context.Context, _ string, n cluster.NodeName) error {
 	s.w.do(func() {
 		s.w.wanted.Leaving = slices.DeleteFunc(slices.Clone(s.w.wanted.Leaving), func(l cluster.Node) bool { return l.Hostname == n })
+	})
+	return nil
+}
+
+func (s fakeStore) ForgetUser(_ context.Context, _ string, u cluster.RemovedUser) error {
+	s.w.do(func() {
+		s.w.wanted.RemovedUsers = slices.DeleteFunc(slices.Clone(s.w.wanted.RemovedUsers), func(r cluster.RemovedUser) bool { return r == u })
 	})
 	return nil
 }

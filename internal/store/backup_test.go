@@ -37,6 +37,15 @@ func TestRestoredStoreIsTheSameStore(t *testing.T) {
 	if _, err := s.AddUser(ctx, "main", cluster.User{Name: "app", Prefix: "/app/"}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.AddUser(ctx, "main", cluster.User{Name: "gone", Prefix: "/gone/"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RemoveUser(ctx, "main", "gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddBundle(ctx, "main", bundle("app", "shop", "etcd")); err != nil {
+		t.Fatal(err)
+	}
 	ca := Authority{Cert: []byte("cert"), Key: []byte("key")}
 	if err := s.CreateCAs(ctx, "main", map[string]Authority{"server": ca}); err != nil {
 		t.Fatal(err)

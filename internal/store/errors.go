@@ -106,6 +106,23 @@ func (e *UserExistsError) Error() string {
 	return fmt.Sprintf("user %q exists already with prefix %q", e.Have.Name, e.Have.Prefix)
 }
 
+// UnknownUserError: there is no such tenant.
+type UnknownUserError struct{ User string }
+
+func (e *UnknownUserError) Error() string { return fmt.Sprintf("there is no user %q", e.User) }
+
+// BundleExistsError: the Secret is somebody else's, or lives for another time.
+type BundleExistsError struct{ Have cluster.Bundle }
+
+func (e *BundleExistsError) Error() string {
+	return fmt.Sprintf("bundle %s exists already, of user %q with ttl %s", e.Have.Key(), e.Have.User, e.Have.TTL)
+}
+
+// UnknownBundleError: there is no such bundle.
+type UnknownBundleError struct{ Key string }
+
+func (e *UnknownBundleError) Error() string { return fmt.Sprintf("there is no bundle %s", e.Key) }
+
 // OverlapError: one prefix contains the other.
 type OverlapError struct {
 	User, Other cluster.User

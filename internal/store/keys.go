@@ -25,11 +25,19 @@ func pauseKey(name string) string     { return clusterKeys(name) + "pause" }
 func userKeys(name string) string     { return clusterKeys(name) + "users/" }
 func leavingKeys(name string) string  { return clusterKeys(name) + "leaving/" }
 func leftKeys(name string) string     { return clusterKeys(name) + "left/" }
+func removedKeys(name string) string  { return clusterKeys(name) + "removed-users/" }
+func bundleKeys(name string) string   { return clusterKeys(name) + "bundles/" }
 func caKeys(name string) string       { return clusterKeys(name) + "ca/" }
 func recordKeys(name string) string   { return clusterKeys(name) + "records/" }
 
 func userKey(name, user string) string { return userKeys(name) + user }
 func caKey(name, role string) string   { return caKeys(name) + role }
+
+func removedKey(name, user string) string { return removedKeys(name) + user }
+
+func bundleKey(name, namespace, secret string) string {
+	return bundleKeys(name) + namespace + "/" + secret
+}
 
 func leavingKey(name string, node cluster.NodeName) string {
 	return leavingKeys(name) + string(node)

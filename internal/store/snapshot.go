@@ -20,7 +20,10 @@ type Snapshot struct {
 	Revision  int64
 	Bootstrap cluster.Bootstrap
 	Users     []cluster.User // by name
-	Leaving   []cluster.Node // by hostname
+	// RemovedUsers are those that ForgetUser has not dropped, by name.
+	RemovedUsers []cluster.RemovedUser
+	Bundles      []cluster.Bundle // by namespace and name
+	Leaving      []cluster.Node   // by hostname
 	// Left are the nodes whose member is out and that nobody has cleaned, by
 	// hostname and address.
 	Left   []cluster.Node
@@ -60,11 +63,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	o.at, ranges, err = s.read(ctx,
 		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()))
+		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
+		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()))
 	if err != nil {
 		return o, err
 	}
-	var errs [6]error
+	var errs [8]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -79,5 +83,7 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	o.Users, errs[3] = decodeAll[cluster.User](ranges[3])
 	o.Leaving, errs[4] = decodeAll[cluster.Node](ranges[4])
 	o.Left, errs[5] = decodeAll[cluster.Node](ranges[5])
+	o.RemovedUsers, errs[6] = decodeAll[cluster.RemovedUser](ranges[6])
+	o.Bundles, errs[7] = decodeAll[cluster.Bundle](ranges[7])
 	return o, errors.Join(errs[:]...)
 }

@@ -25,7 +25,8 @@ func (s *Store) Users(ctx context.Context, name string) ([]cluster.User, error) 
 // AddUser adds a tenant. False without an error: it is there already, just so.
 // Errors: ErrNotFound (no such cluster), *UserExistsError (there with another
 // prefix), *OverlapError (the prefix contains another user's, or is contained
-// in it). Of two overlapping users added at the same time only one gets in.
+// in it). Of two overlapping users added at the same time only one gets in. One
+// that was removed and is added again is no longer a removed one.
 func (s *Store) AddUser(ctx context.Context, name string, u cluster.User) (created bool, err error) {
 	err = checkName("user", u.Name)
 	for err == nil && !created {
@@ -48,7 +49,7 @@ func (s *Store) AddUser(ctx context.Context, name string, u cluster.User) (creat
 		// Not created without an error: someone else was added in between.
 		_, created, err = s.change(ctx, []clientv3.Cmp{
 			exist(specKey(name)), unchangedSince(userKeys(name), now.at),
-		}, put)
+		}, put, clientv3.OpDelete(removedKey(name, u.Name)))
 	}
 	if err != nil {
 		return false, fmt.Errorf("add user %q to cluster %q: %w", u.Name, name, err)

@@ -1,0 +1,101 @@
+package kube
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	applycore "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"cke/internal/cluster"
+)
+
+const labelSkipMirror = "endpointslice.kubernetes.io/skip-mirror"
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// publishable says whether Kubernetes takes an address into Endpoints and
+// EndpointSlices.
+func publishable(a netip.Addr) bool {
+	return a.IsValid() && a.Zone() == "" && !a.IsUnspecified() && !a.IsLoopback() &&
+		!a.IsLinkLocalUnicast() && !a.IsMulticast()
+}
+
+// accepted splits endpoints into those that Kubernetes takes and those it
+// refuses, each in their order and with plain IPv4 addresses.
+func accepted(all []cluster.Endpoint) (ok, refused []cluster.Endpoint) {
+	for _, e := range all {
+		e.Address = e.Address.Unmap()
+		e.Ready = e.Ready && !e.Terminating
+		if publishable(e.Address) {
+			ok = append(ok, e)
+		} else {
+			refused = append(refused, e)
+		}
+	}
+	return ok, refused
+}
+
+// anyReady says whether clients have anywhere to go.
+func anyReady(all []cluster.Endpoint) bool {
+	for _, e := range all {
+		if e.Ready && !e.Terminating {
+			return true
+		}
+	}
+	return false
+}
+
+// hostname is the endpoint's name in DNS, "" where it would be none.
+func hostname(e cluster.Endpoint) string {
+	if s := string(e.Node); dnsLabel.MatchString(s) {
+		return s
+	}
+	return ""
+}
+
+// nodeName is the Node object's name, "" where no Node can be called so.
+func nodeName(e cluster.Endpoint) string {
+	if len(e.KubernetesNode) > 253 {
+		return ""
+	}
+	for part := range strings.SplitSeq(e.KubernetesNode, ".") {
+		if !dnsLabel.MatchString(part) {
+			return ""
+		}
+	}
+	return e.KubernetesNode
+}
+
+// endpointsBody is the old kind, for who still reads it. Kubernetes must not
+// mirror it into a slice of its own: CKE writes the slices.
+func endpointsBody(clusterName string, ok []cluster.Endpoint) (body, error) {
+	c := applycore.Endpoints(objectName, namespace).
+		WithLabels(labels(map[string]string{labelSkipMirror: "true"})).
+		WithAnnotations(annotations(clusterName))
+	subset := applycore.EndpointSubset().
+		WithPorts(applycore.EndpointPort().WithName(portName).WithPort(clientPort).WithProtocol(corev1.ProtocolTCP))
+	for _, e := range ok {
+		a := applycore.EndpointAddress().WithIP(e.Address.String())
+		if h := hostname(e); h != "" {
+			a.WithHostname(h)
+		}
+		if n := nodeName(e); n != "" {
+			a.WithNodeName(n)
+		}
+		if e.Ready {
+			subset.WithAddresses(a)
+		} else {
+			subset.WithNotReadyAddresses(a)
+		}
+	}
+	if len(ok) > 0 {
+		c.WithSubsets(subset)
+	}
+	b, err := wire(c)
+	if err == nil && len(ok) == 0 {
+		b["subsets"] = []any{} // owned, though empty
+	}
+	return b, err
+}

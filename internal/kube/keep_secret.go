@@ -1,0 +1,93 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+const (
+	// A certificate is looked at sixty times in its life, within these bounds.
+	looksPerLife = 60
+	shortestLook = time.Second
+	longestLook  = time.Minute
+)
+
+// decideSecret is the move for a bundle's Secret, with the certificate in it.
+func (k *keeper) decideSecret(ctx context.Context, v view, now time.Time) (move, []fault, time.Duration) {
+	b, ok := v.bundleOf(k.key)
+	if !ok {
+		return move{}, nil, never
+	}
+	live := v.live[k.key]
+	foreign, is := v.secretFault(k.key)
+	switch {
+	case b.Removing && live != nil && !is:
+		return move{do: remove, what: subjectOf(k.key) + " deleted"}, nil, never
+	case b.Removing:
+		return k.forget(ctx, b, now)
+	case is:
+		return move{}, []fault{foreign}, never
+	}
+	k.forgotten = false
+	look := min(max(b.TTL.Std()/looksPerLife, shortestLook), longestLook)
+	c, fresh := installed(live), false
+	if len(stale(c, b, k.p.o.Authority, now)) > 0 {
+		var err error
+		if c, err = k.issue(b, now); err != nil {
+			return move{}, []fault{{ruleNotIssued, "issue certificate of " + b.User + ": " + err.Error(), ""}}, look
+		}
+		fresh = true
+	} else {
+		k.fresh = credential{}
+	}
+	body, err := v.secretBody(b, c, live)
+	if err != nil {
+		return move{}, []fault{{ruleApplyRefused, "encode " + k.key.String(), ""}}, look
+	}
+	if carries(live, body) {
+		return move{}, nil, look
+	}
+	return move{do: apply, body: body, what: secretLine(k.key, live, fresh)}, nil, look
+}
+
+// issue makes a certificate, or gives the one that could not be brought into the
+// Secret before.
+func (k *keeper) issue(b cluster.Bundle, now time.Time) (credential, error) {
+	if len(stale(k.fresh, b, k.p.o.Authority, now)) == 0 {
+		return k.fresh, nil
+	}
+	cert, key, err := k.p.o.Authority.IssueBundle(b.User, b.TTL, now)
+	if err != nil {
+		return credential{}, err
+	}
+	k.fresh = credential{b.User, b.TTL.String(), cert, key}
+	return k.fresh, nil
+}
+
+// forget says that a bundle's Secret is gone, until that is heard.
+func (k *keeper) forget(ctx context.Context, b cluster.Bundle, now time.Time) (move, []fault, time.Duration) {
+	if k.forgotten {
+		return move{}, nil, never
+	}
+	if wait := k.tries.wait(now); wait > 0 {
+		return move{}, k.faultsSoFar(), wait
+	}
+	if err := k.p.o.Forget(ctx, b); err != nil {
+		k.tries.failed(now)
+		k.tryFault = &fault{ruleNotForgotten, "forget bundle " + b.Key() + ": " + err.Error(), ""}
+		return move{}, k.faultsSoFar(), k.tries.wait(now)
+	}
+	k.tries.worked()
+	k.tryFault, k.forgotten = nil, true
+	return move{}, nil, never
+}
+
+// faultsSoFar keeps a fault shown while the next attempt is awaited.
+func (k *keeper) faultsSoFar() []fault {
+	if k.tryFault == nil {
+		return nil
+	}
+	return []fault{*k.tryFault}
+}

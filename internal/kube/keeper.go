@@ -1,0 +1,340 @@
+package kube
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	// shortWatch: a watch that ends sooner is a failure, or the server would be
+	// asked without a pause.
+	shortWatch = time.Second
+	never      = time.Duration(1<<63 - 1)
+)
+
+// keeper keeps one object as it is wanted: it lists it once, watches it, and
+// applies where live and wanted differ. One goroutine at a time runs it; what it
+// remembers outlives a session.
+type keeper struct {
+	p    *Publisher
+	key  key
+	wake chan struct{} // something that its decision rests on has changed
+
+	seen  uint64 // the version of the export that was looked at last
+	floor string // what was known last; older news is none
+	link  retry  // of list and watch
+	tries retry  // of changes
+	fight fight
+	done  string // a print of the change that was last made
+
+	linkFault, tryFault *fault
+	taken               *fault // somebody else owned what CKE wrote
+	takenUntil          time.Time
+	refused             string // the rule that was recorded as a failure
+
+	fresh     credential // issued, and not yet seen in the Secret
+	forgotten bool
+}
+
+func newKeeper(p *Publisher, k key) *keeper {
+	return &keeper{p: p, key: k, wake: make(chan struct{}, 1)}
+}
+
+func (k *keeper) poke() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run works until its context ends.
+func (k *keeper) run(ctx context.Context, s *session) {
+	for ctx.Err() == nil {
+		c, err := k.follow(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			f := faultOf(c, err)
+			k.linkFault = &f
+			k.link.failed(k.now())
+			k.doubt(s, f)
+			k.report(nil)
+			k.pause(ctx, k.link.wait(k.now()))
+		}
+	}
+}
+
+func (k *keeper) now() time.Time { return k.p.o.Now() }
+
+// doubt asks for a look at the kubeconfig where that may be the reason.
+func (k *keeper) doubt(s *session, f fault) {
+	switch f.rule {
+	case ruleCredentialsRefused, rulePermissionMissing, ruleNotTrusted:
+		s.question()
+	}
+}
+
+// pause waits before the object is listed again. A change of what is wanted cuts
+// it short.
+func (k *keeper) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-k.wake:
+			if v := k.p.view(k.key); v.version != k.seen {
+				k.seen = v.version
+				k.link.hurry()
+				k.tries.hurry()
+				return
+			}
+		}
+	}
+}
+
+// follow lists and watches the object, and cares for it, until something fails.
+// It returns without an error when the object must be listed again.
+func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
+	live, from, err := s.list(ctx, k.key)
+	if err != nil {
+		return call{"list", k.key}, err
+	}
+	k.floor = from
+	k.p.learn(k.key, live)
+	for {
+		w, err := s.watch(ctx, k.key, from)
+		if err == nil {
+			opened := k.now()
+			k.linkFault = nil
+			from, err = k.tend(ctx, s, w, from)
+			w.Stop()
+			if lived := k.now().Sub(opened); err == nil && lived < shortWatch {
+				err = errors.New("the watch ends at once")
+			} else if lived >= shortWatch {
+				k.link.worked()
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return call{}, nil
+		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
+			return call{}, nil
+		case err != nil:
+			return call{"watch", k.key}, err
+		}
+	}
+}
+
+// tend cares for the object and takes the news of a watch until that ends. It
+// returns from where the next may go on.
+func (k *keeper) tend(ctx context.Context, s *session, w watch.Interface, from string) (string, error) {
+	for {
+		wait := k.care(ctx, s)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return from, nil
+		case <-k.wake:
+		case <-timer.C:
+		case e, open := <-w.ResultChan():
+			if !open {
+				timer.Stop()
+				return from, nil
+			}
+			if e.Type == watch.Error {
+				timer.Stop()
+				return from, apierrors.FromObject(e.Object)
+			}
+			if o, ok := e.Object.(*unstructured.Unstructured); ok {
+				from = o.GetResourceVersion()
+				k.take(e.Type, o)
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// take learns what a watch tells, unless an answer to an apply told newer things
+// before.
+func (k *keeper) take(what watch.EventType, o *unstructured.Unstructured) {
+	if what == watch.Bookmark || o.GetName() != k.key.name {
+		return
+	}
+	order, err := resourceversion.CompareResourceVersion(o.GetResourceVersion(), k.floor)
+	if err == nil && order <= 0 {
+		return
+	}
+	k.floor = o.GetResourceVersion()
+	if what == watch.Deleted {
+		o = nil
+	}
+	k.p.learn(k.key, o)
+}
+
+// care brings the object to what is wanted, as far as that is possible now, and
+// says when to look again without news.
+func (k *keeper) care(ctx context.Context, s *session) time.Duration {
+	for ctx.Err() == nil {
+		now := k.now()
+		v := k.p.view(k.key)
+		if v.version != k.seen {
+			k.seen = v.version
+			k.tries.hurry()
+		}
+		m, faults, again := k.decide(ctx, v, now)
+		if m.do == nothing {
+			if len(faults) == 0 {
+				k.tryFault = nil
+			}
+			k.report(faults)
+			return min(again, k.untilPeace(now))
+		}
+		print := printMove(m)
+		wait := k.tries.wait(now)
+		if print == k.done {
+			wait = max(wait, k.fight.wait(now))
+		}
+		if wait > 0 {
+			k.report(faults)
+			return min(wait, again)
+		}
+		k.act(ctx, s, v, m, print)
+	}
+	return never
+}
+
+// untilPeace is how long a fault that passes by itself has still to be shown.
+func (k *keeper) untilPeace(now time.Time) time.Duration {
+	left := never
+	if k.taken != nil {
+		left = max(k.takenUntil.Sub(now), time.Millisecond)
+	}
+	if !k.fight.over(now) {
+		left = min(left, max(k.fight.last.Add(peaceAfter).Sub(now), time.Millisecond))
+	}
+	return left
+}
+
+// decide is the move for the object now. A Secret may need a new certificate.
+func (k *keeper) decide(ctx context.Context, v view, now time.Time) (move, []fault, time.Duration) {
+	if k.key.kind == secretKind() {
+		return k.decideSecret(ctx, v, now)
+	}
+	m, faults, err := v.decide(k.key)
+	if err != nil {
+		return move{}, []fault{{ruleApplyRefused, err.Error(), ""}}, never
+	}
+	return m, faults, never
+}
+
+func (k *keeper) act(ctx context.Context, s *session, v view, m move, print string) {
+	var live *unstructured.Unstructured
+	var err error
+	c := call{"patch", k.key}
+	switch m.do {
+	case apply:
+		live, err = s.apply(ctx, k.key, m.body, false)
+		if who, is := conflict(err); is {
+			k.takeOver(who)
+			live, err = s.apply(ctx, k.key, m.body, true)
+		}
+	case remove:
+		c.verb = "delete"
+		was := v.live[k.key]
+		if err = s.remove(ctx, k.key, was); err == nil || apierrors.IsNotFound(err) {
+			k.floor, err = was.GetResourceVersion(), nil
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		k.failed(s, c, m, err)
+		return
+	}
+	k.tries.worked()
+	k.tryFault, k.refused = nil, ""
+	if print == k.done {
+		k.fight.repaired(k.now())
+	}
+	k.done = print
+	if live != nil {
+		k.floor = live.GetResourceVersion()
+	}
+	k.p.learn(k.key, live)
+	if m.what != "" && k.fight.repairs <= 1 {
+		k.p.o.Recorded(m.what, nil)
+	}
+}
+
+func (k *keeper) failed(s *session, c call, m move, err error) {
+	f := faultOf(c, err)
+	k.tryFault = &f
+	k.tries.failed(k.now())
+	k.doubt(s, f)
+	k.p.o.Log.Debug("kubernetes refuses", "object", k.key.String(), "rule", f.rule)
+	switch f.rule {
+	case ruleUnreachable, ruleSlow: // they pass
+	case k.refused:
+	default:
+		k.refused = f.rule
+		k.p.o.Recorded(k.lineFor(m), errors.New(f.text))
+	}
+}
+
+func (k *keeper) lineFor(m move) string {
+	if m.what != "" {
+		return m.what
+	}
+	return k.key.String()
+}
+
+// takeOver notes that others own what CKE is about to write all the same.
+func (k *keeper) takeOver(who string) {
+	if k.taken == nil {
+		k.p.o.Recorded(fmt.Sprintf("%s: fields taken over, and taken back: %s", k.key, who), nil)
+	}
+	k.taken = &fault{ruleTakenOver,
+		fmt.Sprintf("others wrote what CKE keeps in %s, and CKE took it back: %s", k.key, who),
+		"find out who writes it: kubectl get --show-managed-fields -o yaml"}
+	k.takenUntil = k.now().Add(peaceAfter)
+}
+
+// report says how things stand. Without faults and failures all is well.
+func (k *keeper) report(faults []fault) {
+	now := k.now()
+	if k.taken != nil && !now.Before(k.takenUntil) {
+		k.taken = nil
+	}
+	var all []fault
+	for _, f := range []*fault{k.linkFault, k.tryFault, k.taken} {
+		if f != nil {
+			all = append(all, *f)
+		}
+	}
+	if !k.fight.over(now) && k.fight.repairs >= 3 {
+		all = append(all, fault{ruleUndone,
+			fmt.Sprintf("%s was changed by somebody else %d times, and put right by CKE", k.key, k.fight.repairs),
+			"find out who writes it: kubectl get --show-managed-fields -o yaml"})
+	}
+	k.p.report(k.key, append(all, faults...))
+}
+
+// printMove tells one change from another. It is a hash: a Secret's key is in it.
+func printMove(m move) string {
+	return fmt.Sprintf("%d %x", m.do, sha256.Sum256([]byte(text(map[string]any(m.body)))))
+}

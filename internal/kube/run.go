@@ -1,0 +1,160 @@
+package kube
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// sourceAccess is the kubeconfig's place on the board.
+const sourceAccess = "access"
+
+// Run publishes until its context ends, and leaves nothing running.
+func (p *Publisher) Run(ctx context.Context) {
+	var tries retry
+	for ctx.Err() == nil {
+		l, err := enter(ctx, p.o.Kubeconfig, p.o.Now())
+		var s *session
+		if err == nil {
+			s, err = newSession(l.config)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		p.accessible(err)
+		if err != nil {
+			// A file is cheap to look at, a plugin is not.
+			tries.failed(p.o.Now())
+			wait := tries.wait(p.o.Now())
+			if !l.plugin {
+				wait = min(wait, lookEvery)
+			}
+			idle(ctx, wait)
+			continue
+		}
+		tries.worked()
+		p.serve(ctx, s, l)
+		s.close()
+	}
+}
+
+func idle(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// accessible says on the board whether the kubeconfig gives a login.
+func (p *Publisher) accessible(err error) {
+	p.mu.Lock()
+	if err != nil {
+		p.board.say(subjectEndpoints, sourceAccess, []fault{unreadable(p.o.Kubeconfig, err)}, p.o.Now())
+	} else {
+		p.board.unsay(subjectEndpoints, sourceAccess, p.o.Now())
+	}
+	p.mu.Unlock()
+	p.settle()
+}
+
+// serve keeps the objects with one login, until that is outdated.
+func (p *Publisher) serve(ctx context.Context, s *session, l login) {
+	ctx, cancel := context.WithCancel(ctx)
+	staff := staff{p: p, session: s, at: map[key]post{}}
+	defer staff.wait.Wait()
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	began := p.o.Now()
+	doubted := false
+	for {
+		staff.fit(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wanting:
+			continue
+		case <-s.doubt:
+			doubted = true
+		case <-look.C:
+		}
+		now := p.o.Now()
+		out, err := l.outdated(now)
+		p.accessible(err)
+		if out || doubted && l.plugin && now.Sub(began) >= restless {
+			return
+		}
+		if !l.plugin {
+			doubted = false
+		}
+	}
+}
+
+// staff are the keepers at work in a session.
+type staff struct {
+	p       *Publisher
+	session *session
+	wait    sync.WaitGroup
+	at      map[key]post
+}
+
+type post struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// fit has a keeper at work for each object that is wanted, and for no other.
+func (s *staff) fit(ctx context.Context) {
+	wanted := s.p.hire()
+	s.p.settle()
+	for k, post := range s.at {
+		if wanted[k] == nil {
+			post.cancel()
+			<-post.done
+			delete(s.at, k)
+		}
+	}
+	for k, keeper := range wanted {
+		if _, works := s.at[k]; works {
+			continue
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		s.at[k] = post{cancel, done}
+		s.wait.Go(func() {
+			defer close(done)
+			defer cancel()
+			keeper.run(ctx, s.session)
+		})
+	}
+}
+
+// hire gives the keepers of all objects that are wanted, and forgets others.
+func (p *Publisher) hire() map[key]*keeper {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := map[key]*keeper{}
+	if p.version == 0 {
+		return wanted
+	}
+	keys := endpointKeys()
+	for _, b := range p.export.Bundles {
+		keys = append(keys, secretKey(b))
+	}
+	for _, k := range keys {
+		if p.keepers[k] == nil {
+			p.keepers[k] = newKeeper(p, k)
+		}
+		wanted[k] = p.keepers[k]
+	}
+	for k := range p.keepers {
+		if wanted[k] == nil {
+			delete(p.keepers, k)
+			delete(p.live, k)
+			p.board.unsay(subjectOf(k), k.String(), p.o.Now())
+		}
+	}
+	return wanted
+}

@@ -1,0 +1,149 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	// requestPatience bounds every request but the stream of a watch.
+	requestPatience = 10 * time.Second
+	dialPatience    = 4 * time.Second
+	// A connection that is silent for pingAfter is asked whether it lives.
+	pingAfter    = 10 * time.Second
+	pingPatience = 5 * time.Second
+	// Hundreds of Secrets may be looked at when cke starts.
+	queriesPerSecond = 50
+	queryBurst       = 100
+)
+
+// session is one login to an API server. Its connections are its own, so that
+// they end with it.
+type session struct {
+	client    dynamic.Interface
+	transport *http.Transport
+	// doubt is signalled when the API server or this side refused the other's
+	// credentials: the kubeconfig may have changed.
+	doubt chan struct{}
+}
+
+func newSession(config *rest.Config) (*session, error) {
+	config.QPS, config.Burst = queriesPerSecond, queryBurst
+	config.UserAgent = "cke"
+	config.WarningHandler = rest.NoWarnings{} // such as: v1 Endpoints is deprecated
+	tlsConfig, err := rest.TLSConfigFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates of kubeconfig: %w", err)
+	}
+	proxy := config.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
+	dialer := &net.Dialer{Timeout: dialPatience}
+	s := &session{doubt: make(chan struct{}, 1), transport: &http.Transport{
+		Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: tlsConfig,
+		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience},
+	}}
+	rt, err := rest.HTTPWrappersForConfig(config, s.transport)
+	if err != nil {
+		return nil, fmt.Errorf("read credentials of kubeconfig: %w", err)
+	}
+	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: rt}); err != nil {
+		return nil, fmt.Errorf("read server of kubeconfig: %w", err)
+	}
+	return s, nil
+}
+
+func (s *session) close() {
+	s.transport.CloseIdleConnections()
+}
+
+func (s *session) of(k key) dynamic.ResourceInterface {
+	return s.client.Resource(k.kind.resource).Namespace(k.namespace)
+}
+
+// list reads one object as it is, nil if there is none, and from where to watch
+// it.
+func (s *session) list(ctx context.Context, k key) (*unstructured.Unstructured, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	all, err := s.of(k).List(ctx, metav1.ListOptions{FieldSelector: named(k)})
+	if err != nil {
+		return nil, "", err
+	}
+	for i := range all.Items {
+		if all.Items[i].GetName() == k.name {
+			return &all.Items[i], all.GetResourceVersion(), nil
+		}
+	}
+	return nil, all.GetResourceVersion(), nil
+}
+
+// watch opens a watch of one object. Only its opening is bounded.
+func (s *session) watch(ctx context.Context, k key, from string) (watch.Interface, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(requestPatience, func() { cancel(context.DeadlineExceeded) })
+	w, err := s.of(k).Watch(ctx, metav1.ListOptions{
+		FieldSelector: named(k), ResourceVersion: from, AllowWatchBookmarks: true,
+	})
+	if late.Stop() && err == nil {
+		return &ending{w, func() { cancel(nil) }}, nil
+	}
+	if err == nil { // it came just too late
+		w.Stop()
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	return nil, err
+}
+
+// ending is a watch that also ends its context.
+type ending struct {
+	watch.Interface
+	end func()
+}
+
+func (e *ending) Stop() {
+	e.Interface.Stop()
+	e.end()
+}
+
+func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
+		metav1.ApplyOptions{FieldManager: manager, Force: force})
+}
+
+// remove deletes exactly the object that was seen.
+func (s *session) remove(ctx context.Context, k key, live *unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	uid, version := live.GetUID(), live.GetResourceVersion()
+	return s.of(k).Delete(ctx, k.name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+	})
+}
+
+// question asks whoever holds the login whether it is still the right one.
+func (s *session) question() {
+	select {
+	case s.doubt <- struct{}{}:
+	default:
+	}
+}
+
+func named(k key) string { return "metadata.name=" + k.name }

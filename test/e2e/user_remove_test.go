@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"cke/internal/cluster"
+	"cke/test/drive"
+)
+
+// TestUserRemoved: the certificates of a removed user open nothing, nobody else
+// notices, its keys stay, and one of the same name made by hand later is left alone.
+func TestUserRemoved(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1, 2, 3)
+	e.CLI("etcd", "user-add", "app", "/app/")
+	e.CLI("etcd", "user-add", "other", "/other/")
+	e.CLI("kubernetes", "bundle", "add", "app", "--namespace", "shop")
+	e.CLI("kubernetes", "bundle", "add", "other", "--namespace", "shop")
+	cert := e.UserCert("app")
+	app, other, root := e.connect(cert, 1, 2, 3), e.connect(e.UserCert("other"), 1, 2, 3), e.connect(e.RootCert(), 1, 2, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
+	t.Cleanup(cancel)
+	write(ctx, t, app, "/app/x")
+	write(ctx, t, other, "/other/x")
+	out := e.CLI("etcd", "user-remove", "app")
+	for _, want := range []string{"user app removed", "the keys under /app/ stay", "shop/etcd-app"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("user-remove does not say %q:\n%s", want, out)
+		}
+	}
+	// A connection of its own, and the one that was open: both are refused.
+	for name, c := range map[string]*clientv3.Client{"open": app, "new": e.connect(cert, 1, 2, 3)} {
+		for _, call := range slices.Concat(keyCalls("/app/x", "", 0), keyCalls("/app/", "/app0", 0)) {
+			if err := call.try(servicesOf(c)); !denied(err) {
+				t.Errorf("%s, over the %s connection: %v, want it refused", call, name, err)
+			}
+		}
+	}
+	write(ctx, t, other, "/other/x")
+	if r, err := root.Get(ctx, "/app/x"); err != nil || len(r.Kvs) != 1 {
+		t.Errorf("the removed user's key: %v %v", r, err)
+	}
+	wantUsers(ctx, t, root, "kube-apiserver", "other", "root")
+	e.ends(1, "there is no user", "etcd", "issue", "app")
+	e.ends(1, "there is no user", "etcd", "user-remove", "app")
+	e.ends(3, "every cluster has it", "etcd", "user-remove", "root")
+	e.ends(3, "every cluster has it", "etcd", "user-remove", "kube-apiserver")
+	if out := e.CLI("kubernetes", "bundle", "list"); !strings.Contains(out, "removing") || strings.Count(out, "not published") != 1 {
+		t.Errorf("bundles:\n%s", out)
+	}
+	t.Run("made by hand", func(t *testing.T) { madeByHandStays(ctx, e.in(t), root) })
+	t.Run("added again", func(t *testing.T) { removedMayComeBack(ctx, e.in(t), app, root) })
+	t.Run("no quorum", func(t *testing.T) { isNotRemovedWithoutQuorum(e.in(t)) })
+}
+
+func write(ctx context.Context, t *testing.T, c *clientv3.Client, key string) {
+	t.Helper()
+	if _, err := c.Put(ctx, key, "v"); err != nil {
+		t.Errorf("write %s: %v", key, err)
+	}
+}
+
+// wantUsers checks that etcd has these users, and roles of their names, and no
+// others.
+func wantUsers(ctx context.Context, t *testing.T, root *clientv3.Client, want ...string) {
+	t.Helper()
+	users, err := root.UserList(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles, err := root.RoleList(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(users.Users)
+	slices.Sort(roles.Roles)
+	if !slices.Equal(users.Users, want) || !slices.Equal(roles.Roles, want) {
+		t.Errorf("users %v, roles %v, want %v", users.Users, roles.Roles, want)
+	}
+}
+
+// ends runs a command that ends with this code and says why.
+func (e *env) ends(code int, why string, args ...string) {
+	e.t.Helper()
+	if r := e.Run("ckecli", args...); r.Code != code || !strings.Contains(r.Stderr, why) {
+		e.t.Errorf("ckecli %s: exit %d, want %d and %q\n%s", strings.Join(args, " "), r.Code, code, why, r.Stderr)
+	}
+}
+
+func madeByHandStays(ctx context.Context, e *env, root *clientv3.Client) {
+	if _, err := root.UserAddWithOptions(ctx, "app", "", &clientv3.UserAddOptions{NoPassword: true}); err != nil {
+		e.t.Fatal(err)
+	}
+	e.CLI("pause")
+	e.CLI("resume") // two looks at least
+	if out := e.CLI("plan"); !strings.Contains(out, `etcd user "app" with roles [] was not made by CKE and is left alone`) {
+		e.t.Errorf("the plan:\n%s", out)
+	}
+	if _, err := root.UserGet(ctx, "app"); err != nil {
+		e.t.Errorf("a user that was made by hand: %v", err)
+	}
+	if _, err := root.UserDelete(ctx, "app"); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// removedMayComeBack: with another prefix, even; old certificates carry its name.
+func removedMayComeBack(ctx context.Context, e *env, app, root *clientv3.Client) {
+	e.CLI("etcd", "user-add", "app", "/app2/")
+	write(ctx, e.t, app, "/app2/x")
+	if _, err := app.Get(ctx, "/app/x"); !denied(err) {
+		e.t.Errorf("its old keys: %v, want it refused", err)
+	}
+	// What is being removed may be removed again, and be added, all at once.
+	for range 3 {
+		e.CLI("etcd", "user-remove", "app")
+		e.CLI("etcd", "user-add", "app", "/app/")
+		write(ctx, e.t, app, "/app/x")
+	}
+	e.CLI("etcd", "user-remove", "app")
+	wantUsers(ctx, e.t, root, "kube-apiserver", "other", "root")
+}
+
+func isNotRemovedWithoutQuorum(e *env) {
+	e.CLI("pause")
+	e.killMember("cp1")
+	e.killMember("cp2")
+	e.Eventually("the loss of quorum is seen", func() error {
+		if s := e.Status(); s.Quorum {
+			return errors.New("it has quorum")
+		}
+		return nil
+	})
+	e.ends(3, "no quorum", "etcd", "user-remove", "other")
+	e.CLI("resume")
+	e.Settled()
+	if out := e.CLI("etcd", "user-list"); !strings.Contains(out, "other") {
+		e.t.Errorf("users:\n%s", out)
+	}
+}
+
+// TestUserRemovedWhileItWatches: what a removed user has open.
+func TestUserRemovedWhileItWatches(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1)
+	e.CLI("etcd", "user-add", "app", "/app/")
+	app, root := e.connect(e.UserCert("app"), 1), e.connect(e.RootCert(), 1)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
+	t.Cleanup(cancel)
+	watch := app.Watch(ctx, "/app/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	if w := <-watch; !w.Created {
+		t.Fatalf("watch: %+v", w)
+	}
+	e.CLI("etcd", "user-remove", "app")
+	if _, err := root.Put(ctx, "/app/x", "after"); err != nil {
+		t.Fatal(err)
+	}
+	w, open := <-watch
+	t.Logf("open %v, events %v, cancelled %v, err %v", open, w.Events, w.Canceled, w.Err())
+	_ = cluster.RootUser
+}
