@@ -30,6 +30,7 @@ type crashJob struct {
 	Retire, Purge  bool
 	Release        *host.Release
 	Packed         []byte
+	Client         *host.PutClientFiles
 	Limit          int64 // of the size of any file, as on a full disk; 0 for none
 }
 
@@ -38,6 +39,8 @@ const noPoint = "none"
 
 func (j crashJob) do(ctx context.Context, h host.Host) error {
 	switch {
+	case j.Client != nil:
+		return h.PutClientFiles(ctx, *j.Client)
 	case j.Release != nil:
 		return h.PutRelease(ctx, *j.Release, 0, bytes.NewReader(j.Packed))
 	case j.Purge:
