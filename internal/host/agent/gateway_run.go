@@ -153,21 +153,28 @@ func (g *gateways) clusters() ([]string, error) {
 	return out, nil
 }
 
-// portFree refuses a port on which somebody but the gateway listens.
+// portFree refuses a port on which somebody but the gateway listens. A gateway
+// listens on both addresses of loopback.
 func (g *gateways) portFree(port uint16, now look) error {
-	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
-	busy, err := portBusy(at)
-	if err != nil || !busy {
-		return err
+	for _, addr := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		at := netip.AddrPortFrom(addr, port)
+		busy, err := portBusy(at)
+		if err != nil {
+			return err
+		}
+		if !busy {
+			continue
+		}
+		who, err := listenerOf(at)
+		if err != nil {
+			return err
+		}
+		if who.pid == 0 || now.running && who.pid == now.pid || g.isProgram(who.pid) {
+			continue // it has just ended, or is the gateway
+		}
+		return refuse(host.PortInUse, "%s is in use by process %d (%s): end it, or set another gateway_port", at, who.pid, who.name)
 	}
-	who, err := listenerOf(at)
-	if err != nil || who.pid == 0 { // it may have ended meanwhile
-		return err
-	}
-	if now.running && who.pid == now.pid || g.isProgram(who.pid) {
-		return nil
-	}
-	return refuse(host.PortInUse, "%s is in use by process %d (%s): end it, or set another gateway_port", at, who.pid, who.name)
+	return nil
 }
 
 // isProgram says whether a process runs the gateway's program, or one that was
