@@ -41,7 +41,9 @@ func clientRequest(t testing.TB, b *box) host.PutClientFiles {
 	}
 }
 
-func (b *box) path(names ...string) string { return filepath.Join(append([]string{b.root}, names...)...) }
+func (b *box) path(names ...string) string {
+	return filepath.Join(append([]string{b.root}, names...)...)
+}
 
 // has fails unless the files of a request are where it says, and nothing else is.
 func (b *box) has(t testing.TB, req host.PutClientFiles, besides ...string) {
@@ -359,7 +361,9 @@ func TestClientFilesThatAreRefused(t *testing.T) {
 		"a way up":             func(r *host.PutClientFiles) { r.Files.Directory = "/etc/kubernetes/../cron.d" },
 		"a slash at the end":   func(r *host.PutClientFiles) { r.Files.Directory = "/etc/kubernetes/" },
 		"a line in it":         func(r *host.PutClientFiles) { r.Files.Directory = "/etc/kubernetes/a\nb" },
-		"a long one":           func(r *host.PutClientFiles) { r.Files.Directory = "/etc/kubernetes/" + strings.Repeat("a/", 1000) + "a" },
+		"a long one": func(r *host.PutClientFiles) {
+			r.Files.Directory = "/etc/kubernetes/" + strings.Repeat("a/", 1000) + "a"
+		},
 	}
 	for _, name := range hostile() {
 		if name == "A" || name == "a.b" {

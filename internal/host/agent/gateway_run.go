@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cke/internal/cluster"
+	"cke/internal/gateway"
 	"cke/internal/host"
 )
 
@@ -61,7 +62,7 @@ func (g *gateways) put(ctx context.Context, want cluster.Gateway) error {
 	}
 	g.reached("gateway:list")
 	report, answers := g.report(ctx, now)
-	if err := g.installProgram(answers && report.Version < gatewayProtocol); err != nil {
+	if err := g.installProgram(answers && report.Version < gateway.ProtocolVersion); err != nil {
 		return err
 	}
 	g.reached("gateway:program")
@@ -222,7 +223,7 @@ func (g *gateways) installProgram(old bool) error {
 	if err != nil {
 		return fmt.Errorf("install the gateway's program: %w", err)
 	}
-	return writeJSON(g.recordPath(), gatewayRecord{Version: gatewayProtocol, Size: size})
+	return writeJSON(g.recordPath(), gatewayRecord{Version: gateway.ProtocolVersion, Size: size})
 }
 
 // outdated says that the installed program is not to be used.
@@ -239,7 +240,7 @@ func (g *gateways) outdated() (bool, error) {
 		return false, err
 	}
 	uid, _, err := ownerOf(g.layout.gatewayProgram())
-	return rec.Version < gatewayProtocol || info.Size() != rec.Size || info.Mode() != 0o755 || uid != 0, err
+	return rec.Version < gateway.ProtocolVersion || info.Size() != rec.Size || info.Mode() != 0o755 || uid != 0, err
 }
 
 // programTmp is fixed, so that what a crash leaves is taken away the next time.

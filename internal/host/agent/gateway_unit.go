@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cke/internal/cluster"
+	"cke/internal/gateway"
 )
 
 func (g *gateways) gatewayFile(c string) (gatewayFile, error) {
@@ -129,7 +130,7 @@ func (g *gateways) notStarted(ctx context.Context) error {
 	return fmt.Errorf("the gateway does not start: %s", g.exit(ctx, now))
 }
 
-func follows(r gatewayReport, want cluster.Gateway) bool {
+func follows(r gateway.State, want cluster.Gateway) bool {
 	return r.Error == "" && sameGateway(r.Gateway, want)
 }
 
@@ -138,7 +139,7 @@ func (g *gateways) awaitList(ctx context.Context, want cluster.Gateway) error {
 	tick := time.NewTicker(gatewayPoll)
 	defer tick.Stop()
 	for {
-		r, err := readGateway(ctx, g.layout.gatewaySocket())
+		r, err := gateway.ReadState(ctx, g.layout.gatewaySocket())
 		if err == nil && follows(r, want) {
 			return nil
 		}
@@ -158,13 +159,13 @@ func (g *gateways) awaitList(ctx context.Context, want cluster.Gateway) error {
 }
 
 // report is what the running gateway says; false when it does not.
-func (g *gateways) report(ctx context.Context, now look) (gatewayReport, bool) {
+func (g *gateways) report(ctx context.Context, now look) (gateway.State, bool) {
 	if !now.running {
-		return gatewayReport{}, false
+		return gateway.State{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatewayAnswer)
 	defer cancel()
-	r, err := readGateway(ctx, g.layout.gatewaySocket())
+	r, err := gateway.ReadState(ctx, g.layout.gatewaySocket())
 	return r, err == nil
 }
 
@@ -188,7 +189,7 @@ func (g *gateways) state(ctx context.Context, c string) (*cluster.GatewayState, 
 	}
 	if r, ok := g.report(ctx, now); ok {
 		st.Applied, st.Connections = follows(r, st.Gateway), r.Connections
-		st.Outdated = st.Outdated || r.Version < gatewayProtocol
+		st.Outdated = st.Outdated || r.Version < gateway.ProtocolVersion
 	}
 	return &st, nil
 }
