@@ -21,7 +21,7 @@ func layers() [][]string {
 		{"cluster"},
 		{"plan"},
 		{"record"},
-		{"config", "host", "host/agent", "host/remote", "host/remote/sshtest", "etcd", "pki", "pki/vault", "seal", "release", "store", "bucket", "backup", "kube"},
+		{"config", "host", "host/agent", "host/remote", "host/remote/sshtest", "etcd", "pki", "pki/vault", "seal", "release", "store", "bucket", "backup", "kube", "gateway"},
 		{"observe", "execute"},
 		{"reconcile"},
 		{"api", "web", "metrics"},
@@ -43,6 +43,8 @@ func sideways() map[[2]string]string {
 		{"execute", "observe"}:   "a step's guard is checked on a fresh observation",
 		{"web", "api"}:           "the page shows what the API serves",
 		{"metrics", "reconcile"}: "it counts what the loop did",
+
+		{"host/agent", "gateway"}: "it installs the gateway and asks it how it stands",
 	}
 }
 
@@ -52,14 +54,15 @@ func only() map[string][]string {
 	return map[string][]string{
 		"internal/api":                 with(),
 		"internal/host":                with(),
-		"internal/host/agent":          with("host", "pack"),
+		"internal/host/agent":          with("host", "pack", "gateway"),
 		"internal/host/remote":         with("host"),
 		"internal/host/remote/sshtest": with(),
+		"internal/gateway":             {"cluster"}, // it is part of the helper, which is to be small
 		// local-backup writes its files in ckecli's own process.
 		"internal/cli": with("api", "backup"),
 		"cmd/cke":      {"daemon", "version"},
 		"cmd/ckecli":   {"cli", "config", "api", "version"}, // what config.yml says of the API
-		"cmd/cke-host": {"host", "host/agent", "version"},
+		"cmd/cke-host": {"host", "host/agent", "gateway", "version"},
 	}
 }
 

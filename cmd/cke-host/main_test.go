@@ -13,6 +13,8 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 		"none":         {nil, "no command"},
 		"unknown":      {[]string{"exec"}, `unknown command "exec"`},
 		"unknown flag": {[]string{"serve", "--shell"}, "-shell"},
+		"no list":      {[]string{"gateway", "--state", "s"}, "--list"},
+		"outside":      {[]string{"gateway", "--listen", "10.0.0.1"}, "loopback"},
 		"more":         {[]string{"serve", "x"}, `unexpected argument "x"`},
 	} {
 		err := run(c.args)

@@ -59,6 +59,17 @@ const (
 	DiskFails GuardKind = "disk-fails"
 	// OtherArch: a binary is for another architecture than the machine's.
 	OtherArch GuardKind = "other-arch"
+	// NoGateway: the machine cannot have one, for it is not CKE's alone or has no
+	// systemd.
+	NoGateway GuardKind = "no-gateway"
+	// PortInUse: another program listens where the gateway is to.
+	PortInUse GuardKind = "port-in-use"
+	// NotAllowed: the machine does not allow client certificates in a directory.
+	NotAllowed GuardKind = "not-allowed"
+	// ForeignFile: what lies in a file's place is none that may be replaced.
+	ForeignFile GuardKind = "foreign-file"
+	// NoAccount: the machine has no such user or group.
+	NoAccount GuardKind = "no-account"
 )
 
 // GuardError is a refusal by a machine's own guard: trying again changes

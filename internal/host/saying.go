@@ -37,6 +37,15 @@ func (f *Facts) trim() {
 	if u := f.Unit; u != nil {
 		all = append(all, &u.Exit, &u.Log, &u.NotMounted, &u.Overridden)
 	}
+	if g := f.Gateway; g != nil {
+		all = append(all, &g.Exit)
+	}
+	if c := f.Client; c != nil {
+		all = append(all, &c.Files.Directory, &c.Files.Owner, &c.Files.Group, &c.Files.Mode)
+		for i := range c.Drift {
+			all = append(all, &c.Drift[i])
+		}
+	}
 	for _, s := range all {
 		*s = saying(*s)
 	}

@@ -152,7 +152,12 @@ func (o *owner) letPass(root string, dirs ...string) error {
 			return err
 		}
 	}
-	for dir := filepath.Dir(dirs[len(dirs)-1]); dir != filepath.Clean(root); dir = filepath.Dir(dir) {
+	return passAbove(root, dirs[len(dirs)-1])
+}
+
+// passAbove lets everyone pass the directories above one, below root.
+func passAbove(root, below string) error {
+	for dir := filepath.Dir(below); dir != filepath.Clean(root); dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
 			return err

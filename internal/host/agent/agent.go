@@ -46,6 +46,7 @@ type Agent struct {
 	helper   string
 	versions *Releases
 	runtime  runtime
+	gateways *gateways // nil where there can be none
 	kind     Runtime
 	keys     keyCache
 	// answering holds ports for a moment, while other machines try theirs.
@@ -89,7 +90,8 @@ func New(o Options) *Agent {
 	}
 	reached := func(p string) { a.reached(p) }
 	if a.kind == SystemdRuntime {
-		a.runtime = newServices(a.layout, o.Log, reached)
+		s := newServices(a.layout, o.Log, reached)
+		a.runtime, a.gateways = s, &gateways{services: s, program: "/proc/self/exe"}
 		return a
 	}
 	a.kind, a.runtime = ProcessRuntime, newProcesses(a.layout, o.Log, reached)

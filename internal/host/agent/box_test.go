@@ -156,10 +156,18 @@ func (b *box) agent() *Agent {
 		Root: b.root, Releases: b.releases, Helper: "test", Runtime: runtimeKind(),
 		Log: slog.New(slog.DiscardHandler),
 	})
+	a.gatewaysRun(helperProgram)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.agents = append(b.agents, a)
 	return a
+}
+
+// gatewaysRun makes a gateway of the helper, not of this test's program.
+func (a *Agent) gatewaysRun(program string) {
+	if a.gateways != nil {
+		a.gateways.program = program
+	}
 }
 
 // hangUp closes the agents' connections to systemd, which tells each of them

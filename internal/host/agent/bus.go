@@ -153,6 +153,11 @@ func (b *bus) stop(ctx context.Context, name string) (<-chan string, error) {
 	return b.job(ctx, name, (*dbus.Conn).StopUnitContext)
 }
 
+// restart queues a stop and a start.
+func (b *bus) restart(ctx context.Context, name string) (<-chan string, error) {
+	return b.job(ctx, name, (*dbus.Conn).RestartUnitContext)
+}
+
 func (b *bus) job(ctx context.Context, name string, queue func(*dbus.Conn, context.Context, string, string, chan<- string) (int, error)) (<-chan string, error) {
 	var result chan string
 	err := b.do(ctx, func(ctx context.Context, c *dbus.Conn) error {

@@ -30,6 +30,10 @@ type crashJob struct {
 	Retire, Purge  bool
 	Release        *host.Release
 	Packed         []byte
+	Client         *host.PutClientFiles
+	Gateway        *cluster.Gateway
+	NoGateway      bool // remove it
+	Helper         string
 	Limit          int64 // of the size of any file, as on a full disk; 0 for none
 }
 
@@ -38,6 +42,12 @@ const noPoint = "none"
 
 func (j crashJob) do(ctx context.Context, h host.Host) error {
 	switch {
+	case j.NoGateway:
+		return h.RemoveGateway(ctx, testCluster)
+	case j.Gateway != nil:
+		return h.PutGateway(ctx, *j.Gateway)
+	case j.Client != nil:
+		return h.PutClientFiles(ctx, *j.Client)
 	case j.Release != nil:
 		return h.PutRelease(ctx, *j.Release, 0, bytes.NewReader(j.Packed))
 	case j.Purge:
@@ -63,6 +73,7 @@ func crashHelper(point string) {
 		}
 	}
 	a := New(Options{Root: job.Root, Releases: job.Releases, Runtime: job.Runtime})
+	a.gatewaysRun(job.Helper)
 	a.reached = func(p string) {
 		fmt.Println(p)
 		if p == point {
@@ -83,7 +94,7 @@ func crashHelper(point string) {
 // there is none, and returns what it said.
 func crash(t *testing.T, b *box, job crashJob, point string) string {
 	t.Helper()
-	job.Root, job.Releases, job.Runtime = b.root, b.releases, runtimeKind()
+	job.Root, job.Releases, job.Runtime, job.Helper = b.root, b.releases, runtimeKind(), helperProgram
 	in, err := json.Marshal(job)
 	must(t, err)
 	cmd := exec.Command(os.Args[0])

@@ -44,6 +44,9 @@ func (b *box) tree(t *testing.T) []string {
 	}
 	all, err := filepath.Glob("/etc/systemd/system/etcd*")
 	must(t, err)
+	gateways, err := filepath.Glob("/etc/systemd/system/*/cke-gateway*")
+	must(t, err)
+	all = append(all, gateways...)
 	for _, dir := range ownDirs() {
 		if _, err := os.Lstat(dir); err == nil {
 			all = append(all, tree(t, dir)...)
@@ -60,6 +63,7 @@ func TestNoNameEscapes(t *testing.T) {
 		must(t, os.Mkdir(b.root, 0o700))
 		h, ctx, good := open(t, b), t.Context(), b.founder()
 		ca := map[host.FileKind][]byte{host.ClientCA: newCA(t).pem()}
+		list := []cluster.Upstream{{Node: "cp1", Address: netip.AddrPortFrom(b.addr, cluster.ClientPort)}}
 		before := tree(t, parent)
 		for _, name := range hostile() {
 			_, err := h.Facts(ctx, name, b.addr)
@@ -71,6 +75,13 @@ func TestNoNameEscapes(t *testing.T) {
 			wantInvalid(t, h.RetireUnit(ctx, name, 1))
 			wantInvalid(t, h.Clean(ctx, name))
 			wantInvalid(t, h.WaitUnit(ctx, name, true))
+			wantInvalid(t, h.RemoveGateway(ctx, name))
+			wantInvalid(t, h.PutGateway(ctx, cluster.Gateway{Cluster: name, Port: 12379, Upstreams: list}))
+			wantInvalid(t, h.PutGateway(ctx, cluster.Gateway{Cluster: "c", Port: 12379, Upstreams: []cluster.Upstream{
+				{Node: cluster.NodeName(name), Address: list[0].Address}}}))
+			client := clientRequest(t, b)
+			client.Cluster = name
+			wantInvalid(t, h.PutClientFiles(ctx, client))
 			for _, spoil := range []func(u *cluster.Unit){
 				func(u *cluster.Unit) { u.Cluster = name },
 				func(u *cluster.Unit) { u.Node = cluster.NodeName(name) },

@@ -32,7 +32,7 @@ func (a *Agent) facts(ctx context.Context, req host.FactsRequest) (host.Facts, e
 	}
 	f := host.Facts{Helper: a.helper, Arch: goruntime.GOARCH, Runtime: string(a.kind)}
 	for _, part := range []func(context.Context, host.FactsRequest, *host.Facts) error{
-		a.machineFacts, a.unitFacts, a.dataFacts, a.fileFacts, a.portFacts,
+		a.machineFacts, a.unitFacts, a.dataFacts, a.fileFacts, a.portFacts, a.clientFacts, a.gatewayFacts,
 	} {
 		if err := part(ctx, req, &f); err != nil {
 			return host.Facts{}, fmt.Errorf("gather facts: %w", err)

@@ -48,6 +48,9 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbPutRelease, a.putReleaseVerb())
 	mux.Handle("POST /v1/"+host.VerbPurge, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.PurgeRequest) error { return a.purge(ctx, id) })))
+	mux.Handle("POST /v1/"+host.VerbPutGateway, a.verb(maxBody, mutation(a.putGateway)))
+	mux.Handle("POST /v1/"+host.VerbRemoveGateway, a.verb(maxBody, mutation(a.removeGateway)))
+	mux.Handle("POST /v1/"+host.VerbPutClientFiles, a.verb(maxBody, mutation(a.putClientFiles)))
 	mux.HandleFunc("POST /v1/"+host.VerbLog, a.streamLogs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, invalid("%.20q %.80q is no verb", r.Method, r.URL.Path))

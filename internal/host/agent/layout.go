@@ -74,3 +74,29 @@ func (l layout) incoming() string { return filepath.Join(l.releases, ".incoming"
 func (l layout) partial(r host.Release) string {
 	return filepath.Join(l.incoming(), r.PackedSHA256)
 }
+
+// gatewayProgram is a helper's program under a name of its own, which stays
+// while helpers come and go.
+func (l layout) gatewayProgram() string { return filepath.Join(l.root, "opt/cke/gateway/cke-gateway") }
+
+// gatewayLists holds a file for the cluster that the machine's gateway leads to.
+func (l layout) gatewayLists() string { return filepath.Join(l.root, "var/lib/cke/gateway") }
+
+func (l layout) gatewayList(cluster string) string {
+	return filepath.Join(l.gatewayLists(), cluster+".json")
+}
+
+// gatewaySocket is where a running gateway says what it goes by.
+func (l layout) gatewaySocket() string { return filepath.Join(l.root, "run/cke-gateway/state.sock") }
+
+// clientRecords holds a file for each cluster whose client certificate was put
+// here. It is not part of state: clean leaves it to purge.
+func (l layout) clientRecords() string { return filepath.Join(l.host(), "client") }
+
+func (l layout) clientRecord(cluster string) string {
+	return filepath.Join(l.clientRecords(), cluster+".json")
+}
+
+// clientAllowed names more directories for client certificates; it is the
+// administrator's.
+func (l layout) clientAllowed() string { return filepath.Join(l.root, "etc/cke/client-directories") }

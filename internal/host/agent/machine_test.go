@@ -28,6 +28,9 @@ func bareMachine(t testing.TB) {
 	t.Helper()
 	units, err := filepath.Glob("/etc/systemd/system/etcd*.service")
 	must(t, err)
+	if _, err := os.Lstat("/etc/systemd/system/" + gatewayService); err == nil {
+		units = append(units, "/etc/systemd/system/"+gatewayService)
+	}
 	for _, path := range units {
 		name := filepath.Base(path)
 		// Errors: it may be none that systemd knows.

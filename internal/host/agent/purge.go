@@ -32,7 +32,7 @@ func (a *Agent) purge(ctx context.Context, id host.Identity) error {
 	}
 	a.log.Info("purge")
 	for _, part := range []func() error{
-		a.purgeConfig, a.purgeAside, a.purgeReleases, a.purgeHelpers, a.purgeMemory,
+		func() error { return a.purgeGateway(ctx) }, a.purgeClient, a.purgeConfig, a.purgeAside, a.purgeReleases, a.purgeHelpers, a.purgeMemory,
 	} {
 		if err := part(); err != nil {
 			return fmt.Errorf("purge: %w", err)
@@ -220,6 +220,7 @@ func (a *Agent) purgeFence() error {
 func (a *Agent) removeEmpty() error {
 	for _, leaf := range []string{
 		a.layout.config(""), a.layout.dataRoot(), a.layout.host(), a.layout.releases, a.layout.helpers(),
+		a.layout.gatewayLists(), filepath.Dir(a.layout.gatewayProgram()),
 	} {
 		for dir := leaf; strings.HasPrefix(dir, strings.TrimSuffix(a.layout.root, "/")+"/"); dir = filepath.Dir(dir) {
 			own := strings.Contains(strings.TrimPrefix(dir, a.layout.root), "cke")

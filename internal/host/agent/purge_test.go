@@ -29,6 +29,7 @@ func furnish(t testing.TB, b *box, h host.Host) {
 	ctx := context.WithoutCancel(t.Context())
 	must(t, send(ctx, h, newCargo(t, otherVersion, 1000)))
 	must(t, h.PutFiles(ctx, host.PutFiles{Cluster: testCluster, Files: newFiles(t, b.addr)}))
+	must(t, h.PutClientFiles(ctx, clientRequest(t, b)))
 	l := b.agent().layout
 	for _, path := range []string{
 		filepath.Join(l.asides(testCluster)[0], asideName(7, time.Now()), "member/wal/0.wal"),
@@ -199,7 +200,7 @@ func TestPurgeIsRefused(t *testing.T) {
 }
 
 func purgePoints() []string {
-	return []string{"purge:config", "purge:aside", "purge:releases", "purge:helpers", "purge:memory", "purge:fence"}
+	return []string{"purge:gateway", "client:left", "purge:client", "purge:config", "purge:aside", "purge:releases", "purge:helpers", "purge:memory", "purge:fence"}
 }
 
 func TestPurgeIsFinishedAfterACrash(t *testing.T) {

@@ -55,12 +55,16 @@ func newServices(l layout, log *slog.Logger, reached func(string)) *services {
 
 func serviceName(cluster string) string { return "etcd-" + cluster + ".service" }
 
-func (s *services) filePath(c string) string {
-	return filepath.Join(s.layout.root, "etc/systemd/system", serviceName(c))
+func (s *services) filePath(c string) string { return s.pathOf(serviceName(c)) }
+func (s *services) bootLink(c string) string { return s.linkOf(serviceName(c)) }
+
+// pathOf is where a unit's file lies, linkOf what starts it at boot.
+func (s *services) pathOf(name string) string {
+	return filepath.Join(s.layout.root, "etc/systemd/system", name)
 }
 
-func (s *services) bootLink(c string) string {
-	return filepath.Join(s.layout.root, "etc/systemd/system", bootTarget+".wants", serviceName(c))
+func (s *services) linkOf(name string) string {
+	return filepath.Join(s.layout.root, "etc/systemd/system", bootTarget+".wants", name)
 }
 
 func (s *services) recordPath(c string) string {
@@ -138,7 +142,7 @@ func (s *services) write(ctx context.Context, u cluster.Unit, sealed bool) error
 	}
 	s.reached("service:written")
 	if sealed {
-		if err := s.startAtBoot(u.Cluster); err != nil {
+		if err := s.startAtBoot(name); err != nil {
 			return err
 		}
 	}
@@ -163,15 +167,15 @@ func (s *services) load(ctx context.Context, name string, replaced bool) error {
 }
 
 // startAtBoot makes the link that `systemctl enable` would, and makes it last.
-func (s *services) startAtBoot(c string) error {
-	link := s.bootLink(c)
-	if to, err := os.Readlink(link); err == nil && to == s.filePath(c) {
+func (s *services) startAtBoot(name string) error {
+	link := s.linkOf(name)
+	if to, err := os.Readlink(link); err == nil && to == s.pathOf(name) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 		return err
 	}
-	if err := errors.Join(remove(link), os.Symlink(s.filePath(c), link)); err != nil {
+	if err := errors.Join(remove(link), os.Symlink(s.pathOf(name), link)); err != nil {
 		return err
 	}
 	return errors.Join(syncDir(filepath.Dir(link)), syncDir(filepath.Dir(filepath.Dir(link))))

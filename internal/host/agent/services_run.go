@@ -129,7 +129,7 @@ func (s *services) startResult(ctx context.Context, c, result string) error {
 }
 
 func (s *services) stop(ctx context.Context, c string, m cluster.MemberID, grace time.Duration) error {
-	if err := s.stopUnit(ctx, c, grace); err != nil {
+	if err := s.stopUnit(ctx, serviceName(c), grace); err != nil {
 		return fmt.Errorf("stop etcd: %w", err)
 	}
 	for { // who runs there without the unit
@@ -143,8 +143,7 @@ func (s *services) stop(ctx context.Context, c string, m cluster.MemberID, grace
 	}
 }
 
-func (s *services) stopUnit(ctx context.Context, c string, grace time.Duration) error {
-	name := serviceName(c)
+func (s *services) stopUnit(ctx context.Context, name string, grace time.Duration) error {
 	if down, err := s.down(ctx, name); err != nil || down {
 		return err
 	}

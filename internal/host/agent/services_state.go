@@ -39,7 +39,7 @@ const startWait = 200 * time.Millisecond
 const reapTime = 2 * time.Second
 
 func (s *services) state(ctx context.Context, c string) (procState, error) {
-	now, err := s.look(ctx, c)
+	now, err := s.look(ctx, serviceName(c))
 	if err != nil {
 		return procState{}, fmt.Errorf("look at unit %s: %w", serviceName(c), err)
 	}
@@ -82,7 +82,7 @@ type look struct {
 	running       bool
 }
 
-func (s *services) look(ctx context.Context, c string) (now look, err error) {
+func (s *services) look(ctx context.Context, name string) (now look, err error) {
 	boot, err := bootID()
 	if err != nil {
 		return look{}, err
@@ -90,10 +90,10 @@ func (s *services) look(ctx context.Context, c string) (now look, err error) {
 	tick := time.NewTicker(startPoll)
 	defer tick.Stop()
 	for range int(reapTime / startPoll) {
-		if now.unit, err = s.bus.unit(ctx, serviceName(c)); err != nil {
+		if now.unit, err = s.bus.unit(ctx, name); err != nil {
 			return look{}, err
 		}
-		if now.service, err = s.bus.service(ctx, serviceName(c)); err != nil {
+		if now.service, err = s.bus.service(ctx, name); err != nil {
 			return look{}, err
 		}
 		if now.pid = int(now.service.number("MainPID")); now.pid == 0 {
