@@ -88,7 +88,7 @@ func (e *env) keepsToItsPrefix() {
 func (e *env) doesNotGrow() {
 	t := e.t
 	root := e.Connect(e.RootCert(), e.addrs(1, 2, 3)...)
-	leases := e.makeLeases(50)
+	leases := e.makeLeases(200)
 	began := time.Now()
 	e.update(leases, 10_000)
 	few := e.inUseOnceCompacted(root)

@@ -34,7 +34,7 @@ func (p *Plane) StartAPIServerOn(ctx context.Context, m *lab.Machine, e Etcd) er
 	if err := copyTo(ctx, m, filepath.Join(p.bin, "kube-apiserver"), machineProgram, "0755"); err != nil {
 		return err
 	}
-	unit := []string{"systemd-run", "--unit=" + machineUnit, "--property=KillSignal=SIGKILL", machineProgram}
+	unit := []string{"systemd-run", "--unit=" + machineUnit, "--setenv=" + garbage, "--property=KillSignal=SIGKILL", machineProgram}
 	if _, err := m.Exec(ctx, append(unit, p.apiServerFlags(machineDir, e)...)...); err != nil {
 		return err
 	}

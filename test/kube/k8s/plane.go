@@ -152,7 +152,7 @@ func (p *Plane) StartControllerManager() (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.start("kube-controller-manager", "--kubeconfig="+config, "--leader-elect=false", "--secure-port=0",
+	return p.start("kube-controller-manager", "--kubeconfig="+config, "--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=true",
 		"--root-ca-file="+filepath.Join(p.dir, "ca.crt"),
 		"--service-account-private-key-file="+filepath.Join(p.dir, "tokens.key"))
 }
