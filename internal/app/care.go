@@ -25,8 +25,7 @@ type care struct {
 	observer  *observe.Observer
 	loop      *reconcile.Loop
 	progress  *execute.Progress
-	// conditions say how Kubernetes is kept; nil where nothing keeps it.
-	conditions func() []cluster.Condition
+	export    *export
 }
 
 func (c *care) close() error {
@@ -69,11 +68,12 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	}
 	log := a.log.With("cluster", name)
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log})
+	out := &export{a: a, cluster: name, authority: authority}
 	observer := observe.New(observe.Options{
 		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
-		Releases: a.shelf.Have, Now: time.Now, Log: log,
+		Releases: a.shelf.Have, Published: out.published, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress()}
+	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
@@ -84,6 +84,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	})
 	a.cares[name] = c
 	a.wg.Go(func() { c.loop.Run(a.ctx) })
+	a.wg.Go(func() { out.follow(a.ctx, c.loop) })
 	return c, nil
 }
 

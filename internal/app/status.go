@@ -16,9 +16,7 @@ import (
 func (c *care) status(v reconcile.View) api.Status {
 	s := status(v)
 	s.Progress, _ = c.progress.Now()
-	if c.conditions != nil {
-		s.Kubernetes = kubernetesStatus(v, c.conditions())
-	}
+	s.Kubernetes = kubernetesStatus(v, c.export.conditions())
 	return s
 }
 

@@ -30,15 +30,6 @@ func ValidateBundle(b Bundle) error {
 	return nil
 }
 
-func isDNSSubdomain(s string) bool {
-	for label := range strings.SplitSeq(s, ".") {
-		if !isDNSLabel(label) {
-			return false
-		}
-	}
-	return len(s) <= maxDNSName
-}
-
 // BundleName is what a user's Secret is called unless a person chooses: a user's
 // name may hold what a Secret's may not.
 func BundleName(user string) string {

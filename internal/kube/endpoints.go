@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"net/netip"
 	"regexp"
 	"strings"
 
@@ -15,20 +14,13 @@ const labelSkipMirror = "endpointslice.kubernetes.io/skip-mirror"
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// publishable says whether Kubernetes takes an address into Endpoints and
-// EndpointSlices.
-func publishable(a netip.Addr) bool {
-	return a.IsValid() && a.Zone() == "" && !a.IsUnspecified() && !a.IsLoopback() &&
-		!a.IsLinkLocalUnicast() && !a.IsMulticast()
-}
-
 // accepted splits endpoints into those that Kubernetes takes and those it
 // refuses, each in their order and with plain IPv4 addresses.
 func accepted(all []cluster.Endpoint) (ok, refused []cluster.Endpoint) {
 	for _, e := range all {
 		e.Address = e.Address.Unmap()
 		e.Ready = e.Ready && !e.Terminating
-		if publishable(e.Address) {
+		if cluster.PublishableAddr(e.Address) == "" {
 			ok = append(ok, e)
 		} else {
 			refused = append(refused, e)
