@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // ValidateChange returns what is dangerous in going from old to s, all at once.
@@ -26,6 +27,9 @@ func (s Spec) ValidateChange(old Spec, leaving []Node) []Problem {
 	}
 	if s.Etcd.Quota < old.Etcd.Quota {
 		ps.warn("etcd.quota", "quota shrinks from %s to %s: a member whose data is larger stops accepting writes when it is next started", old.Etcd.Quota, s.Etcd.Quota)
+	}
+	if p, was := s.Kubernetes.GatewayPort, old.Kubernetes.GatewayPort; p != was && slices.ContainsFunc(old.Nodes, func(n Node) bool { return n.Gateway }) {
+		ps.warn("kubernetes.gateway_port", "gateway_port changes from %d to %d: what uses a gateway loses it until it is told of the new port", was, p)
 	}
 	return ps
 }

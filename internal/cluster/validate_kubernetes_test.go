@@ -97,3 +97,17 @@ func TestPublishableAddr(t *testing.T) {
 		t.Error("no address may be published")
 	}
 }
+
+func TestValidateChangeOfTheGatewayPort(t *testing.T) {
+	old := validSpec()
+	s := validSpec()
+	s.Kubernetes.GatewayPort = 12380
+	if got := lines(s.ValidateChange(old, nil)); got != "" {
+		t.Errorf("nobody has a gateway: %s", got)
+	}
+	old.Nodes[0].User, old.Nodes[0].Gateway = "cke", true
+	want := "warning: kubernetes.gateway_port: gateway_port changes from 12379 to 12380: what uses a gateway loses it until it is told of the new port\n"
+	if got := lines(s.ValidateChange(old, nil)); got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+}

@@ -66,7 +66,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources = append(sources, "release.go", "withdrawal.go")
+	sources = append(sources, "release.go", "withdrawal.go", "reissue.go")
 	reason := regexp.MustCompile(`(?:Rule: |r\.Rule(?:, r\.\w+)* = )"(\w+)"`)
 	var names []string
 	for _, f := range sources {

@@ -16,8 +16,12 @@ func ruleCertificates(in input) verdict {
 		}
 		all = append(all, flawed{n.Hostname, ns.Certificates, ns.CertificatesFail})
 	}
-	founded := in.st.Bootstrap.Phase == cluster.PhaseBootstrapped
-	return reissue(InstallCertificates, all, founded && in.st.Etcd.Quorum)
+	if in.st.Bootstrap.Phase != cluster.PhaseBootstrapped || !in.st.Etcd.Quorum {
+		for i := range all {
+			all[i].fails = true // nobody can be shown that they still work
+		}
+	}
+	return in.reissue(InstallCertificates, all)
 }
 
 // carriesMember: the membership names the node, or, when the membership is not

@@ -15,7 +15,7 @@ func ruleHosts(in input) verdict {
 		leaving := i >= len(in.spec.Nodes)
 		_, carries := in.st.Etcd.MemberAt(n)
 		level := Blocked
-		if leaving && !carries || !leaving && !carries && !in.isWanted(n) {
+		if leaving && !carries || !leaving && !carries && !in.isWanted(n) && !n.Gateway && !n.APIServer {
 			level = Note
 		}
 		switch {

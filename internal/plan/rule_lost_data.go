@@ -88,6 +88,7 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 		if r.Level == Waiting {
 			return v
 		}
+		why += "; " + r.Text
 	}
 	v.steps = []Step{removeStep(in, m, why)}
 	return v

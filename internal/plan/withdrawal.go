@@ -32,12 +32,12 @@ func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
 	if begun && in.now.Sub(since) >= withdrawalPatience {
 		return Reason{
 			Level: Note, Rule: "endpointCouldNotBeWithdrawn", Node: n.Hostname,
-			Text: fmt.Sprintf("clients are still sent to %s by %s after %s; it goes all the same", n.Hostname, strings.Join(who, ", "), withdrawalPatience),
+			Text: fmt.Sprintf("after %s clients are still sent there by %s, and it goes all the same", withdrawalPatience, strings.Join(who, ", ")),
 		}, true
 	}
 	return Reason{
 		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
-		Text: fmt.Sprintf("%s, and goes once no client is sent there any more, or after %s; now they are by %s", why, withdrawalPatience, strings.Join(who, ", ")),
+		Text: fmt.Sprintf("%s, and goes once no client is sent there any more, or after %s; still sending: %s", why, withdrawalPatience, strings.Join(who, ", ")),
 	}, true
 }
 

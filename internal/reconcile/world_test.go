@@ -40,6 +40,7 @@ type world struct {
 	refuses     time.Time // until then etcd adds nobody
 	under, most int
 	authority   pki.Authority
+	kube        kubernetes
 }
 
 func newWorld(t testing.TB, nodes, voters int) *world {
@@ -86,6 +87,7 @@ func (w *world) begin(t *testing.T) (l *Loop, end func()) {
 	log := slog.New(slog.DiscardHandler)
 	observer := observe.New(observe.Options{
 		Hosts: w, Etcd: fakeEtcd{w}, Authority: w.authority, Identity: func() host.Identity { return host.Identity{} }, Now: time.Now, Log: log,
+		Published: w.published,
 	})
 	l = New(Options{
 		Cluster: "main", Store: fakeStore{w}, Observer: observer, Etcd: fakeEtcd{w}, Hosts: w,
@@ -97,6 +99,9 @@ func (w *world) begin(t *testing.T) (l *Loop, end func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Run(ctx) })
+	if w.kube.lag > 0 {
+		wg.Go(func() { w.publish(ctx, l) })
+	}
 	end = func() {
 		cancel()
 		wg.Wait()

@@ -1,0 +1,68 @@
+package observe
+
+import (
+	"maps"
+	"net/netip"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// TestWithdrawnSince: the first moment a member was about to go is kept while it
+// is, and forgotten when it is to stay.
+func TestWithdrawnSince(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	o := New(Options{Now: func() time.Time { return now }})
+	spec := cluster.Spec{Name: "main"}.WithDefaults()
+	st := cluster.State{Bootstrap: cluster.Bootstrap{Phase: cluster.PhaseBootstrapped, ClusterID: 7}, Nodes: map[cluster.NodeName]cluster.NodeState{}}
+	st.Etcd = cluster.EtcdState{Asked: true, Quorum: true, ClusterID: 7}
+	for i := range 4 {
+		n := cluster.Node{Hostname: cluster.NodeName('a' + rune(i)), ControlPlane: true, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		spec.Nodes = append(spec.Nodes, n)
+		id := cluster.MemberID(i + 1)
+		u := cluster.Unit{Member: id}
+		st.Nodes[n.Hostname] = cluster.NodeState{Unit: &cluster.UnitState{Unit: u, Running: true, Sealed: true}, Data: []cluster.DataDir{{Member: id, WAL: true, Mark: true}}}
+		st.Etcd.Members = append(st.Etcd.Members, cluster.Member{ID: id, Name: string(n.Hostname), PeerURL: n.PeerURL(), Healthy: true, Leader: i == 0})
+	}
+	gone := spec
+	gone.Nodes = spec.Nodes[:3]
+	leaving := st
+	leaving.Leaving = spec.Nodes[3:]
+	first := now
+	for i, c := range []struct {
+		spec cluster.Spec
+		st   cluster.State
+		want map[cluster.MemberID]time.Time
+	}{
+		{spec, st, nil},
+		{gone, leaving, map[cluster.MemberID]time.Time{4: first.Add(time.Second)}},
+		{gone, leaving, map[cluster.MemberID]time.Time{4: first.Add(time.Second)}},
+		{spec, st, nil},
+		{gone, leaving, map[cluster.MemberID]time.Time{4: first.Add(4 * time.Second)}},
+	} {
+		now = first.Add(time.Duration(i) * time.Second)
+		if got := o.withdrawnSince(c.spec, c.st); !maps.Equal(got, c.want) {
+			t.Errorf("look %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+// TestConnectionsAreNoNews: their number always moves, as sizes do.
+func TestConnectionsAreNoNews(t *testing.T) {
+	t.Parallel()
+	said := func(connections int, applied bool) *answer {
+		return &answer{facts: host.Facts{Gateway: &cluster.GatewayState{
+			Running: true, Applied: applied, Connections: map[cluster.NodeName]int{"cp1": connections},
+		}}}
+	}
+	a, b := said(1, true), said(2, true)
+	if !a.says(b) || a.facts.Gateway.Connections["cp1"] != 1 {
+		t.Error("another number of connections is another answer")
+	}
+	if a.says(said(1, false)) {
+		t.Error("a list that is not in force is no other answer")
+	}
+}
