@@ -22,7 +22,7 @@ func ValidateBundle(b Bundle) error {
 		return fmt.Errorf("%s gets its certificate as a file on its own machine (apiserver: true), never as a Secret", APIServerUser)
 	case !isDNSLabel(b.Namespace):
 		return fmt.Errorf("namespace %.80q is not a DNS label: up to 63 of a-z, 0-9 and -, not at either end", b.Namespace)
-	case !isDNSSubdomain(b.Name):
+	case !isSecretName(b.Name):
 		return fmt.Errorf("name %.80q is no name of a Secret: DNS labels (a-z, 0-9 and -) with dots between, at most %d characters", b.Name, maxDNSName)
 	case b.TTL < MinBundleTTL:
 		return fmt.Errorf("ttl %s is too short: at least %s", b.TTL, MinBundleTTL)
@@ -30,9 +30,10 @@ func ValidateBundle(b Bundle) error {
 	return nil
 }
 
-func isDNSSubdomain(s string) bool {
+// isSecretName goes by Kubernetes, which bounds the whole and not each label.
+func isSecretName(s string) bool {
 	for label := range strings.SplitSeq(s, ".") {
-		if !isDNSLabel(label) {
+		if !dnsLabel.MatchString(label) {
 			return false
 		}
 	}
