@@ -17,6 +17,10 @@ func newUserRemove(s *session) *cobra.Command {
 Returns when etcd knows the user no more. Secrets that were kept for it in
 Kubernetes (ckecli kubernetes bundle) go too, as soon as Kubernetes can be told.
 
+etcd asks who may watch only when a watch begins: one that is open goes on until
+its connection ends, so end the application too. A user that is added again
+under this name is let in with the old certificates.
+
 The keys under its prefix stay. They belong to nobody until a user with that
 prefix is added again.`,
 		Example:           "  ckecli etcd user-remove app",

@@ -22,12 +22,22 @@ func ValidateBundle(b Bundle) error {
 		return fmt.Errorf("%s gets its certificate as a file on its own machine (apiserver: true), never as a Secret", APIServerUser)
 	case !isDNSLabel(b.Namespace):
 		return fmt.Errorf("namespace %.80q is not a DNS label: up to 63 of a-z, 0-9 and -, not at either end", b.Namespace)
-	case !isDNSSubdomain(b.Name):
+	case !isObjectName(b.Name):
 		return fmt.Errorf("name %.80q is no name of a Secret: DNS labels (a-z, 0-9 and -) with dots between, at most %d characters", b.Name, maxDNSName)
 	case b.TTL < MinBundleTTL:
 		return fmt.Errorf("ttl %s is too short: at least %s", b.TTL, MinBundleTTL)
 	}
 	return nil
+}
+
+// isObjectName goes by Kubernetes, which bounds the whole and not each label.
+func isObjectName(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if !dnsLabel.MatchString(label) {
+			return false
+		}
+	}
+	return len(s) <= maxDNSName
 }
 
 // BundleName is what a user's Secret is called unless a person chooses: a user's

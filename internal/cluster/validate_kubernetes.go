@@ -118,7 +118,7 @@ func PublishableAddr(a netip.Addr) string {
 // validateKubernetes looks at what a node does for Kubernetes. Both need a
 // machine of the node's own, reached over SSH: cke's own may be anybody's.
 func (n Node) validateKubernetes(ps *problems, at string) {
-	if k := n.KubernetesNode; k != "" && !isDNSSubdomain(k) {
+	if k := n.KubernetesNode; k != "" && !isObjectName(k) {
 		ps.add(at+".kubernetes_node", "kubernetes_node %.80q is not a DNS name of up to %d characters, as Kubernetes names nodes", k, maxDNSName)
 	}
 	if n.Remote() {
@@ -144,16 +144,4 @@ func (s Spec) validateKubernetesNodes(ps *problems) {
 		}
 		first[n.KubernetesNode] = i
 	}
-}
-
-func isDNSSubdomain(s string) bool {
-	if len(s) > maxDNSName {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if !isDNSLabel(label) {
-			return false
-		}
-	}
-	return true
 }

@@ -42,7 +42,8 @@ type change struct {
 	nodes   []int // the members at the end
 	edit    bool  // by a new spec
 	prepare func()
-	dead    func() // more to look at when a daemon was killed
+	act     func() bool // what is asked of the daemon; false when it died before it answered
+	dead    func()      // more to look at when a daemon was killed
 	check   func(before map[string]cluster.MemberID)
 	walk    *walk
 }
@@ -55,14 +56,15 @@ type change struct {
 // serves nobody until it has repeated it, after 7 s.
 func walkChanges(t *testing.T, r *reached, rnd *rand.Rand) {
 	l := newLiving(t, r)
-	rebuild, repair, remove, add := l.rebuild(), l.repair(), l.remove(), l.add()
+	rebuild, repair, remove, add, user := l.rebuild(), l.repair(), l.remove(), l.add(), l.removeUser()
 	for {
-		a, b, c, d := rebuild.walk.next(), repair.walk.next(), remove.walk.next(), add.walk.next()
-		if a+b+c+d == 0 {
+		a, b, c, d, e := rebuild.walk.next(), repair.walk.next(), remove.walk.next(), add.walk.next(), user.walk.next()
+		if a+b+c+d+e == 0 {
 			break
 		}
 		l.round(rebuild, kill(a))
 		l.round(repair, kill(b))
+		l.round(user, kill(e))
 		if c+d > 0 {
 			l.round(remove, kill(c))
 			l.round(add, kill(d))
@@ -70,7 +72,7 @@ func walkChanges(t *testing.T, r *reached, rnd *rand.Rand) {
 	}
 	l.evictHung(add)
 	for range 2 {
-		for _, c := range []*change{rebuild, repair, remove, add} {
+		for _, c := range []*change{rebuild, repair, remove, add, user} {
 			l.round(c, c.walk.double(rnd))
 		}
 	}
@@ -115,7 +117,7 @@ func (l *living) round(c *change, kills []int) {
 	})
 	before := l.ids
 	c.prepare()
-	l.walk, l.dead = c.walk, func() { l.checkData(); c.dead() }
+	l.walk, l.act, l.dead = c.walk, c.act, func() { l.checkData(); c.dead() }
 	var nodes []int
 	if c.edit {
 		nodes = c.nodes

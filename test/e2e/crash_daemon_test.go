@@ -19,6 +19,8 @@ import (
 type mortal struct {
 	*env
 	walk *walk
+	// act, if there is one, is asked of each daemon until one has answered.
+	act func() bool
 	// dead is called each time the daemon was killed, before the next starts.
 	dead func()
 	// watch is called while a daemon runs, over and over, and when it has settled.
@@ -30,10 +32,14 @@ type mortal struct {
 // The last daemon is left alone and finishes. It says whether the first died.
 func (m *mortal) crash(kills []int, nodes ...int) bool {
 	m.t.Helper()
-	edited, revision := len(nodes) == 0, int64(0)
+	edited, revision := len(nodes) == 0 && m.act == nil, int64(0)
 	for i, n := range append(append([]int(nil), kills...), 0) {
 		m.startMortal(n)
-		if !edited {
+		switch {
+		case edited:
+		case m.act != nil:
+			edited = m.act()
+		default:
 			// A daemon that dies meanwhile may or may not have taken it.
 			revision, edited = m.edit(nodes...)
 		}
