@@ -2,16 +2,6 @@ package gateway
 
 import "time"
 
-// How long nobody must have spoken before a connection is ended.
-const (
-	// An answer was the last word. A peer that has more to say says it sooner.
-	quietAfterAnswer = 30 * time.Millisecond
-	// The client spoke last, so that an answer may be on its way; a write waits
-	// for disks. But it may also have been a word that wants no answer, as HTTP/2
-	// has some.
-	quietAfterQuestion = 500 * time.Millisecond
-)
-
 // glance is a connection at one moment.
 type glance struct {
 	silent   time.Duration // since somebody spoke last
@@ -21,11 +11,12 @@ type glance struct {
 }
 
 // quiet says whether ending it now takes no word out of anyone's mouth.
-func (l glance) quiet() bool {
-	if l.question && l.silent < quietAfterQuestion {
-		return false
+func (l glance) quiet(p pace) bool {
+	needed := p.afterAnswer
+	if l.question {
+		needed = p.afterQuestion
 	}
-	return l.silent >= quietAfterAnswer && !l.inHand && l.queued == 0
+	return l.silent >= needed && !l.inHand && l.queued == 0
 }
 
 // glance looks at the sockets only if the rest is quiet.
@@ -35,7 +26,7 @@ func (p *pair) glance() glance {
 		question: p.question.Load(),
 		inHand:   p.inHand.Load() != 0,
 	}
-	if l.quiet() {
+	if l.quiet(p.g.pace) {
 		l.queued = queued(p.client) + queued(p.upstream)
 	}
 	return l
@@ -77,7 +68,7 @@ func (g *gateway) sweepOnce(now time.Time) int {
 	g.mu.Unlock()
 	left := 0
 	for _, p := range due {
-		if now.Before(p.endBy) && !p.glance().quiet() {
+		if now.Before(p.endBy) && !p.glance().quiet(g.pace) {
 			left++
 			continue
 		}

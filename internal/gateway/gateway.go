@@ -50,6 +50,7 @@ type gateway struct {
 	// serving ends when no connection is made any more, work when all have ended.
 	serving, work context.Context
 	endServing    context.CancelFunc
+	finish        context.CancelFunc
 	connections   sync.WaitGroup
 	// look is asked for when a connection may have to be ended now.
 	look   chan struct{}
@@ -83,6 +84,13 @@ type pace struct {
 	// halfOpen is how long a connection that one side has ended may be idle.
 	halfOpen time.Duration
 	drain    time.Duration // before what is to end is ended in the midst of speech
+	// How long nobody must have spoken in a quiet moment, by who was the last: a
+	// member that has more to say says it sooner.
+	afterAnswer time.Duration
+	// After a client's word an answer may be on its way; a write waits for disks.
+	// But HTTP/2 also has words that want no answer.
+	afterQuestion time.Duration
+
 	sweep    time.Duration // between two looks whether somebody speaks
 	farewell time.Duration // for both sides to hang up after us
 }
@@ -93,16 +101,18 @@ func defaultPace() pace {
 		retry: time.Second,
 		// Linux repeats a lost SYN after a second. By then another member is the
 		// better bet.
-		dial:     time.Second,
-		probeMin: 250 * time.Millisecond,
-		probeMax: 5 * time.Second,
-		muteMin:  5 * time.Second,
-		muteMax:  time.Minute,
-		silence:  5 * time.Second,
-		halfOpen: 30 * time.Second,
-		drain:    2 * time.Second,
-		sweep:    5 * time.Millisecond,
-		farewell: 500 * time.Millisecond,
+		dial:          time.Second,
+		probeMin:      250 * time.Millisecond,
+		probeMax:      5 * time.Second,
+		muteMin:       5 * time.Second,
+		muteMax:       time.Minute,
+		silence:       5 * time.Second,
+		halfOpen:      30 * time.Second,
+		drain:         2 * time.Second,
+		sweep:         5 * time.Millisecond,
+		afterAnswer:   30 * time.Millisecond,
+		afterQuestion: 500 * time.Millisecond,
+		farewell:      500 * time.Millisecond,
 	}
 }
 
@@ -113,21 +123,25 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, o, limit, defaultPace())
+	return newGateway(ctx, o, limit, defaultPace()).run(ctx)
 }
 
-func run(ctx context.Context, o Options, limit int, p pace) error {
-	// ctx only asks for the end, which takes its time.
-	work, finish := context.WithCancel(context.WithoutCancel(ctx))
+func newGateway(ctx context.Context, o Options, limit int, p pace) *gateway {
 	g := &gateway{
-		opts: o, pace: p, log: o.Log, started: time.Now(), limit: limit, work: work,
+		opts: o, pace: p, log: o.Log, started: time.Now(), limit: limit,
 		look: make(chan struct{}, 1), pairs: map[*pair]struct{}{},
 	}
-	g.serving, g.endServing = context.WithCancel(work)
-	defer g.others.Wait()
-	defer finish()
+	// ctx only asks for the end, which takes its time.
+	g.work, g.finish = context.WithCancel(context.WithoutCancel(ctx))
+	g.serving, g.endServing = context.WithCancel(g.work)
 	g.buffers.New = func() any { return new([bufferSize]byte) }
-	f := &listFile{path: o.List}
+	return g
+}
+
+func (g *gateway) run(ctx context.Context) error {
+	defer g.others.Wait()
+	defer g.finish()
+	f := &listFile{path: g.opts.List}
 	list, err := f.read()
 	if err != nil {
 		return err // there is nothing to go by, and no port
@@ -137,7 +151,7 @@ func run(ctx context.Context, o Options, limit int, p pace) error {
 		return err
 	}
 	defer func() { e.close() }() // whichever it is by then
-	s, err := serveState(o.State, g)
+	s, err := serveState(g.opts.State, g)
 	if err != nil {
 		return err
 	}
@@ -147,7 +161,7 @@ func run(ctx context.Context, o Options, limit int, p pace) error {
 	if err := notify("READY=1"); err != nil {
 		return err
 	}
-	g.log.Info("the gateway serves", "cluster", list.Cluster, "addresses", e.addresses(), "upstreams", g.summary(), "connections_at_most", limit)
+	g.log.Info("the gateway serves", "cluster", list.Cluster, "addresses", e.addresses(), "upstreams", g.summary(), "connections_at_most", g.limit)
 	e = g.follow(ctx, f, e)
 
 	e.close()

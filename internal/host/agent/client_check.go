@@ -84,7 +84,9 @@ func checkPEM(b []byte, key bool) error {
 			return err
 		}
 	}
-	if blocks == 0 || key && blocks != 1 || !bytes.Equal(plain.Bytes(), b) {
+	// The end of the last line may be missing, as some authorities leave it out.
+	same := bytes.Equal(bytes.TrimRight(plain.Bytes(), "\n"), bytes.TrimRight(b, "\n"))
+	if blocks == 0 || key && blocks != 1 || !same {
 		return errors.New("is not PEM and nothing else")
 	}
 	return nil

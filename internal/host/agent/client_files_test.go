@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -122,7 +123,7 @@ func TestClientFilesDrift(t *testing.T) {
 			return os.Remove(filepath.Join(dir, cluster.ClientKeyFile))
 		}, "apiserver-etcd-client.key is missing", false},
 		"another key": {func(t *testing.T, dir string) error {
-			_, key := newCA(t).issue(t, "x", newBox(t).addr)
+			_, key := newCA(t).issue(t, "x", netip.IPv6Loopback())
 			return os.WriteFile(filepath.Join(dir, cluster.ClientKeyFile), key, 0o600)
 		}, "", false},
 		"no directory": {func(_ *testing.T, dir string) error { return os.RemoveAll(dir) }, clientDir + " is missing", false},
@@ -216,14 +217,15 @@ func TestFilesThatWereThereAreKept(t *testing.T) {
 	must(t, h.Purge(t.Context()))
 	left, err := names(dir)
 	must(t, err)
-	if want := append(kept, cluster.ClientCertFile); !slices.Equal(left, slices.Sorted(slices.Values(want))) {
-		t.Errorf("left %q, want %q", left, want)
+	kept = slices.Sorted(slices.Values(append(kept, cluster.ClientCertFile)))
+	if !slices.Equal(left, kept) {
+		t.Errorf("left %q, want %q", left, kept)
 	}
 }
 
 func TestClientFilesMoveToAnotherDirectory(t *testing.T) {
 	t.Parallel()
-	b := newBox(t)
+	b := newOwnBox(t)
 	h, req := inProcess(t, b), clientRequest(t, b)
 	must(t, h.PutClientFiles(t.Context(), req))
 	moved := clientRequest(t, b)
@@ -268,9 +270,10 @@ func TestDirectoriesThatAreAllowed(t *testing.T) {
 			t.Errorf("no hint: %v", err)
 		}
 	}
-	if _, err := os.Lstat(b.path("opt")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(b.path("opt/kube")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was made: %v", err)
 	}
+	t.Cleanup(func() { must(t, os.RemoveAll(b.path("opt/kube"))) })
 	allowed := b.path("etc/cke/client-directories")
 	must(t, os.MkdirAll(filepath.Dir(allowed), 0o755))
 	allow := func(text string, mode fs.FileMode) {
@@ -388,10 +391,12 @@ func TestClientFilesThatAreRefused(t *testing.T) {
 		spoil(&req.Files)
 		wantGuard(t, h.PutClientFiles(t.Context(), req), host.NoAccount)
 	}
-	if _, err := os.Lstat(b.path("etc")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(b.path(allowedAlways)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was put: %v", err)
 	}
+	good.Cert = bytes.TrimRight(good.Cert, "\n") // as Vault has it
 	must(t, h.PutClientFiles(t.Context(), good))
+	b.has(t, good)
 }
 
 func clientPoints() []string {
@@ -401,18 +406,20 @@ func clientPoints() []string {
 	}
 }
 
-// Killed anywhere, the next call ends with the new pair in the new place, and
-// purge finds all of it either way.
-func TestClientFilesAreFinishedAfterACrash(t *testing.T) {
+// toBeMoved is a machine with a certificate, and a request to have another one
+// in another place.
+func toBeMoved(t *testing.T) (b *box, h host.Host, moved host.PutClientFiles) {
+	t.Helper()
+	b = newOwnBox(t)
+	h, moved = inProcess(t, b), clientRequest(t, b)
+	must(t, h.PutClientFiles(context.WithoutCancel(t.Context()), clientRequest(t, b)))
+	moved.Files.Directory = "/etc/kubernetes/etcd"
+	return b, h, moved
+}
+
+func TestClientPointsAreAllWalked(t *testing.T) {
 	t.Parallel()
-	setUp := func(t *testing.T) (b *box, h host.Host, moved host.PutClientFiles) {
-		b = newBox(t)
-		h, moved = inProcess(t, b), clientRequest(t, b)
-		must(t, h.PutClientFiles(context.WithoutCancel(t.Context()), clientRequest(t, b)))
-		moved.Files.Directory = "/etc/kubernetes/etcd"
-		return b, h, moved
-	}
-	b, _, moved := setUp(t)
+	b, _, moved := toBeMoved(t)
 	var reached []string
 	a := b.agent()
 	a.reached = func(p string) { reached = append(reached, p) }
@@ -420,20 +427,34 @@ func TestClientFilesAreFinishedAfterACrash(t *testing.T) {
 	if !slices.Equal(reached, clientPoints()) {
 		t.Fatalf("reached %q, the crash tests walk %q", reached, clientPoints())
 	}
+}
+
+// Killed anywhere, the next call ends with the new pair in the new place, and
+// purge finds all of it either way.
+func TestClientFilesAreFinishedAfterACrash(t *testing.T) {
+	t.Parallel()
 	for _, point := range clientPoints() {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			b, h, moved := setUp(t)
+			b, h, moved := toBeMoved(t)
 			crash(t, b, crashJob{Client: &moved}, point)
 			must(t, h.PutClientFiles(t.Context(), moved))
 			b.has(t, moved)
 			if _, err := os.Lstat(b.path(clientDir)); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the former directory: %v", err)
 			}
-			b, h, moved = setUp(t)
+			must(t, h.Purge(t.Context()))
+			onlyRoot(t, b)
+		})
+		t.Run(point+", purged", func(t *testing.T) {
+			t.Parallel()
+			b, h, moved := toBeMoved(t)
 			crash(t, b, crashJob{Client: &moved}, point)
 			must(t, h.Purge(t.Context()))
 			onlyRoot(t, b)
+			if _, err := os.Lstat(b.path(allowedAlways)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("left: %v", err)
+			}
 		})
 	}
 }

@@ -197,7 +197,7 @@ func (g *gateways) state(ctx context.Context, c string) (*cluster.GatewayState, 
 // exit is how the last process ended, and the last that it said.
 func (g *gateways) exit(ctx context.Context, now look) string {
 	if now.service.number("ExecMainCode") == 0 {
-		return "it has not run since the machine was started"
+		return "it was stopped, or never started"
 	}
 	text := exitText(now.service)
 	if said := g.lastWords(ctx, gatewayService, now).cause(); said != "" {

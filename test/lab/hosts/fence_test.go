@@ -15,16 +15,20 @@ import (
 // helper opens a session of its own to a machine's helper, as whoever it says.
 func (e *env) helper(i int, id host.Identity) host.Host {
 	e.t.Helper()
-	path := e.sh(i, "ls /opt/cke/libexec/cke-host-*")
-	args := append(e.lab.Machine(i).SSHArgs(lab.Root), path+" serve")
-	cmd := exec.Command("ssh", args...)
-	in, err := cmd.StdinPipe()
-	e.must(err)
-	out, err := cmd.StdoutPipe()
-	e.must(err)
-	e.must(cmd.Start())
+	return helperOf(e.t, e.lab.Machine(i), e.sh(i, "ls /opt/cke/libexec/cke-host-*"), id)
+}
+
+// helperOf opens a session to a helper that lies on a machine.
+func helperOf(t *testing.T, m *lab.Machine, path string, id host.Identity) host.Host {
+	t.Helper()
+	cmd := exec.Command("ssh", append(m.SSHArgs(lab.Root), path+" serve")...)
+	in, errIn := cmd.StdinPipe()
+	out, errOut := cmd.StdoutPipe()
+	if err := errors.Join(errIn, errOut, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
 	c := host.Stdio(stream{out, in}, func() host.Identity { return id })
-	e.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = c.Close()
 		_ = cmd.Wait() // its end is the stream's
 	})
@@ -43,6 +47,7 @@ func TestFencing(t *testing.T) {
 	leader, err := e.Client().Leader(t.Context())
 	e.must(err)
 	member, pid := e.MemberID("h1"), e.mainPID(1)
+	client := clientFiles(t)
 	for name, id := range map[string]host.Identity{
 		"a lower epoch":            {StoreID: leader.StoreID, Epoch: leader.Epoch - 1},
 		"another store":            {StoreID: "another", Epoch: leader.Epoch},
@@ -55,12 +60,19 @@ func TestFencing(t *testing.T) {
 			"start-unit":  h.StartUnit(e.ctx(), "main", member),
 			"clean":       h.Clean(e.ctx(), "main"),
 			"purge":       h.Purge(e.ctx()),
+
+			"put-gateway":      h.PutGateway(e.ctx(), gatewayTo(e.lab.Machine(1))),
+			"remove-gateway":   h.RemoveGateway(e.ctx(), "main"),
+			"put-client-files": h.PutClientFiles(e.ctx(), client),
 		} {
 			var fenced *host.FencedError
 			if !errors.As(err, &fenced) || fenced.OtherStore != (id.StoreID == "another") {
 				t.Errorf("%s with %s: %v", verb, name, err)
 			}
 		}
+	}
+	if left := e.sh(1, "ls -d /opt/cke/gateway /etc/kubernetes /var/lib/cke/gateway 2>/dev/null || true"); left != "" {
+		t.Errorf("a refused call left %s", left)
 	}
 	if now := e.mainPID(1); now != pid {
 		t.Errorf("the member on h1 was touched: pid %s, was %s", now, pid)
