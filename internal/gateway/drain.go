@@ -10,26 +10,32 @@ type glance struct {
 	queued   int           // bytes that the kernel has: not read yet, or not acknowledged
 }
 
-// quiet says whether ending it now takes no word out of anyone's mouth.
-func (l glance) quiet(p pace) bool {
+// quiet says whether ending it now takes no word out of anyone's mouth. When
+// most of the time for waiting is over, a shorter silence must do: who asks
+// again as soon as it is answered is silent for no longer.
+func (l glance) quiet(p pace, late bool) bool {
 	needed := p.afterAnswer
-	if l.question {
+	switch {
+	case l.question:
 		needed = p.afterQuestion
+	case late:
+		needed = p.afterAnswer / 6
 	}
 	return l.silent >= needed && !l.inHand && l.queued == 0
 }
 
-// glance looks at the sockets only if the rest is quiet.
-func (p *pair) glance() glance {
+// quiet looks at the sockets only if the rest is quiet.
+func (p *pair) quiet(late bool) bool {
 	l := glance{
 		silent:   time.Duration(p.now() - p.last.Load()),
 		question: p.question.Load(),
 		inHand:   p.inHand.Load() != 0,
 	}
-	if l.quiet(p.g.pace) {
-		l.queued = queued(p.client) + queued(p.upstream)
+	if !l.quiet(p.g.pace, late) {
+		return false
 	}
-	return l
+	l.queued = queued(p.client) + queued(p.upstream)
+	return l.quiet(p.g.pace, late)
 }
 
 // sweep ends connections whose upstream leaves, each at a quiet moment, until
@@ -37,7 +43,7 @@ func (p *pair) glance() glance {
 func (g *gateway) sweep() {
 	for {
 		for g.sweepOnce(time.Now()) > 0 {
-			if !wait(g.work, g.pace.sweep) {
+			if !g.wait(nil, g.pace.sweep) {
 				return
 			}
 		}
@@ -68,7 +74,8 @@ func (g *gateway) sweepOnce(now time.Time) int {
 	g.mu.Unlock()
 	left := 0
 	for _, p := range due {
-		if now.Before(p.endBy) && !p.glance().quiet(g.pace) {
+		rest := p.endBy.Sub(now)
+		if rest > 0 && !p.quiet(rest < g.pace.drain/2) {
 			left++
 			continue
 		}

@@ -10,19 +10,21 @@ import (
 func TestQuiet(t *testing.T) {
 	t.Parallel()
 	p := defaultPace()
+	short := p.afterAnswer / 6
 	for name, c := range map[string]struct {
-		l    glance
-		want bool
+		l          glance
+		soon, late bool
 	}{
-		"an answer just now":        {glance{silent: p.afterAnswer - 1}, false},
-		"after an answer":           {glance{silent: p.afterAnswer}, true},
-		"a question is open":        {glance{silent: p.afterAnswer, question: true}, false},
-		"a question without answer": {glance{silent: p.afterQuestion, question: true}, true},
-		"bytes in hand":             {glance{silent: time.Hour, inHand: true}, false},
-		"bytes in the kernel":       {glance{silent: time.Hour, queued: 1}, false},
+		"an answer just now":        {glance{silent: short - 1}, false, false},
+		"an answer, a moment ago":   {glance{silent: p.afterAnswer - 1}, false, true},
+		"after an answer":           {glance{silent: p.afterAnswer}, true, true},
+		"a question is open":        {glance{silent: p.afterQuestion - 1, question: true}, false, false},
+		"a question without answer": {glance{silent: p.afterQuestion, question: true}, true, true},
+		"bytes in hand":             {glance{silent: time.Hour, inHand: true}, false, false},
+		"bytes in the kernel":       {glance{silent: time.Hour, queued: 1}, false, false},
 	} {
-		if got := c.l.quiet(p); got != c.want {
-			t.Errorf("%s: quiet = %v", name, got)
+		if soon, late := c.l.quiet(p, false), c.l.quiet(p, true); soon != c.soon || late != c.late {
+			t.Errorf("%s: quiet = %v, late %v", name, soon, late)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +18,8 @@ const maxPause = time.Second
 type ear struct {
 	port      uint16
 	listeners []*net.TCPListener
-	shut      context.CancelFunc
+	shut      chan struct{}
+	once      sync.Once
 	done      sync.WaitGroup
 }
 
@@ -29,7 +29,7 @@ func (g *gateway) listen(port uint16) (*ear, error) {
 	if !g.opts.Listen.IsValid() {
 		addresses = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
-	e := &ear{port: port}
+	e := &ear{port: port, shut: make(chan struct{})}
 	for i, a := range addresses {
 		at := netip.AddrPortFrom(a, port)
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
@@ -47,10 +47,8 @@ func (g *gateway) listen(port uint16) (*ear, error) {
 	g.mu.Lock()
 	g.listening = port
 	g.mu.Unlock()
-	var open context.Context
-	open, e.shut = context.WithCancel(g.work)
 	for _, l := range e.listeners {
-		e.done.Go(func() { g.accept(open, l) })
+		e.done.Go(func() { g.accept(e.shut, l) })
 	}
 	return e, nil
 }
@@ -78,17 +76,19 @@ func (e *ear) addresses() string {
 
 // close returns when nothing is accepted any more.
 func (e *ear) close() {
-	e.shut()
-	for _, l := range e.listeners {
-		_ = l.Close() // a second time when the gateway ends
-	}
+	e.once.Do(func() {
+		close(e.shut)
+		for _, l := range e.listeners {
+			_ = l.Close() // nothing is lost with it
+		}
+	})
 	e.done.Wait()
 }
 
 // accept takes connections until the listener is closed. Without a file to be
 // had it waits longer and longer: what comes meanwhile stays in the kernel's
 // queue, and what is open goes on.
-func (g *gateway) accept(open context.Context, l *net.TCPListener) {
+func (g *gateway) accept(shut <-chan struct{}, l *net.TCPListener) {
 	const least = time.Millisecond
 	pause := least
 	var moaned time.Time
@@ -105,7 +105,7 @@ func (g *gateway) accept(open context.Context, l *net.TCPListener) {
 			moaned = time.Now()
 			g.log.Warn("a connection is not accepted yet", "err", err)
 		}
-		if !wait(open, pause) {
+		if !g.wait(shut, pause) {
 			return
 		}
 		pause = min(2*pause, maxPause)

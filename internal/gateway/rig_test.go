@@ -184,7 +184,6 @@ type member struct {
 	serve    func(*net.TCPConn)
 	listener net.Listener
 	served   atomic.Int32
-	conns    sync.WaitGroup
 
 	mu   sync.Mutex
 	open map[*net.TCPConn]bool
@@ -199,10 +198,7 @@ func newMember(t *testing.T, node cluster.NodeName, serve func(*net.TCPConn)) *m
 	t.Helper()
 	m := &member{node: node, at: netip.AddrPortFrom(ownAddress(), cluster.ClientPort), serve: serve, open: map[*net.TCPConn]bool{}}
 	m.listen(t)
-	t.Cleanup(func() {
-		m.kill()
-		m.conns.Wait()
-	})
+	t.Cleanup(m.kill)
 	return m
 }
 
@@ -222,13 +218,13 @@ func (m *member) listen(t *testing.T) {
 			m.mu.Lock()
 			m.open[tcp] = true
 			m.mu.Unlock()
-			m.conns.Go(func() {
+			go func() {
 				m.serve(tcp)
 				_ = tcp.Close()
 				m.mu.Lock()
 				delete(m.open, tcp)
 				m.mu.Unlock()
-			})
+			}()
 		}
 	}()
 }
@@ -290,9 +286,16 @@ func eventually(t *testing.T, what string, is func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !is() {
-		if !wait(ctx, 2*time.Millisecond) {
-			t.Fatalf("it does not happen that %s", what)
-		}
+		pause(ctx, t, 2*time.Millisecond, what)
+	}
+}
+
+func pause(ctx context.Context, t *testing.T, d time.Duration, what string) {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		t.Fatalf("it does not happen that %s", what)
+	case <-time.After(d):
 	}
 }
 

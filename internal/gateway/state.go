@@ -103,7 +103,7 @@ func (s *stateServer) serve(g *gateway) {
 		}
 		if err != nil {
 			// Out of files. Who asks waits in the queue meanwhile.
-			if !wait(g.work, pause) {
+			if !g.wait(nil, pause) {
 				return
 			}
 			pause = min(2*pause, maxPause)

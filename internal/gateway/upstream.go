@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,14 +23,11 @@ type upstream struct {
 	open    int  // connections, also those that are being made
 	removed bool // from the list
 	down    bool // it did not answer last
-	// endTrial ends what finds out whether it answers again.
-	endTrial context.CancelFunc
-	rest     time.Duration // for which it was avoided when it was mute last
+	// trial is closed when nobody need find out any more whether it answers.
+	trial chan struct{}
+	rest  time.Duration // for which it was avoided when it was mute last
 	// mute: it takes connections and leaves them unanswered.
 	mute atomic.Bool
-	// gone ends when it is removed.
-	gone   context.Context
-	forget context.CancelFunc
 }
 
 // apply goes by another list. What is in both keeps its connections and what
@@ -41,9 +39,7 @@ func (g *gateway) apply(list cluster.Gateway) {
 	for _, wanted := range list.Upstreams {
 		i := slices.IndexFunc(old, func(u *upstream) bool { return u.Node == wanted.Node && u.Address == wanted.Address })
 		if i < 0 {
-			u := &upstream{Upstream: wanted}
-			u.gone, u.forget = context.WithCancel(g.work)
-			g.upstreams = append(g.upstreams, u)
+			g.upstreams = append(g.upstreams, &upstream{Upstream: wanted})
 			continue
 		}
 		old[i].Draining = wanted.Draining
@@ -52,7 +48,7 @@ func (g *gateway) apply(list cluster.Gateway) {
 	for _, u := range old {
 		if !slices.Contains(g.upstreams, u) {
 			u.removed = true
-			u.forget()
+			u.endTrial()
 		}
 	}
 	first := g.list.Port == 0
@@ -114,21 +110,17 @@ func (c candidate) class() int {
 // one with the fewest, by lot if there are several; -1 if there is none.
 func choose(all []candidate, lot func(n int) int) int {
 	best, same := -1, 0
+	var of candidate
 	for i, c := range all {
-		if best >= 0 {
-			b := all[best]
-			if c.class() > b.class() || c.class() == b.class() && c.open > b.open {
-				continue
-			}
-			if c.class() == b.class() && c.open == b.open {
-				same++
-				if lot(same) == 0 {
-					best = i
-				}
-				continue
+		order := cmp.Or(cmp.Compare(c.class(), of.class()), cmp.Compare(c.open, of.open))
+		switch {
+		case best < 0 || order < 0:
+			best, of, same = i, c, 1
+		case order == 0:
+			if same++; lot(same) == 0 {
+				best = i
 			}
 		}
-		best, same = i, 1
 	}
 	return best
 }
@@ -149,7 +141,7 @@ func (g *gateway) take(tried []*upstream) *upstream {
 			who = append(who, u)
 		}
 	}
-	i := choose(all, rand.IntN) //nolint:gosec // which of two equal members is no secret
+	i := choose(all, rand.IntN)
 	if i < 0 {
 		return nil
 	}
@@ -231,9 +223,9 @@ func ours(err error) bool {
 // lost notes that an upstream did not answer and probes it until it does. One
 // that answers is not probed: etcd would log each time that someone knocked.
 func (g *gateway) lost(up *upstream, cause error) {
-	g.avoid(up, "it cannot be reached", cause, func(trial context.Context) {
-		for pause := g.pace.probeMin; wait(trial, pause); pause = min(2*pause, g.pace.probeMax) {
-			conn, err := g.dial(trial, up)
+	g.avoid(up, "it cannot be reached", cause, func(trial <-chan struct{}) {
+		for pause := g.pace.probeMin; g.wait(trial, pause); pause = min(2*pause, g.pace.probeMax) {
+			conn, err := g.dial(g.work, up)
 			if err == nil {
 				_ = conn.Close() // it answered; nothing was said
 				g.found(up)
@@ -248,12 +240,12 @@ func (g *gateway) lost(up *upstream, cause error) {
 // is avoided for a while, until the next connection finds out.
 func (g *gateway) muted(up *upstream) {
 	up.mute.Store(true)
-	g.avoid(up, "it takes connections and says nothing", nil, func(trial context.Context) {
+	g.avoid(up, "it takes connections and says nothing", nil, func(trial <-chan struct{}) {
 		g.mu.Lock()
 		up.rest = min(max(2*up.rest, g.pace.muteMin), g.pace.muteMax)
 		rest := up.rest
 		g.mu.Unlock()
-		if wait(trial, rest) {
+		if g.wait(trial, rest) {
 			g.found(up)
 		}
 	})
@@ -268,15 +260,14 @@ func (g *gateway) heard(up *upstream) {
 }
 
 // avoid marks an upstream and has someone find out when it is well again.
-func (g *gateway) avoid(up *upstream, why string, cause error, try func(context.Context)) {
+func (g *gateway) avoid(up *upstream, why string, cause error, try func(trial <-chan struct{})) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if up.down || up.removed || g.stopping {
 		return
 	}
-	up.down = true
-	var trial context.Context
-	trial, up.endTrial = context.WithCancel(up.gone)
+	trial := make(chan struct{})
+	up.down, up.trial = true, trial
 	g.log.Warn("an upstream is avoided", "node", up.Node, "address", up.Address, "why", why, "err", cause)
 	g.others.Go(func() { try(trial) })
 }
@@ -295,12 +286,23 @@ func (g *gateway) found(up *upstream) {
 	g.wake() // those that waited for it may go there now
 }
 
-// wait says whether ctx lasted that long.
-func wait(ctx context.Context, d time.Duration) bool {
+// endTrial is called with the gateway's lock held.
+func (u *upstream) endTrial() {
+	if u.trial != nil {
+		close(u.trial)
+		u.trial = nil
+	}
+}
+
+// wait says whether neither stop nor the gateway's end came before the time
+// was over.
+func (g *gateway) wait(stop <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-ctx.Done():
+	case <-g.work.Done():
+		return false
+	case <-stop:
 		return false
 	case <-t.C:
 		return true

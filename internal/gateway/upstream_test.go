@@ -156,10 +156,10 @@ func TestAMemberThatTakesConnectionsAndSaysNothing(t *testing.T) {
 	b := newMember(t, "b", echo)
 	r := start(t, func(r *rig) { r.pace.silence, r.pace.muteMin = 50*time.Millisecond, time.Hour }, b)
 	r.talk(t)
+	r.talk(t)
 	r.apply(t, a, b)
 	patient := r.dial(t) // it asks nothing, and is waited for
 	r.until(t, "it is with the silent one", func(s State) bool { return s.Connections["a"] == 1 })
-	r.talk(t)
 	conn := r.dial(t)
 	_, err := conn.Write([]byte("hello"))
 	must(t, err)
