@@ -252,6 +252,8 @@ func (k *keeper) act(ctx context.Context, s *session, v view, m move, print stri
 			k.takeOver(who)
 			live, err = s.apply(ctx, k.key, m.body, true)
 		}
+	case merge:
+		live, err = s.merge(ctx, k.key, m.body)
 	case remove:
 		c.verb = "delete"
 		was := v.live[k.key]

@@ -75,3 +75,29 @@ func serviceFaults(live *unstructured.Unstructured) []fault {
 		hint: fmt.Sprintf("kubectl -n %s patch service %s --type=json -p '[{\"op\":\"remove\",\"path\":\"/spec/selector\"}]'", namespace, objectName),
 	}}
 }
+
+// mendedPorts are a Service's ports without those that have the name of CKE's
+// and another number: they are other entries of the list, which an apply cannot
+// take away, and two ports cannot have one name. nil when there are none.
+func mendedPorts(live *unstructured.Unstructured, want body) body {
+	if live == nil {
+		return nil
+	}
+	ours := objectsIn(want["spec"].(map[string]any)["ports"])[0]
+	spec, _ := live.Object["spec"].(map[string]any) // a wrong type has no ports
+	clash := false
+	ports := []any{ours}
+	for _, p := range objectsIn(spec["ports"]) {
+		switch {
+		case p["port"] == ours["port"] && p["protocol"] == ours["protocol"]:
+		case p["name"] == ours["name"]:
+			clash = true
+		default:
+			ports = append(ports, p)
+		}
+	}
+	if !clash {
+		return nil
+	}
+	return body{"spec": map[string]any{"ports": ports}}
+}

@@ -80,7 +80,7 @@ func (v view) faults() []fault {
 // move is what is to be done with one object.
 type move struct {
 	do   deed
-	body body   // to apply
+	body body   // to apply or merge
 	what string // for the history; "" for what is not worth a line
 }
 
@@ -89,6 +89,7 @@ type deed int
 const (
 	nothing deed = iota
 	apply
+	merge // what an apply cannot mend
 	remove
 )
 
@@ -131,7 +132,13 @@ func (v view) decide(k key) (move, []fault, error) {
 	switch k.kind.name {
 	case serviceKind().name:
 		b, err := serviceBody(v.export.Cluster)
-		return applying(k, live, b), serviceFaults(live), err
+		if err != nil {
+			return move{}, nil, err
+		}
+		if ports := mendedPorts(live, b); ports != nil {
+			return move{do: merge, body: ports, what: fmt.Sprintf("%s repaired", k)}, serviceFaults(live), nil
+		}
+		return applying(k, live, b), serviceFaults(live), nil
 	case endpointsKind().name:
 		c := v.endpoints()
 		if !c.known {

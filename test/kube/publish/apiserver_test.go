@@ -82,7 +82,7 @@ func start() (*server, error) {
 	}
 	s.config = &rest.Config{
 		Host: s.url(), BearerToken: "admin-token",
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca.certPEM}, QPS: 1000, Burst: 1000,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca.certPEM}, QPS: 1000, Burst: 1000, WarningHandler: rest.NoWarnings{},
 	}
 	if s.admin, err = dynamic.NewForConfig(s.config); err != nil {
 		return nil, err
