@@ -91,7 +91,7 @@ func (s *server) apply(t *testing.T, manifest string) {
 		if err := yaml.Unmarshal([]byte(part), &o.Object); err != nil {
 			t.Fatal(err)
 		}
-		resource := strings.ToLower(o.GetKind()) + "s"
+		resource := strings.TrimSuffix(strings.ToLower(o.GetKind()), "s") + "s"
 		_, err := s.admin.Resource(gvr(resource)).Namespace(o.GetNamespace()).Apply(t.Context(), o.GetName(), o,
 			metav1.ApplyOptions{FieldManager: "admin", Force: true})
 		if err != nil {
