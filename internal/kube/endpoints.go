@@ -69,6 +69,8 @@ func nodeName(e cluster.Endpoint) string {
 
 // endpointsBody is the old kind, for who still reads it. Kubernetes must not
 // mirror it into a slice of its own: CKE writes the slices.
+//
+//nolint:staticcheck // deprecated, and promised
 func endpointsBody(clusterName string, ok []cluster.Endpoint) (body, error) {
 	subset := corev1.EndpointSubset{
 		Ports: []corev1.EndpointPort{{Name: portName, Port: clientPort, Protocol: corev1.ProtocolTCP}},
@@ -82,7 +84,7 @@ func endpointsBody(clusterName string, ok []cluster.Endpoint) (body, error) {
 		}
 	}
 	k := endpointsKey()
-	object := corev1.Endpoints{ //nolint:staticcheck // deprecated, and promised
+	object := corev1.Endpoints{
 		ObjectMeta: k.meta(clusterName, map[string]string{labelSkipMirror: "true"}),
 	}
 	if len(ok) > 0 {

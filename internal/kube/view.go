@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"cke/internal/cluster"
@@ -82,6 +85,19 @@ type move struct {
 	do   deed
 	body body   // to apply or merge
 	what string // for the history; "" for what is not worth a line
+}
+
+// mark tells one change from another, by a hash: a Secret's key is in it. A new
+// certificate in place of a damaged one is the same change again.
+func (m move) mark() string {
+	b := maps.Clone(map[string]any(m.body))
+	if data, ok := b["data"].(map[string]any); ok {
+		data = maps.Clone(data)
+		delete(data, corev1.TLSCertKey)
+		delete(data, corev1.TLSPrivateKeyKey)
+		b["data"] = data
+	}
+	return fmt.Sprintf("%d %x", m.do, sha256.Sum256([]byte(text(b))))
 }
 
 type deed int

@@ -191,7 +191,8 @@ func (s *server) run(name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd, cmd.Start()
+	err = cmd.Start()
+	return cmd, err
 }
 
 func end(cmd *exec.Cmd) {
