@@ -57,11 +57,11 @@ func enter(ctx context.Context, kubeconfig string, now time.Time) (login, error)
 // outdated says whether any of the files is another now, or a plugin's
 // credentials end.
 func (l login) outdated(now time.Time) (bool, error) {
-	print, err := printOf(l.files)
+	current, err := printOf(l.files)
 	if err != nil {
 		return false, err
 	}
-	return print != l.print || !l.expires.IsZero() && now.After(l.expires), nil
+	return current != l.print || !l.expires.IsZero() && now.After(l.expires), nil
 }
 
 func readConfig(kubeconfig string) (*rest.Config, []string, error) {

@@ -88,12 +88,13 @@ func (b *board) date(subject string, now time.Time) {
 	}
 }
 
-// conditions lists every subject that something is known of, by name.
+// conditions lists every subject that something is known of, by name. The
+// endpoints are well only when each of their objects has been looked at.
 func (b *board) conditions() []cluster.Condition {
 	var out []cluster.Condition
 	for subject := range b.said {
 		faults := b.faults(subject)
-		if len(faults) == 0 {
+		if len(faults) == 0 && (subject != subjectEndpoints || b.complete()) {
 			out = append(out, cluster.Condition{Subject: subject, OK: true, Since: b.since[[2]string{subject, ""}]})
 		}
 		for _, f := range faults {
@@ -108,12 +109,22 @@ func (b *board) conditions() []cluster.Condition {
 	return out
 }
 
+// complete: every object of the endpoints has been looked at.
+func (b *board) complete() bool {
+	for _, k := range endpointKeys() {
+		if _, said := b.said[subjectEndpoints][k.String()]; !said {
+			return false
+		}
+	}
+	return true
+}
+
 // trouble is the first fault that keeps Kubernetes from being told, "" for none.
-// That fields were taken over, or an address is left out, keeps nothing else.
+// What was put right, or an address that is left out, keeps nothing else.
 func (b *board) trouble(subject string) string {
 	for _, f := range b.faults(subject) {
 		switch f.rule {
-		case ruleTakenOver, ruleAddressRefused, ruleServiceHasSelector:
+		case ruleTakenOver, ruleUndone, ruleAddressRefused, ruleServiceHasSelector:
 		default:
 			return f.text
 		}

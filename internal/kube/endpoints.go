@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"cke/internal/cluster"
 )
@@ -62,32 +61,38 @@ func nodeName(e cluster.Endpoint) string {
 
 // endpointsBody is the old kind, for who still reads it. Kubernetes must not
 // mirror it into a slice of its own: CKE writes the slices.
+//
+//nolint:staticcheck // deprecated, and promised
 func endpointsBody(clusterName string, ok []cluster.Endpoint) (body, error) {
-	c := applycore.Endpoints(objectName, namespace).
-		WithLabels(labels(map[string]string{labelSkipMirror: "true"})).
-		WithAnnotations(annotations(clusterName))
-	subset := applycore.EndpointSubset().
-		WithPorts(applycore.EndpointPort().WithName(portName).WithPort(clientPort).WithProtocol(corev1.ProtocolTCP))
+	subset := corev1.EndpointSubset{
+		Ports: []corev1.EndpointPort{{Name: portName, Port: clientPort, Protocol: corev1.ProtocolTCP}},
+	}
 	for _, e := range ok {
-		a := applycore.EndpointAddress().WithIP(e.Address.String())
-		if h := hostname(e); h != "" {
-			a.WithHostname(h)
-		}
-		if n := nodeName(e); n != "" {
-			a.WithNodeName(n)
-		}
+		a := corev1.EndpointAddress{IP: e.Address.String(), Hostname: hostname(e), NodeName: given(nodeName(e))}
 		if e.Ready {
-			subset.WithAddresses(a)
+			subset.Addresses = append(subset.Addresses, a)
 		} else {
-			subset.WithNotReadyAddresses(a)
+			subset.NotReadyAddresses = append(subset.NotReadyAddresses, a)
 		}
+	}
+	k := endpointsKey()
+	object := corev1.Endpoints{
+		ObjectMeta: k.meta(clusterName, map[string]string{labelSkipMirror: "true"}),
 	}
 	if len(ok) > 0 {
-		c.WithSubsets(subset)
+		object.Subsets = []corev1.EndpointSubset{subset}
 	}
-	b, err := wire(c)
+	b, err := k.wire(&object)
 	if err == nil && len(ok) == 0 {
 		b["subsets"] = []any{} // owned, though empty
 	}
 	return b, err
+}
+
+// given is a pointer to what is set.
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

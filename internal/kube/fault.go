@@ -32,7 +32,7 @@ const (
 	ruleLastGoodKept         = "lastKnownGoodIsKept"
 	ruleAddressRefused       = "addressIsRefusedByKubernetes"
 	ruleForeignObject        = "objectIsForeign"
-	ruleForeignSecret        = "secretIsForeign" //nolint:gosec // a rule's name
+	ruleForeignSecret        = "secretIsForeign"
 	ruleServiceHasSelector   = "serviceHasSelector"
 	ruleNotIssued            = "certificateCannotBeIssued"
 	ruleNotForgotten         = "bundleCannotBeForgotten"

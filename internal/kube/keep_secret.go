@@ -72,22 +72,14 @@ func (k *keeper) forget(ctx context.Context, b cluster.Bundle, now time.Time) (m
 		return move{}, nil, never
 	}
 	if wait := k.tries.wait(now); wait > 0 {
-		return move{}, k.faultsSoFar(), wait
+		return move{}, k.notForgotten, wait
 	}
 	if err := k.p.o.Forget(ctx, b); err != nil {
 		k.tries.failed(now)
-		k.tryFault = &fault{ruleNotForgotten, "forget bundle " + b.Key() + ": " + err.Error(), ""}
-		return move{}, k.faultsSoFar(), k.tries.wait(now)
+		k.notForgotten = []fault{{ruleNotForgotten, "forget bundle " + b.Key() + ": " + err.Error(), ""}}
+		return move{}, k.notForgotten, k.tries.wait(now)
 	}
 	k.tries.worked()
-	k.tryFault, k.forgotten = nil, true
+	k.forgotten, k.notForgotten = true, nil
 	return move{}, nil, never
-}
-
-// faultsSoFar keeps a fault shown while the next attempt is awaited.
-func (k *keeper) faultsSoFar() []fault {
-	if k.tryFault == nil {
-		return nil
-	}
-	return []fault{*k.tryFault}
 }

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +16,9 @@ const (
 	// shortWatch: a watch that ends sooner is a failure, or the server would be
 	// asked without a pause.
 	shortWatch = time.Second
-	never      = time.Duration(1<<63 - 1)
+	// conflictsPass is the attempt at which a change in between is one no more.
+	conflictsPass = 3
+	never         = time.Duration(1<<63 - 1)
 )
 
 // keeper keeps one object as it is wanted: it lists it once, watches it, and
@@ -33,15 +34,16 @@ type keeper struct {
 	link  retry  // of list and watch
 	tries retry  // of changes
 	fight fight
-	done  string // a print of the change that was last made
+	done  string // the mark of the change that was last made
 
 	linkFault, tryFault *fault
 	taken               *fault // somebody else owned what CKE wrote
 	takenUntil          time.Time
 	refused             string // the rule that was recorded as a failure
 
-	fresh     credential // issued, and not yet seen in the Secret
-	forgotten bool
+	fresh        credential // issued, and not yet seen in the Secret
+	forgotten    bool
+	notForgotten []fault
 }
 
 func newKeeper(p *Publisher, k key) *keeper {
@@ -62,16 +64,20 @@ func (k *keeper) run(ctx context.Context, s *session) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if err != nil && !expired(err) {
 			f := faultOf(c, err)
 			k.linkFault = &f
-			k.link.failed(k.now())
 			k.doubt(s, f)
 			k.report(nil)
-			k.pause(ctx, k.link.wait(k.now()))
 		}
+		k.link.failed(k.now())
+		k.pause(ctx, k.link.wait(k.now()))
 	}
 }
+
+// expired: what a watch would go on from is forgotten by the API server, so that
+// the object must be listed again. That is no fault.
+func expired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
 func (k *keeper) now() time.Time { return k.p.o.Now() }
 
@@ -106,7 +112,6 @@ func (k *keeper) pause(ctx context.Context, d time.Duration) {
 }
 
 // follow lists and watches the object, and cares for it, until something fails.
-// It returns without an error when the object must be listed again.
 func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
 	live, from, err := s.list(ctx, k.key)
 	if err != nil {
@@ -129,8 +134,6 @@ func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return call{}, nil
-		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			return call{}, nil
 		case err != nil:
 			return call{"watch", k.key}, err
@@ -197,22 +200,20 @@ func (k *keeper) care(ctx context.Context, s *session) time.Duration {
 		}
 		m, faults, again := k.decide(ctx, v, now)
 		if m.do == nothing {
-			if len(faults) == 0 {
-				k.tryFault = nil
-			}
+			k.tryFault = nil
 			k.report(faults)
 			return min(again, k.untilPeace(now))
 		}
-		print := printMove(m)
+		mark := m.mark()
 		wait := k.tries.wait(now)
-		if print == k.done {
+		if mark == k.done {
 			wait = max(wait, k.fight.wait(now))
 		}
 		if wait > 0 {
 			k.report(faults)
 			return min(wait, again)
 		}
-		k.act(ctx, s, v, m, print)
+		k.act(ctx, s, v, m, mark)
 	}
 	return never
 }
@@ -241,7 +242,7 @@ func (k *keeper) decide(ctx context.Context, v view, now time.Time) (move, []fau
 	return m, faults, never
 }
 
-func (k *keeper) act(ctx context.Context, s *session, v view, m move, print string) {
+func (k *keeper) act(ctx context.Context, s *session, v view, m move, mark string) {
 	var live *unstructured.Unstructured
 	var err error
 	c := call{"patch", k.key}
@@ -249,9 +250,12 @@ func (k *keeper) act(ctx context.Context, s *session, v view, m move, print stri
 	case apply:
 		live, err = s.apply(ctx, k.key, m.body, false)
 		if who, is := conflict(err); is {
-			k.takeOver(who)
-			live, err = s.apply(ctx, k.key, m.body, true)
+			if live, err = s.apply(ctx, k.key, m.body, true); err == nil {
+				k.takeOver(who)
+			}
 		}
+	case merge:
+		live, err = s.merge(ctx, k.key, m.body)
 	case remove:
 		c.verb = "delete"
 		was := v.live[k.key]
@@ -268,10 +272,10 @@ func (k *keeper) act(ctx context.Context, s *session, v view, m move, print stri
 	}
 	k.tries.worked()
 	k.tryFault, k.refused = nil, ""
-	if print == k.done {
+	if mark == k.done {
 		k.fight.repaired(k.now())
 	}
-	k.done = print
+	k.done = mark
 	if live != nil {
 		k.floor = live.GetResourceVersion()
 	}
@@ -282,9 +286,12 @@ func (k *keeper) act(ctx context.Context, s *session, v view, m move, print stri
 }
 
 func (k *keeper) failed(s *session, c call, m move, err error) {
+	k.tries.failed(k.now())
+	if apierrors.IsConflict(err) && k.tries.failures < conflictsPass {
+		return // somebody was quicker; the watch is about to tell
+	}
 	f := faultOf(c, err)
 	k.tryFault = &f
-	k.tries.failed(k.now())
 	k.doubt(s, f)
 	k.p.o.Log.Debug("kubernetes refuses", "object", k.key.String(), "rule", f.rule)
 	switch f.rule {
@@ -303,7 +310,7 @@ func (k *keeper) lineFor(m move) string {
 	return k.key.String()
 }
 
-// takeOver notes that others own what CKE is about to write all the same.
+// takeOver notes that others had written what is CKE's.
 func (k *keeper) takeOver(who string) {
 	if k.taken == nil {
 		k.p.o.Recorded(fmt.Sprintf("%s: fields taken over, and taken back: %s", k.key, who), nil)
@@ -332,9 +339,4 @@ func (k *keeper) report(faults []fault) {
 			"find out who writes it: kubectl get --show-managed-fields -o yaml"})
 	}
 	k.p.report(k.key, append(all, faults...))
-}
-
-// printMove tells one change from another. It is a hash: a Secret's key is in it.
-func printMove(m move) string {
-	return fmt.Sprintf("%d %x", m.do, sha256.Sum256([]byte(text(map[string]any(m.body)))))
 }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	applycore "k8s.io/client-go/applyconfigurations/core/v1"
-	applyrbac "k8s.io/client-go/applyconfigurations/rbac/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"cke/internal/cluster"
@@ -30,7 +31,6 @@ type ManifestOptions struct {
 
 const (
 	subjectServiceAccount = "ServiceAccount"
-	rbacGroup             = "rbac.authorization.k8s.io"
 	roleEndpoints         = "cke-endpoints"
 	roleBundles           = "cke-bundles"
 )
@@ -49,7 +49,10 @@ func Manifests(o ManifestOptions) ([]byte, error) {
 	}
 	var all []any
 	if s.Kind == subjectServiceAccount {
-		all = append(all, applycore.ServiceAccount(s.Name, s.Namespace).WithLabels(labels(nil)))
+		all = append(all, corev1.ServiceAccount{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: subjectServiceAccount},
+			ObjectMeta: metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, Labels: labels(nil)},
+		})
 	}
 	all = append(all, roleAndBinding(namespace, roleEndpoints, s, endpointRules()...)...)
 	names := map[string][]string{}
@@ -75,38 +78,41 @@ func Manifests(o ManifestOptions) ([]byte, error) {
 
 // endpointRules: list and watch to see an edit, patch to apply, create for an
 // apply to something that is not there, delete for a slice whose family changes.
-func endpointRules() []*applyrbac.PolicyRuleApplyConfiguration {
-	return []*applyrbac.PolicyRuleApplyConfiguration{
-		applyrbac.PolicyRule().WithAPIGroups("").
-			WithResources(serviceKind().resource.Resource, endpointsKind().resource.Resource).
-			WithResourceNames(objectName).
-			WithVerbs("create", "list", "patch", "watch"),
-		applyrbac.PolicyRule().WithAPIGroups(sliceKind().resource.Group).
-			WithResources(sliceKind().resource.Resource).
-			WithResourceNames(objectName, ipv6Name).
-			WithVerbs("create", "delete", "list", "patch", "watch"),
+func endpointRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		{
+			APIGroups: []string{""}, Resources: []string{serviceKind().resource.Resource, endpointsKind().resource.Resource},
+			ResourceNames: []string{objectName}, Verbs: []string{"create", "list", "patch", "watch"},
+		}, {
+			APIGroups: []string{sliceKind().resource.Group}, Resources: []string{sliceKind().resource.Resource},
+			ResourceNames: []string{objectName, ipv6Name}, Verbs: []string{"create", "delete", "list", "patch", "watch"},
+		},
 	}
 }
 
-func secretRule(names []string) *applyrbac.PolicyRuleApplyConfiguration {
+func secretRule(names []string) rbacv1.PolicyRule {
 	slices.Sort(names)
-	return applyrbac.PolicyRule().WithAPIGroups("").
-		WithResources(secretKind().resource.Resource).
-		WithResourceNames(slices.Compact(names)...).
-		WithVerbs("create", "delete", "list", "patch", "watch")
+	return rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{secretKind().resource.Resource},
+		ResourceNames: slices.Compact(names), Verbs: []string{"create", "delete", "list", "patch", "watch"},
+	}
 }
 
-func roleAndBinding(ns, name string, s Subject, rules ...*applyrbac.PolicyRuleApplyConfiguration) []any {
-	subject := applyrbac.Subject().WithKind(s.Kind).WithName(s.Name)
+func roleAndBinding(ns, name string, s Subject, rules ...rbacv1.PolicyRule) []any {
+	subject := rbacv1.Subject{Kind: s.Kind, Name: s.Name}
 	if s.Kind == subjectServiceAccount {
-		subject.WithNamespace(s.Namespace)
+		subject.Namespace = s.Namespace
 	} else {
-		subject.WithAPIGroup(rbacGroup)
+		subject.APIGroup = rbacv1.GroupName
 	}
+	meta := metav1.ObjectMeta{Name: name, Namespace: ns, Labels: labels(nil)}
+	version := rbacv1.SchemeGroupVersion.String()
 	return []any{
-		applyrbac.Role(name, ns).WithLabels(labels(nil)).WithRules(rules...),
-		applyrbac.RoleBinding(name, ns).WithLabels(labels(nil)).
-			WithRoleRef(applyrbac.RoleRef().WithAPIGroup(rbacGroup).WithKind("Role").WithName(name)).
-			WithSubjects(subject),
+		rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "Role"}, ObjectMeta: meta, Rules: rules},
+		rbacv1.RoleBinding{
+			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "RoleBinding"}, ObjectMeta: meta,
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects: []rbacv1.Subject{subject},
+		},
 	}
 }

@@ -124,20 +124,10 @@ func (p *Publisher) tell() told {
 	}
 	slices.SortFunc(ready, netip.Addr.Compare)
 	pub.Ready = slices.Compact(ready)
-	if pub.Trouble == "" && !p.asked() {
+	if pub.Trouble == "" && !p.board.complete() {
 		pub.Trouble = "Kubernetes has not answered yet"
 	}
 	return told{pub, p.board.conditions()}
-}
-
-// asked: every object of the endpoints has been looked at.
-func (p *Publisher) asked() bool {
-	for _, k := range endpointKeys() {
-		if _, said := p.board.said[subjectEndpoints][k.String()]; !said {
-			return false
-		}
-	}
-	return true
 }
 
 func endpointKeys() []key {

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"cke/internal/cluster"
 )
@@ -108,15 +107,17 @@ func stale(c credential, b cluster.Bundle, authority Authority, now time.Time) [
 
 // secretBody is the Secret of a bundle with this credential.
 func (v view) secretBody(b cluster.Bundle, c credential, live *unstructured.Unstructured) (body, error) {
-	return wire(applycore.Secret(b.Name, b.Namespace).
-		WithLabels(labels(nil)).
-		WithAnnotations(annotations(v.export.Cluster)).
-		WithAnnotations(map[string]string{annotationUser: c.user, annotationTTL: c.ttl}).
-		WithType(corev1.SecretTypeTLS).
-		WithData(map[string][]byte{
+	k := secretKey(b)
+	object := corev1.Secret{
+		ObjectMeta: k.meta(v.export.Cluster, nil),
+		Type:       corev1.SecretTypeTLS,
+		Data: map[string][]byte{
 			dataCA: v.export.CA, corev1.TLSCertKey: c.cert, corev1.TLSPrivateKeyKey: c.key,
 			dataEndpoints: []byte(v.clientURLs(live)),
-		}))
+		},
+	}
+	object.Annotations[annotationUser], object.Annotations[annotationTTL] = c.user, c.ttl
+	return k.wire(&object)
 }
 
 // secretFault says whose a Secret is that must not be touched; "" rule if CKE may.

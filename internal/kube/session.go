@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -126,6 +128,16 @@ func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstru
 	defer cancel()
 	return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
 		metav1.ApplyOptions{FieldManager: manager, Force: force})
+}
+
+func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	patch, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return s.of(k).Patch(ctx, k.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
 }
 
 // remove deletes exactly the object that was seen.

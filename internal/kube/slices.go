@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	corev1 "k8s.io/api/core/v1"
-	applydiscovery "k8s.io/client-go/applyconfigurations/discovery/v1"
 
 	"cke/internal/cluster"
 )
@@ -26,31 +25,25 @@ func families(ok []cluster.Endpoint) (v4, v6 []cluster.Endpoint) {
 
 // sliceBody is one family's slice. managed-by has a value of CKE's own: what says
 // endpointslice-controller.k8s.io is Kubernetes' to delete.
-func sliceBody(clusterName, name string, family discoveryv1.AddressType, of []cluster.Endpoint) (body, error) {
-	c := applydiscovery.EndpointSlice(name, namespace).
-		WithLabels(labels(map[string]string{
+func sliceBody(clusterName string, k key, family discoveryv1.AddressType, of []cluster.Endpoint) (body, error) {
+	object := discoveryv1.EndpointSlice{
+		ObjectMeta: k.meta(clusterName, map[string]string{
 			discoveryv1.LabelServiceName: objectName,
 			discoveryv1.LabelManagedBy:   manager,
-		})).
-		WithAnnotations(annotations(clusterName)).
-		WithAddressType(family).
-		WithPorts(applydiscovery.EndpointPort().WithName(portName).WithPort(clientPort).WithProtocol(corev1.ProtocolTCP))
-	for _, e := range of {
-		a := applydiscovery.Endpoint().WithAddresses(e.Address.String()).
-			WithConditions(applydiscovery.EndpointConditions().
-				WithReady(e.Ready).WithServing(e.Serving).WithTerminating(e.Terminating))
-		if h := hostname(e); h != "" {
-			a.WithHostname(h)
-		}
-		if n := nodeName(e); n != "" {
-			a.WithNodeName(n)
-		}
-		if e.Zone != "" {
-			a.WithZone(e.Zone)
-		}
-		c.WithEndpoints(a)
+		}),
+		AddressType: family,
+		Ports:       []discoveryv1.EndpointPort{{Name: new(portName), Port: new(int32(clientPort)), Protocol: new(corev1.ProtocolTCP)}},
 	}
-	b, err := wire(c)
+	for _, e := range of {
+		object.Endpoints = append(object.Endpoints, discoveryv1.Endpoint{
+			Addresses:  []string{e.Address.String()},
+			Conditions: discoveryv1.EndpointConditions{Ready: &e.Ready, Serving: &e.Serving, Terminating: &e.Terminating},
+			Hostname:   given(hostname(e)),
+			NodeName:   given(nodeName(e)),
+			Zone:       given(e.Zone),
+		})
+	}
+	b, err := k.wire(&object)
 	if err == nil && len(of) == 0 {
 		// Owned, though empty: what somebody else wrote there must go.
 		b["endpoints"] = []any{}
@@ -76,12 +69,12 @@ func pairOf(clusterName string, ok []cluster.Endpoint, liveFirst discoveryv1.Add
 		p.firstFamily, of = discoveryv1.AddressTypeIPv6, v6
 	}
 	var err error
-	if p.first, err = sliceBody(clusterName, objectName, p.firstFamily, of); err != nil {
+	if p.first, err = sliceBody(clusterName, sliceKey(), p.firstFamily, of); err != nil {
 		return slicePair{}, err
 	}
 	bridge := p.firstFamily == discoveryv1.AddressTypeIPv6 && liveFirst == discoveryv1.AddressTypeIPv4
 	if len(v4) > 0 && len(v6) > 0 || bridge {
-		p.second, err = sliceBody(clusterName, ipv6Name, discoveryv1.AddressTypeIPv6, v6)
+		p.second, err = sliceBody(clusterName, ipv6SliceKey(), discoveryv1.AddressTypeIPv6, v6)
 	}
 	return p, err
 }

@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"cke/internal/cluster"
@@ -80,8 +83,21 @@ func (v view) faults() []fault {
 // move is what is to be done with one object.
 type move struct {
 	do   deed
-	body body   // to apply
+	body body   // to apply or merge
 	what string // for the history; "" for what is not worth a line
+}
+
+// mark tells one change from another, by a hash: a Secret's key is in it. A new
+// certificate in place of a damaged one is the same change again.
+func (m move) mark() string {
+	b := maps.Clone(map[string]any(m.body))
+	if data, ok := b["data"].(map[string]any); ok {
+		data = maps.Clone(data)
+		delete(data, corev1.TLSCertKey)
+		delete(data, corev1.TLSPrivateKeyKey)
+		b["data"] = data
+	}
+	return fmt.Sprintf("%d %x", m.do, sha256.Sum256([]byte(text(b))))
 }
 
 type deed int
@@ -89,6 +105,7 @@ type deed int
 const (
 	nothing deed = iota
 	apply
+	merge // what an apply cannot mend
 	remove
 )
 
@@ -131,7 +148,13 @@ func (v view) decide(k key) (move, []fault, error) {
 	switch k.kind.name {
 	case serviceKind().name:
 		b, err := serviceBody(v.export.Cluster)
-		return applying(k, live, b), serviceFaults(live), err
+		if err != nil {
+			return move{}, nil, err
+		}
+		if ports := mendedPorts(live, b); ports != nil {
+			return move{do: merge, body: ports, what: fmt.Sprintf("%s repaired", k)}, serviceFaults(live), nil
+		}
+		return applying(k, live, b), serviceFaults(live), nil
 	case endpointsKind().name:
 		c := v.endpoints()
 		if !c.known {

@@ -1,0 +1,135 @@
+package publish_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestTheAPIServerGoesAndComes(t *testing.T) {
+	s := kubernetes(t)
+	r := s.publish(t, s.kubeconfig(t, cke), newIssuer(t))
+	r.Want(withBundle(three(), shop()))
+	r.shows(t, "endpoints", "")
+	s.killAPI()
+	r.shows(t, "endpoints", "apiServerIsUnreachable")
+	r.shows(t, "secret shop/etcd", "apiServerIsUnreachable")
+	if p := r.Published(); p.Trouble == "" || len(p.Ready) != 3 {
+		t.Errorf("published %+v", p)
+	}
+	r.Want(withBundle(withdrawn(three(), 1), shop()))
+	if err := s.startAPI(); err != nil {
+		t.Fatal(err)
+	}
+	s.isReady(t, "cke-etcd", "10.77.0.11 !10.77.0.12 10.77.0.13")
+	r.shows(t, "endpoints", "")
+	r.shows(t, "secret shop/etcd", "")
+	for _, line := range r.recorded() {
+		if strings.Contains(line, "refused") {
+			t.Errorf("an outage is no line of the history: %q", line)
+		}
+	}
+}
+
+// With the controller manager running there is one slice per family, and no
+// other owner.
+func TestTheControllerManagerLeavesItAlone(t *testing.T) {
+	s := kubernetes(t)
+	s.rewrite(t, s.path("kcm.conf"), "{token: kcm-token}")
+	kcm, err := s.run("kube-controller-manager", "--kubeconfig="+s.path("kcm.conf"), "--leader-elect=false", "--secure-port=0",
+		"--controllers=endpoints-controller,endpointslice-controller,endpointslice-mirroring-controller,garbage-collector-controller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(kcm) })
+	r := s.publish(t, s.kubeconfig(t, cke), newIssuer(t))
+	e := three()
+	e.Endpoints = append(e.Endpoints, member(4, "2001:db8::4"))
+	r.Want(e)
+	r.shows(t, "endpoints", "")
+	// It works on Services and Endpoints: one without the label is mirrored.
+	s.apply(t, "apiVersion: v1\nkind: Service\nmetadata: {name: probe, namespace: kube-system}\nspec: {clusterIP: None, ports: [{port: 1}]}\n"+
+		"---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: probe, namespace: kube-system}\n"+
+		"subsets: [{addresses: [{ip: 192.0.2.9}], ports: [{port: 1}]}]\n")
+	eventually(t, func() error {
+		if n := len(s.slices(t, "probe")); n != 1 {
+			return fmt.Errorf("%d slices of probe\n%s", n, s.logOf("kube-controller-manager"))
+		}
+		return nil
+	})
+	r.Want(withdrawn(e, 0))
+	s.isReady(t, "cke-etcd", "!10.77.0.11 10.77.0.12 10.77.0.13")
+	s.delete(t, "services", system, "cke-etcd")
+	r.shows(t, "endpoints", "")
+	s.isReady(t, "cke-etcd", "!10.77.0.11 10.77.0.12 10.77.0.13")
+	if got := fmt.Sprint(s.slices(t, "cke-etcd")); got != "[cke-etcd cke-etcd-ipv6]" {
+		t.Errorf("slices %s", got)
+	}
+	s.delete(t, "services", system, "probe")
+	s.delete(t, "endpoints", system, "probe")
+}
+
+// slices names the slices of a Service.
+func (s *server) slices(t *testing.T, service string) []string {
+	t.Helper()
+	list, err := s.admin.Resource(gvr("endpointslices")).Namespace(system).List(t.Context(),
+		metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, o := range list.Items {
+		names = append(names, o.GetName())
+	}
+	return names
+}
+
+// The API server's own audit says what was asked: one list, one watch and one
+// patch for each object, and then nothing.
+func TestQuietIsQuiet(t *testing.T) {
+	s := kubernetes(t)
+	r := s.publish(t, s.kubeconfig(t, "{token: quiet-token}"), newIssuer(t))
+	r.Want(withBundle(three(), shop()))
+	r.shows(t, "endpoints", "")
+	r.shows(t, "secret shop/etcd", "")
+	quiet := time.NewTimer(7 * time.Second) // two looks at the kubeconfig
+	defer quiet.Stop()
+	<-quiet.C
+	r.Want(withBundle(three(), shop())) // the same again
+	r.stop()
+	eventually(t, func() error {
+		got := s.audited(t)
+		// The ipv6 slice is only looked at.
+		want := map[string]int{"list": 5, "watch": 5, "patch": 4}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			return fmt.Errorf("asked %v, want %v", got, want)
+		}
+		return nil
+	})
+}
+
+// audited counts the user quiet's requests by verb.
+func (s *server) audited(t *testing.T) map[string]int {
+	t.Helper()
+	f, err := os.Open(s.path("audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := map[string]int{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var e struct{ Verb string }
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatal(err)
+		}
+		got[e.Verb]++
+	}
+	return got
+}
