@@ -177,18 +177,28 @@ func (e *env) looksRight() error {
 // withdrawnWithin is how soon a member that died must not be ready any more.
 const withdrawnWithin = 5 * time.Second
 
-// leaveTheDeadOut takes a machine's power away.
+// leaveTheDeadOut ends a member that cannot start again, and lets it live.
 func (e *env) leaveTheDeadOut() {
 	died := time.Now()
-	e.must(e.lab.Machine(3).PowerCut())
+	live := e.killForGood(3)
 	e.shows(1, 2)
 	took := time.Since(died)
 	e.t.Logf("not ready after %s", took.Round(time.Millisecond))
 	if took > withdrawnWithin {
 		e.t.Errorf("a dead member was ready for %s, want at most %s", took, withdrawnWithin)
 	}
-	e.must(e.lab.Machine(3).On())
+	live()
 	e.shows(1, 2, 3)
+}
+
+// killForGood ends a member's process and keeps every other from starting, until
+// the returned function is called.
+func (e *env) killForGood(i int) (live func()) {
+	e.t.Helper()
+	e.sh(i, `d=/run/systemd/system/etcd-main.service.d; mkdir -p $d
+printf '[Unit]\nAssertPathExists=/nowhere\n' >$d/dead.conf
+systemctl daemon-reload; systemctl kill -s KILL etcd-main.service`)
+	return func() { e.sh(i, "rm -r /run/systemd/system/etcd-main.service.d; systemctl daemon-reload") }
 }
 
 // areNeverEmptied ends all members and has them come back one by one: in between

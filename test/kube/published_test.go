@@ -197,6 +197,25 @@ func (e *env) condition(subject, rule string) cluster.Condition {
 	return found
 }
 
+// clears waits until a condition has passed and the subject is known again.
+func (e *env) clears(subject, rule string) {
+	e.t.Helper()
+	e.Eventually("the status says no more "+rule, func() error {
+		all := e.conditions()
+		known := false
+		for _, c := range all {
+			known = known || c.Subject == subject
+			if c.Subject == subject && c.Rule == rule && !c.OK {
+				return fmt.Errorf("%s: %s", c.Rule, c.Text)
+			}
+		}
+		if !known {
+			return fmt.Errorf("nothing is said of %s", subject)
+		}
+		return nil
+	})
+}
+
 // well waits until nothing of Kubernetes is wrong.
 func (e *env) well() {
 	e.t.Helper()

@@ -19,12 +19,13 @@ func TestTroubleInKubernetes(t *testing.T) {
 	e.found(1, 2, 3)
 	s := e.serve(1, 2, 3)
 	e.publish(1, 2, 3)
+	t.Run("another field manager", func(t *testing.T) { e.in(t).isContested() })
 	t.Run("slow", func(t *testing.T) { e.in(t).isSlow(s) })
 	t.Run("forbidden", func(t *testing.T) { e.in(t).isForbidden() })
-	t.Run("another field manager", func(t *testing.T) { e.in(t).isContested() })
 	t.Run("credentials", func(t *testing.T) { e.in(t).isLoggedOut() })
 	t.Run("no namespace", func(t *testing.T) { e.in(t).hasNoNamespace() })
 	t.Run("down", func(t *testing.T) { e.in(t).isDown(s) })
+	e.well()
 }
 
 const endpointsSubject = "endpoints"
@@ -62,7 +63,7 @@ func (e *env) isSlow(s *k8s.Process) {
 	e.condition(endpointsSubject, "apiServerIsSlow")
 	e.cared("slow")
 	e.must(s.Signal(syscall.SIGCONT))
-	e.well()
+	e.clears(endpointsSubject, "apiServerIsSlow")
 	e.shows(1, 2, 3)
 }
 
@@ -81,7 +82,7 @@ func (e *env) isForbidden() {
 	e.cared("forbidden")
 	e.grant()
 	e.shows(1, 2, 3)
-	e.well()
+	e.clears(endpointsSubject, "permissionIsMissing")
 }
 
 // isContested has somebody else own what CKE writes; CKE says so and wins.
@@ -98,7 +99,6 @@ endpoints: [{addresses: [192.0.2.9], conditions: {ready: true}}]
 	e.shows(1, 2, 3)
 	e.Eventually("the port is CKE's again", e.looksRight)
 	e.cared("contested")
-	e.well()
 }
 
 // isLoggedOut lets the certificate in the kubeconfig end, and replaces the file.
@@ -113,7 +113,7 @@ func (e *env) isLoggedOut() {
 		e.t.Fatalf("the kubeconfig was renewed as %s: %v", again, err)
 	}
 	e.shows(1, 2, 3)
-	e.well()
+	e.clears(endpointsSubject, "credentialsAreRefused")
 }
 
 // hasNoNamespace asks for a Secret where there can be none yet.
@@ -127,7 +127,7 @@ func (e *env) hasNoNamespace() {
 	e.cared("nonamespace")
 	e.kubectl("create", "namespace", "nowhere")
 	e.grant()
-	e.well()
+	e.clears("secret nowhere/etcd", "namespaceIsMissing")
 	e.kubectl("-n", "nowhere", "get", "secret", "etcd")
 	e.CLI("kubernetes", "bundle", "remove", "nowhere/etcd")
 }
@@ -140,6 +140,6 @@ func (e *env) isDown(s *k8s.Process) {
 	e.cared("down")
 	_, err := e.StartAPIServer(e.ctx(), e.asTenant(1, 2, 3))
 	e.must(err)
-	e.well()
+	e.clears(endpointsSubject, "apiServerIsUnreachable")
 	e.shows(1, 2, 3)
 }
