@@ -92,15 +92,15 @@ func (s *server) slices(t *testing.T, service string) []string {
 	return names
 }
 
-// The API server's own audit says what was asked: one list, one watch and one
-// patch for each object, and then nothing.
+// The API server's own audit says what was asked: one list and one patch for each
+// object, and then nothing but watches, each from where the last one ended.
 func TestQuietIsQuiet(t *testing.T) {
 	s := kubernetes(t)
 	r := s.publish(t, s.kubeconfig(t, "{token: quiet-token}"), newIssuer(t))
 	r.Want(withBundle(three(), shop()))
 	r.shows(t, "endpoints", "")
 	r.shows(t, "secret shop/etcd", "")
-	quiet := time.NewTimer(7 * time.Second) // two looks at the kubeconfig
+	quiet := time.NewTimer(12 * time.Second) // the watches end, the kubeconfig is looked at
 	defer quiet.Stop()
 	<-quiet.C
 	r.Want(withBundle(three(), shop())) // the same again
@@ -108,9 +108,8 @@ func TestQuietIsQuiet(t *testing.T) {
 	eventually(t, func() error {
 		got := s.audited(t)
 		// The ipv6 slice is only looked at.
-		want := map[string]int{"list": 5, "watch": 5, "patch": 4}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			return fmt.Errorf("asked %v, want %v", got, want)
+		if got["list"] != 5 || got["patch"] != 4 || got["watch"] < 10 || len(got) != 3 {
+			return fmt.Errorf("asked %v, want 5 lists, 4 patches and at least 10 watches", got)
 		}
 		return nil
 	})
