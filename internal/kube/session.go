@@ -40,7 +40,7 @@ type session struct {
 	doubt chan struct{}
 }
 
-func newSession(config *rest.Config) (*session, error) {
+func newSession(ctx context.Context, config *rest.Config) (*session, error) {
 	config.QPS, config.Burst = queriesPerSecond, queryBurst
 	config.UserAgent = "cke"
 	config.WarningHandler = rest.NoWarnings{} // such as: v1 Endpoints is deprecated
@@ -52,7 +52,7 @@ func newSession(config *rest.Config) (*session, error) {
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
 	}
-	open, hangUp := context.WithCancel(context.Background())
+	open, hangUp := context.WithCancel(ctx)
 	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, transport: &http.Transport{
 		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
 		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
