@@ -179,8 +179,7 @@ const withdrawnWithin = 5 * time.Second
 
 // leaveTheDeadOut ends a member that cannot start again, and lets it live.
 func (e *env) leaveTheDeadOut() {
-	died := time.Now()
-	live := e.killForGood(3)
+	died, live := e.killForGood(3)
 	e.shows(1, 2)
 	took := time.Since(died)
 	e.t.Logf("not ready after %s", took.Round(time.Millisecond))
@@ -191,14 +190,15 @@ func (e *env) leaveTheDeadOut() {
 	e.shows(1, 2, 3)
 }
 
-// killForGood ends a member's process and keeps every other from starting, until
-// the returned function is called.
-func (e *env) killForGood(i int) (live func()) {
+// killForGood ends a member's process, at the returned moment, and keeps every
+// other from starting until the returned function is called.
+func (e *env) killForGood(i int) (died time.Time, live func()) {
 	e.t.Helper()
 	e.sh(i, `d=/run/systemd/system/etcd-main.service.d; mkdir -p $d
-printf '[Unit]\nAssertPathExists=/nowhere\n' >$d/dead.conf
-systemctl daemon-reload; systemctl kill -s KILL etcd-main.service`)
-	return func() { e.sh(i, "rm -r /run/systemd/system/etcd-main.service.d; systemctl daemon-reload") }
+printf '[Unit]\nAssertPathExists=/nowhere\n' >$d/dead.conf; systemctl daemon-reload`)
+	died = time.Now()
+	e.sh(i, "systemctl kill -s KILL etcd-main.service")
+	return died, func() { e.sh(i, "rm -r /run/systemd/system/etcd-main.service.d; systemctl daemon-reload") }
 }
 
 // areNeverEmptied ends all members and has them come back one by one: in between

@@ -31,13 +31,14 @@ func TestNames(t *testing.T) {
 	t.Run("each member replaced", func(t *testing.T) { e.in(t).surviveReplacement(r) })
 	t.Run("a member killed", func(t *testing.T) {
 		e := e.in(t)
-		e.disappears(r, 4, func() (live func()) { return e.killForGood(4) })
+		e.disappears(r, 4, func() (time.Time, func()) { return e.killForGood(4) })
 	})
 	t.Run("a machine without power", func(t *testing.T) {
 		e := e.in(t)
-		e.disappears(r, 5, func() (live func()) {
+		e.disappears(r, 5, func() (time.Time, func()) {
+			died := time.Now()
 			e.must(e.lab.Machine(5).PowerCut())
-			return func() { e.must(e.lab.Machine(5).On()) }
+			return died, func() { e.must(e.lab.Machine(5).On()) }
 		})
 	})
 }
@@ -202,11 +203,10 @@ func (s slice) has(addr string) bool {
 
 // disappears has a member die: its endpoint is not ready within 5 s, and its name
 // is gone within the time a record may be kept after that.
-func (e *env) disappears(r *net.Resolver, i int, die func() (live func())) {
+func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, live func())) {
 	t, addr := e.t, e.addr(i).String()
 	w := e.watchSlice()
-	died := time.Now()
-	live := die()
+	died, live := die()
 	var gone time.Duration
 	e.Eventually("its name is gone", func() error {
 		got, err := resolved(r)

@@ -101,10 +101,10 @@ endpoints: [{addresses: [192.0.2.9], conditions: {ready: true}}]
 	e.cared("contested")
 }
 
-// isLoggedOut lets the certificate in the kubeconfig end, and replaces the file.
+// isLoggedOut puts a certificate that has ended into the kubeconfig, and then a
+// good one.
 func (e *env) isLoggedOut() {
-	const life = 2 * time.Second
-	config, err := e.ShortKubeconfig(life, "cke")
+	config, err := e.ShortKubeconfig(-time.Second, "cke")
 	e.must(err)
 	e.condition(endpointsSubject, "credentialsAreRefused")
 	e.cared("loggedout")
