@@ -113,7 +113,7 @@ func (p *Publisher) Conditions() []cluster.Condition {
 
 // tell wants the lock.
 func (p *Publisher) tell() told {
-	pub := cluster.Published{Wanted: true, Trouble: p.board.trouble(subjectEndpoints)}
+	pub := cluster.Published{Wanted: true, Trouble: p.board.trouble()}
 	var ready []netip.Addr
 	for _, k := range []key{sliceKey(), ipv6SliceKey()} {
 		for _, l := range listedIn(p.live[k]) {
@@ -138,11 +138,10 @@ func endpointKeys() []key {
 func (p *Publisher) settle() {
 	p.mu.Lock()
 	now := p.o.Now()
-	const source = "export"
 	if faults := p.viewLocked(sliceKey()).faults(); p.version > 0 && len(faults) > 0 {
-		p.board.say(subjectEndpoints, source, faults, now)
+		p.board.say(subjectEndpoints, sourceExport, faults, now)
 	} else {
-		p.board.unsay(subjectEndpoints, source, now)
+		p.board.unsay(subjectEndpoints, sourceExport, now)
 	}
 	t := p.tell()
 	changed := !reflect.DeepEqual(t, p.told)
