@@ -63,6 +63,16 @@ func TestALeavingMemberHasItsConnectionsEnded(t *testing.T) {
 	}
 }
 
+// asked says whether a question of the only connection is open.
+func (r *rig) asked() bool {
+	r.g.mu.Lock()
+	defer r.g.mu.Unlock()
+	for p := range r.g.pairs {
+		return p.question.Load()
+	}
+	return false
+}
+
 // Whoever has asked gets the answer before the end.
 func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	t.Parallel()
@@ -79,14 +89,7 @@ func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	conn := r.dial(t)
 	_, err := io.WriteString(conn, "what?")
 	must(t, err)
-	eventually(t, "it is asked", func() bool {
-		r.g.mu.Lock()
-		defer r.g.mu.Unlock()
-		for p := range r.g.pairs {
-			return p.question.Load()
-		}
-		return false
-	})
+	eventually(t, "it is asked", r.asked)
 	r.apply(t, b)
 	if left := r.g.sweepOnce(time.Now()); left != 1 {
 		t.Fatalf("%d connections are waited for, want 1", left)
@@ -96,9 +99,8 @@ func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	mustEnd(t, conn)
 }
 
-// What is still on its way arrives before the end, however long its receiver
-// takes.
-func TestWhatIsOnItsWayArrivesFirst(t *testing.T) {
+// As long as somebody has not read what is there, silence is no quiet moment.
+func TestWhatIsOnItsWayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const size = 40 << 20
 	a := newMember(t, "a", func(c *net.TCPConn) {
@@ -109,20 +111,25 @@ func TestWhatIsOnItsWayArrivesFirst(t *testing.T) {
 	r := start(t, neverLate, a)
 	conn := r.dial(t)
 	r.until(t, "it is led on", func(s State) bool { return s.Connections["a"] == 1 })
-	r.apply(t, b)
-	// The client reads nothing and the kernel is full: silent, but not quiet.
-	eventually(t, "nothing moves", func() bool {
+	nothingMoves := func() bool {
 		r.g.mu.Lock()
 		defer r.g.mu.Unlock()
 		for p := range r.g.pairs {
-			return time.Duration(p.now()-p.last.Load()) > 10*r.pace.afterAnswer
+			return p.inHand.Load() > 0 && time.Duration(p.now()-p.last.Load()) > 10*r.pace.afterAnswer
 		}
 		return false
-	})
-	if left := r.g.sweepOnce(time.Now()); left != 1 {
-		t.Fatalf("%d connections are waited for, want 1", left)
 	}
-	if got, want := sum(t, conn), sum(t, flow(5, size)); got != want {
+	eventually(t, "the kernel is full", nothingMoves)
+	a.draining = true
+	r.apply(t, a, b)
+	for range 10 {
+		if left := r.g.sweepOnce(time.Now()); left != 1 {
+			t.Fatalf("%d connections are waited for, want 1", left)
+		}
+	}
+	a.draining = false
+	r.apply(t, a, b)
+	if got, want := sum(t, io.LimitReader(conn, size)), sum(t, flow(5, size)); got != want {
 		t.Errorf("the client got %s, want %s", got, want)
 	}
 }
@@ -190,7 +197,7 @@ func TestADrainingMemberKeepsItsConnectionsWhileTheOthersAreDead(t *testing.T) {
 		r.pace.probeMin, r.pace.probeMax = time.Millisecond, 10*time.Millisecond
 	}, b)
 	b.kill()
-	mustBeRefused(t, r.dial(t))
+	r.mustRefuse(t)
 	r.until(t, "b is known to be dead", func(s State) bool { return !s.Healthy["b"] })
 	a.draining = true
 	r.apply(t, a, b)

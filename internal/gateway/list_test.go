@@ -89,7 +89,7 @@ func TestASignalHasTheListReadAtOnce(t *testing.T) {
 func TestAnEmptyListRefusesAndSaysSo(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
-	mustBeRefused(t, r.dial(t))
+	r.mustRefuse(t)
 	r.until(t, "it is told", func(s State) bool { return s.Failed == 1 && strings.Contains(s.Error, "no upstream") })
 	a := newMember(t, "a", echo)
 	r.apply(t, a)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -195,7 +196,7 @@ func TestMoreConnectionsThanFiles(t *testing.T) {
 		open = append(open, p.talk(t))
 	}
 	for range 5 {
-		mustBeRefused(t, p.dial(t))
+		p.mustRefuse(t)
 	}
 	for _, c := range open {
 		exchange(t, c, "still there")
@@ -286,20 +287,32 @@ func notifySocket(t *testing.T) (heard chan string, path string) {
 	return heard, path
 }
 
-// What came before SIGTERM is passed on to its end.
-func TestSIGTERMLetsASpeakerFinish(t *testing.T) {
+// Whoever has asked before SIGTERM gets the answer.
+func TestTheEndWaitsForAnOpenQuestion(t *testing.T) {
 	t.Parallel()
-	const size = 8 << 20
+	answer := make(chan struct{})
 	a := newMember(t, "a", func(c *net.TCPConn) {
-		_, _ = io.Copy(struct{ io.Writer }{c}, flow(7, size))
+		if hear(c, "what?") == nil {
+			<-answer
+			_, _ = io.WriteString(c, "this")
+		}
 		_, _ = io.Copy(io.Discard, c)
 	})
-	r := start(t, neverLate, a)
+	r := start(t, func(r *rig) { r.pace.drain, r.pace.afterQuestion = time.Hour, time.Hour }, a)
 	conn := r.dial(t)
-	r.until(t, "it is led on", func(s State) bool { return s.Connections["a"] == 1 })
+	_, err := io.WriteString(conn, "what?")
+	must(t, err)
+	eventually(t, "it is asked", r.asked)
 	r.stop()
-	if got, want := sum(t, conn), sum(t, flow(7, size)); got != want {
-		t.Errorf("the client got %s, want %s", got, want)
-	}
+	eventually(t, "nobody new is taken", func() bool {
+		c, err := net.Dial("tcp", r.at.String())
+		if err == nil {
+			reset(c.(*net.TCPConn))
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	close(answer)
+	must(t, hear(conn, "this"))
+	mustEnd(t, conn)
 	r.end(t)
 }

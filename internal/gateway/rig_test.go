@@ -31,8 +31,8 @@ var host atomic.Uint32
 
 // ownAddress is a loopback address nobody else listens on.
 func ownAddress() netip.Addr {
-	pid := os.Getpid()
-	return netip.AddrFrom4([4]byte{127, byte(pid>>8)%250 + 4, byte(pid), byte(host.Add(1)%254 + 1)})
+	pid, n := os.Getpid(), host.Add(1)
+	return netip.AddrFrom4([4]byte{127, byte(pid>>8)%250 + 4, byte(pid) + byte(n/254), byte(n%254 + 1)})
 }
 
 // rig is a gateway within the test's process.
@@ -273,11 +273,18 @@ func mustEnd(t *testing.T, conn net.Conn) {
 	}
 }
 
-// mustBeRefused waits for a connection's end without a word.
-func mustBeRefused(t *testing.T, conn net.Conn) {
+// mustRefuse: a connection is ended at once, maybe before its client has
+// noticed that there was one.
+func (p *place) mustRefuse(t *testing.T) {
 	t.Helper()
-	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("the connection should have been reset, got %d bytes and %v", n, err)
+	conn, err := net.DialTimeout("tcp", p.at.String(), patience)
+	if err == nil {
+		defer conn.Close()
+		must(t, conn.SetDeadline(time.Now().Add(patience)))
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("the connection should have been reset, got %v", err)
 	}
 }
 

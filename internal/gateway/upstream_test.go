@@ -98,7 +98,7 @@ func TestMembersThatDidNotAnswerAreTriedAllTheSame(t *testing.T) {
 	r := start(t, func(r *rig) { r.pace.probeMin, r.pace.probeMax = time.Hour, time.Hour }, a, b)
 	a.kill()
 	b.kill()
-	mustBeRefused(t, r.dial(t))
+	r.mustRefuse(t)
 	r.until(t, "both are known", func(s State) bool { return !s.Healthy["a"] && !s.Healthy["b"] && s.Failed == 1 })
 	b.listen(t)
 	exchange(t, r.dial(t), "hello")

@@ -132,10 +132,7 @@ func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
 				k.link.worked()
 			}
 		}
-		switch {
-		case ctx.Err() != nil:
-			return call{}, nil
-		case err != nil:
+		if err != nil || ctx.Err() != nil {
 			return call{"watch", k.key}, err
 		}
 	}

@@ -12,8 +12,8 @@ func TestRetryGrowsAndIsHurried(t *testing.T) {
 	if r.wait(now) != 0 {
 		t.Error("the first attempt waits")
 	}
-	for i, most := range []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000} {
-		most *= time.Millisecond
+	for i, ms := range []int{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000} {
+		most := time.Duration(ms) * time.Millisecond
 		r.failed(now)
 		if w := r.wait(now); w < most/2 || w > most {
 			t.Errorf("after failure %d: %s, want %s to %s", i+1, w, most/2, most)
@@ -38,8 +38,8 @@ func TestFight(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	var f fight
-	for i, want := range []time.Duration{0, 1, 2, 4, 8, 16, 30, 30} {
-		want *= time.Second
+	for i, s := range []int{0, 1, 2, 4, 8, 16, 30, 30} {
+		want := time.Duration(s) * time.Second
 		if w := f.wait(now); w != want {
 			t.Errorf("repair %d waits %s, want %s", i+1, w, want)
 		}

@@ -16,7 +16,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		l, err := enter(ctx, p.o.Kubeconfig, p.o.Now())
 		var s *session
 		if err == nil {
-			s, err = newSession(l.config)
+			s, err = newSession(ctx, l.config)
 		}
 		if ctx.Err() != nil {
 			return

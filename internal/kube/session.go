@@ -34,12 +34,13 @@ const (
 type session struct {
 	client    dynamic.Interface
 	transport *http.Transport
+	hangUp    context.CancelFunc // ends all connections
 	// doubt is signalled when the API server or this side refused the other's
 	// credentials: the kubeconfig may have changed.
 	doubt chan struct{}
 }
 
-func newSession(config *rest.Config) (*session, error) {
+func newSession(ctx context.Context, config *rest.Config) (*session, error) {
 	config.QPS, config.Burst = queriesPerSecond, queryBurst
 	config.UserAgent = "cke"
 	config.WarningHandler = rest.NoWarnings{} // such as: v1 Endpoints is deprecated
@@ -51,24 +52,55 @@ func newSession(config *rest.Config) (*session, error) {
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
 	}
-	dialer := &net.Dialer{Timeout: dialPatience}
-	s := &session{doubt: make(chan struct{}, 1), transport: &http.Transport{
-		Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: tlsConfig,
+	open, hangUp := context.WithCancel(ctx)
+	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, transport: &http.Transport{
+		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
 		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience},
 	}}
 	rt, err := rest.HTTPWrappersForConfig(config, s.transport)
 	if err != nil {
+		hangUp()
 		return nil, fmt.Errorf("read credentials of kubeconfig: %w", err)
 	}
 	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: rt}); err != nil {
+		hangUp()
 		return nil, fmt.Errorf("read server of kubeconfig: %w", err)
 	}
 	return s, nil
 }
 
+// close ends the session's connections. Asking the transport for it is not
+// enough: a watch that was just stopped makes its connection look busy.
 func (s *session) close() {
+	s.hangUp()
 	s.transport.CloseIdleConnections()
+}
+
+// dialWhile makes connections that end with open.
+func dialWhile(open context.Context) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: dialPatience}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		l := &line{Conn: conn}
+		l.forget = context.AfterFunc(open, func() { conn.Close() }) //nolint:errcheck // nobody is left to be told
+		return l, nil
+	}
+}
+
+// line is a connection that ends with its session.
+type line struct {
+	net.Conn
+	forget func() bool
+}
+
+// Close ends the connection before its session.
+func (l *line) Close() error {
+	l.forget()
+	return l.Conn.Close()
 }
 
 func (s *session) of(k key) dynamic.ResourceInterface {

@@ -146,6 +146,7 @@ func (s *server) startAPI() error {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+s.path("sa.pub"), "--service-account-signing-key-file="+s.path("sa.key"),
 		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.100.0.0/16,fd00:100::/112",
+		"--min-request-timeout=5", // watches end after 5 to 10 s, and not after half an hour
 		"--audit-log-path="+s.path("audit.log"), "--audit-policy-file="+s.path("audit.yml"))
 	if err != nil {
 		return err

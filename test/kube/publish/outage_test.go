@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,15 +92,15 @@ func (s *server) slices(t *testing.T, service string) []string {
 	return names
 }
 
-// The API server's own audit says what was asked: one list, one watch and one
-// patch for each object, and then nothing.
+// The API server's own audit says what was asked: one list and one patch for each
+// object, and then nothing but watches, each from where the last one ended.
 func TestQuietIsQuiet(t *testing.T) {
 	s := kubernetes(t)
 	r := s.publish(t, s.kubeconfig(t, "{token: quiet-token}"), newIssuer(t))
 	r.Want(withBundle(three(), shop()))
 	r.shows(t, "endpoints", "")
 	r.shows(t, "secret shop/etcd", "")
-	quiet := time.NewTimer(7 * time.Second) // two looks at the kubeconfig
+	quiet := time.NewTimer(12 * time.Second) // the watches end, the kubeconfig is looked at
 	defer quiet.Stop()
 	<-quiet.C
 	r.Want(withBundle(three(), shop())) // the same again
@@ -106,9 +108,8 @@ func TestQuietIsQuiet(t *testing.T) {
 	eventually(t, func() error {
 		got := s.audited(t)
 		// The ipv6 slice is only looked at.
-		want := map[string]int{"list": 5, "watch": 5, "patch": 4}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			return fmt.Errorf("asked %v, want %v", got, want)
+		if got["list"] != 5 || got["patch"] != 4 || got["watch"] < 10 || len(got) != 3 {
+			return fmt.Errorf("asked %v, want 5 lists, 4 patches and at least 10 watches", got)
 		}
 		return nil
 	})
@@ -132,4 +133,60 @@ func (s *server) audited(t *testing.T) map[string]int {
 		got[e.Verb]++
 	}
 	return got
+}
+
+// An API server that hangs is worse than one that is gone: connections stay, and
+// nothing comes.
+func TestAHangingAPIServerIsNoticed(t *testing.T) {
+	s := kubernetes(t)
+	r := s.publish(t, s.kubeconfig(t, cke), newIssuer(t))
+	r.Want(three())
+	r.shows(t, "endpoints", "")
+	if err := s.api.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.api.Process.Signal(syscall.SIGCONT) })
+	r.Want(withdrawn(three(), 0)) // never blocks
+	r.shows(t, "endpoints", "apiServerIsSlow")
+	if p := r.Published(); p.Trouble == "" {
+		t.Errorf("published %+v", p)
+	}
+	r.Want(withdrawn(three(), 1))
+	s.api.Process.Signal(syscall.SIGCONT)
+	s.isReady(t, "cke-etcd", "10.77.0.11 !10.77.0.12 10.77.0.13")
+	r.shows(t, "endpoints", "")
+}
+
+// Nothing of a Publisher runs on: no goroutine, and no connection.
+func TestNothingIsLeftRunning(t *testing.T) {
+	s := kubernetes(t)
+	const reader = "lientConn).readLoop(" // of net/http and of x/net
+	before := stacks()
+	if !strings.Contains(before, reader) {
+		t.Fatalf("the test's own connection is not seen in\n%s", before)
+	}
+	file := s.kubeconfig(t, cke)
+	r := s.publish(t, file, newIssuer(t))
+	r.Want(withBundle(three(), shop()))
+	r.shows(t, "endpoints", "")
+	s.rewrite(t, file, "{token: expired-token}") // a second session
+	r.shows(t, "endpoints", "credentialsAreRefused")
+	r.stop()
+	eventually(t, func() error {
+		after := stacks()
+		if n := strings.Count(after, "cke/internal/kube."); n > 0 {
+			return fmt.Errorf("%d frames of it are left:\n%s", n, after)
+		}
+		for _, what := range []string{reader, "k8s.io/client-go"} {
+			if a, b := strings.Count(after, what), strings.Count(before, what); a > b {
+				return fmt.Errorf("%d of %s, before %d:\n%s", a, what, b, after)
+			}
+		}
+		return nil
+	})
+}
+
+func stacks() string {
+	text := make([]byte, 1<<20)
+	return string(text[:runtime.Stack(text, true)])
 }

@@ -75,11 +75,11 @@ func (c *conformance) install() {
 // run returns what the tests wrote.
 func (c *conformance) run() []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 8*time.Minute)
 	defer cancel()
 	began := time.Now()
 	out, err := c.m.Exec(ctx, "sh", "-c", "cd "+suiteDir+` && exec env CKE_TEST_MACHINE=systemd CKE_TEST_HELPER=$PWD/cke-host CKE_ETCD_BIN=$PWD/etcd \
-./agent.test -test.v=test2json -test.parallel=1 -test.timeout=4m 2>&1`)
+./agent.test -test.v=test2json -test.parallel=1 -test.timeout=7m 2>&1`)
 	c.took = time.Since(began)
 	if err != nil { // which tests failed is in the output
 		c.t.Logf("agent.test: %v", err)

@@ -1,0 +1,23 @@
+package kube
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"k8s.io/klog/v2"
+)
+
+// It is not parallel: the logger is the process's.
+func TestClientGoLogsThroughSlog(t *testing.T) {
+	var out bytes.Buffer
+	RouteLogs(slog.New(slog.NewJSONHandler(&out, nil)))
+	t.Cleanup(klog.ClearLogger)
+	klog.Warningf("watch of %s ended", "x")
+	klog.V(8).Info("a body")
+	klog.Flush()
+	if got := out.String(); !strings.Contains(got, "watch of x ended") || strings.Contains(got, "a body") {
+		t.Errorf("logged %s", got)
+	}
+}
