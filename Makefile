@@ -150,3 +150,7 @@ bench: build ## bootstrap against its floor, and the idle cost of cke (about 5 m
 .PHONY: bench-lab
 bench-lab: build ## the same on real machines, beside plain ssh (about 6 minutes; root)
 	$(GO) run ./bench lab
+
+.PHONY: bench-kube
+bench-kube: build build-kube ## how soon Kubernetes and its DNS know of members, and what it is asked (about 10 minutes; root)
+	$(GO) run ./bench kube -for 3m

@@ -8,6 +8,9 @@
 //	bench lab         the same on real machines over SSH (docs/LAB.md), beside
 //	                  plain ssh and scp; what a machine's answer takes; twenty
 //	                  machines. Needs root.
+//	bench kube        how soon a real Kubernetes and its DNS know of a member that
+//	                  died or was promoted, and what CKE asks of the API server
+//	                  in quiet. Needs root, and `make build-kube`.
 //
 // It needs the programs in bin/ and addresses of 127.0.0.0/8. It reports; it
 // asserts nothing about time.
@@ -25,7 +28,7 @@ import (
 	"time"
 )
 
-const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 7] [-for 60s] [-only bootstrap,distribute,facts,boot,twenty] [-v]"
+const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 7] [-for 60s] [-only bootstrap,distribute,facts,boot,twenty] [-v] | bench kube [-for 60s]"
 
 // options of all subcommands.
 type options struct {
@@ -91,6 +94,8 @@ func run(ctx context.Context, what string, o options) (err error) {
 		return idle(ctx, o)
 	case "lab":
 		return onMachines(ctx, o)
+	case "kube":
+		return inKubernetes(ctx, o)
 	default:
 		return fmt.Errorf("there is no benchmark %q; %s", what, synopsis)
 	}

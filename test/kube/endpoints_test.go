@@ -3,11 +3,13 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 )
 
 // TestEndpoints: what Kubernetes is told of the members, and that nobody else has
@@ -179,15 +181,50 @@ const withdrawnWithin = 5 * time.Second
 
 // leaveTheDeadOut ends a member that cannot start again, and lets it live.
 func (e *env) leaveTheDeadOut() {
+	w := e.watchSlice()
 	died, live := e.killForGood(3)
+	e.unready("h3")
+	known := time.Since(died)
 	e.shows(1, 2)
-	took := time.Since(died)
+	e.withdrawnInTime(w, e.addr(3).String(), died)
+	e.t.Logf("cke's status said so after %s", known.Round(time.Millisecond))
+	live()
+	e.shows(1, 2, 3)
+}
+
+// unready waits until the status does not offer a node's member to clients.
+func (e *env) unready(node cluster.NodeName) {
+	e.t.Helper()
+	e.Until(string(node)+" is not offered", func(s api.Status) error {
+		if s.Kubernetes == nil {
+			return fmt.Errorf("the status says nothing of Kubernetes")
+		}
+		for _, ep := range s.Kubernetes.Endpoints {
+			if ep.Node == node && ep.Ready {
+				return fmt.Errorf("it is")
+			}
+		}
+		return nil
+	})
+}
+
+// withdrawnInTime checks when a watch saw an address not ready any more.
+func (e *env) withdrawnInTime(w *sliceWatch, addr string, died time.Time) {
+	e.t.Helper()
+	var took time.Duration
+	e.Eventually("the watch sees it", func() error {
+		for _, v := range w.versions() {
+			if !slices.Contains(v.ready(), addr) {
+				took = v.at.Sub(died)
+				return nil
+			}
+		}
+		return fmt.Errorf("it saw %d versions", len(w.versions()))
+	})
 	e.t.Logf("not ready after %s", took.Round(time.Millisecond))
 	if took > withdrawnWithin {
 		e.t.Errorf("a dead member was ready for %s, want at most %s", took, withdrawnWithin)
 	}
-	live()
-	e.shows(1, 2, 3)
 }
 
 // killForGood ends a member's process, at the returned moment, and keeps every

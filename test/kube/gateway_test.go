@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -24,15 +25,22 @@ func TestGateway(t *testing.T) {
 	e.Start()
 	e.Set(e.withGateway(1, 2, 3))
 	e.hasItsFiles()
+	e.serveThroughGateway()
+	t.Run("without CKE", func(t *testing.T) { e.in(t).goesOnWithoutCKE(e) })
+	t.Run("all members replaced", func(t *testing.T) { e.in(t).goesOnWhileAllAreReplaced() })
+	t.Run("after a reboot", func(t *testing.T) { e.in(t).comesBackAtBoot(e) })
+}
+
+// serveThroughGateway starts the API server on its machine, with the files that
+// CKE put there.
+func (e *env) serveThroughGateway() {
+	e.t.Helper()
 	e.must(e.StartAPIServerOn(e.ctx(), e.lab.Machine(apiMachine), k8s.Etcd{
 		Servers: []string{"https://127.0.0.1:12379"},
 		CA:      path.Join(cluster.DefaultClientDirectory, cluster.ClientCAFile),
 		Cert:    path.Join(cluster.DefaultClientDirectory, cluster.ClientCertFile),
 		Key:     path.Join(cluster.DefaultClientDirectory, cluster.ClientKeyFile),
 	}))
-	t.Run("without CKE", func(t *testing.T) { e.in(t).goesOnWithoutCKE(e) })
-	t.Run("all members replaced", func(t *testing.T) { e.in(t).goesOnWhileAllAreReplaced() })
-	t.Run("after a reboot", func(t *testing.T) { e.in(t).comesBackAtBoot() })
 }
 
 // withGateway is a cluster.yml with members on these machines, and the API
@@ -66,12 +74,7 @@ func (e *env) goesOnWithoutCKE(whole *env) {
 	whole.Kill()
 	e.must(e.lab.Machine(1).PowerCut())
 	for i := range 20 {
-		name := fmt.Sprintf("without-%d", i)
-		e.Eventually("the API server writes", func() error {
-			return e.client.Create(e.ctx(), "/api/v1/namespaces/default/configmaps", map[string]any{
-				"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name},
-			}, nil)
-		})
+		e.writes(fmt.Sprintf("without-%d", i))
 	}
 	e.must(e.lab.Machine(1).On())
 	whole.Start()
@@ -109,15 +112,23 @@ func (l *load) hasMade(n int) func() error {
 	}
 }
 
-// comesBackAtBoot starts the machine anew while CKE is down: its gateway serves
-// without it.
-func (e *env) comesBackAtBoot() {
+// comesBackAtBoot starts the machine anew while CKE is down: its gateway leads to
+// the members all the same.
+func (e *env) comesBackAtBoot(whole *env) {
+	whole.Kill()
 	e.must(e.lab.Machine(apiMachine).Reboot())
-	e.Eventually("the gateway serves", func() error {
-		out, err := e.lab.Machine(apiMachine).Exec(e.ctx(), "systemctl", "is-active", "cke-gateway.service")
-		if err == nil && strings.TrimSpace(out) != "active" {
-			err = errors.New(out)
-		}
-		return err
+	e.serveThroughGateway()
+	e.writes("after-boot")
+}
+
+// writes waits until the API server makes an object of this name.
+func (e *env) writes(name string) {
+	e.t.Helper()
+	e.Eventually("the API server writes", func() error {
+		ctx, cancel := context.WithTimeout(e.ctx(), requestPatience)
+		defer cancel()
+		return e.client.Create(ctx, "/api/v1/namespaces/default/configmaps", map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name},
+		}, nil)
 	})
 }

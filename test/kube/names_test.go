@@ -216,17 +216,8 @@ func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, liv
 		gone = time.Since(died)
 		return err
 	})
-	var withdrawn time.Duration
-	for _, v := range w.versions() {
-		if !slices.Contains(v.ready(), addr) {
-			withdrawn = v.at.Sub(died)
-			break
-		}
-	}
-	t.Logf("not ready after %s, its name gone after %s", withdrawn.Round(time.Millisecond), gone.Round(time.Millisecond))
-	if withdrawn == 0 || withdrawn > withdrawnWithin {
-		t.Errorf("it was ready for %s, want at most %s", withdrawn, withdrawnWithin)
-	}
+	e.withdrawnInTime(w, addr, died)
+	t.Logf("its name was gone after %s", gone.Round(time.Millisecond))
 	if gone > withdrawnWithin+k8s.TTL {
 		t.Errorf("its name was there for %s, want at most %s", gone, withdrawnWithin+k8s.TTL)
 	}

@@ -25,7 +25,6 @@ func TestTroubleInKubernetes(t *testing.T) {
 	t.Run("credentials", func(t *testing.T) { e.in(t).isLoggedOut() })
 	t.Run("no namespace", func(t *testing.T) { e.in(t).hasNoNamespace() })
 	t.Run("down", func(t *testing.T) { e.in(t).isDown(s) })
-	e.well()
 }
 
 const endpointsSubject = "endpoints"
