@@ -42,7 +42,7 @@ func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
 }
 
 // offering names who sends clients to the member on a node: Kubernetes, and the
-// gateways whose list is not known to leave it out.
+// gateways whose list is not known to leave it out, or that have connections to it.
 func (in input) offering(n cluster.Node) []string {
 	var who []string
 	if in.st.Published.Offers(n.Address.Unmap()) {
@@ -61,5 +61,5 @@ func offers(g *cluster.GatewayState, to cluster.NodeName) bool {
 	if g == nil || !g.Running {
 		return false
 	}
-	return !g.Applied || slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
+	return !g.Applied || g.Connections[to] > 0 || slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
 }
