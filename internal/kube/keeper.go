@@ -45,7 +45,7 @@ type keeper struct {
 	refused             string // the rule that was recorded as a failure
 
 	fresh        credential // issued, and not yet seen in the Secret
-	forgotten    bool
+	forgotten    time.Time  // when that the Secret is gone was heard
 	notForgotten []fault
 }
 

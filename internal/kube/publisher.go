@@ -42,6 +42,18 @@ type told struct {
 	conditions []cluster.Condition
 }
 
+// same leaves the wording out: an error's may be another each time, and who is
+// told looks at every machine.
+func (t told) same(o told) bool {
+	worded := func(a, b cluster.Condition) bool {
+		a.Text, a.Hint, b.Text, b.Hint = "", "", "", ""
+		return a == b
+	}
+	a, b := t.published, o.published
+	return a.Wanted == b.Wanted && a.Unknown == b.Unknown && (a.Trouble == "") == (b.Trouble == "") &&
+		slices.Equal(a.Ready, b.Ready) && slices.EqualFunc(t.conditions, o.conditions, worded)
+}
+
 // New makes a Publisher that does nothing before Run.
 func New(o Options) *Publisher {
 	if o.Now == nil {
@@ -125,7 +137,7 @@ func (p *Publisher) tell() told {
 	slices.SortFunc(ready, netip.Addr.Compare)
 	pub.Ready = slices.Compact(ready)
 	if pub.Trouble == "" && !p.board.complete() {
-		pub.Trouble = "Kubernetes has not answered yet"
+		pub.Unknown, pub.Trouble = true, "Kubernetes has not answered yet"
 	}
 	return told{pub, p.board.conditions()}
 }
@@ -144,7 +156,7 @@ func (p *Publisher) settle() {
 		p.board.unsay(subjectEndpoints, sourceExport, now)
 	}
 	t := p.tell()
-	changed := !reflect.DeepEqual(t, p.told)
+	changed := !t.same(p.told)
 	p.told = t
 	p.mu.Unlock()
 	if changed {
