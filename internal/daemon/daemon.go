@@ -19,8 +19,8 @@ import (
 
 	"cke/internal/app"
 	"cke/internal/config"
-	"cke/internal/kube"
 	"cke/internal/dev"
+	"cke/internal/kube"
 )
 
 // The exit codes.

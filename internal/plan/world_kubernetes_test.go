@@ -62,8 +62,6 @@ func (w *world) gateway(name string, args []string) {
 			g.Outdated = true
 		case "port":
 			g.Gateway.Port++
-		case "busy":
-			g.Connections = map[cluster.NodeName]int{"old": 3, "cp1": 1}
 		default:
 			to, draining := strings.CutPrefix(a, "-")
 			to, busy := strings.CutSuffix(to, "+")
