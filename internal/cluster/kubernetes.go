@@ -105,14 +105,21 @@ type Published struct {
 	Wanted bool `json:"wanted"`
 	// Ready are the addresses that are published as ready now, as far as known.
 	Ready []netip.Addr `json:"ready,omitempty"`
+	// Unknown: Kubernetes was not heard yet, and may be sending clients anywhere.
+	Unknown bool `json:"unknown,omitempty"`
 	// Trouble is why Kubernetes cannot be told now; empty when it can.
 	Trouble string `json:"trouble,omitempty"`
 }
 
-// Offers says whether clients are still sent to an address, and could be told
-// otherwise.
+// Offers says whether clients are still sent to an address, as far as is known,
+// and could be told otherwise.
 func (p Published) Offers(a netip.Addr) bool {
-	if !p.Wanted || p.Trouble != "" {
+	switch {
+	case !p.Wanted:
+		return false
+	case p.Unknown:
+		return true
+	case p.Trouble != "":
 		return false
 	}
 	for _, r := range p.Ready {

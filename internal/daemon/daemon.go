@@ -19,6 +19,7 @@ import (
 
 	"cke/internal/app"
 	"cke/internal/config"
+	"cke/internal/kube"
 	"cke/internal/dev"
 )
 
@@ -198,6 +199,7 @@ func serve(ctx context.Context, o app.Options, started func(context.Context) err
 		return err
 	}
 	o.After = after
+	kube.RouteLogs(o.Log)
 	a := app.New(o)
 	if err := a.Start(ctx); err != nil {
 		return err

@@ -31,7 +31,8 @@ type login struct {
 	plugin  bool
 }
 
-// enter reads a kubeconfig, or the pod's service account, and asks its plugin.
+// enter reads a kubeconfig, or the pod's service account, and asks its plugin. With
+// an error it says no more than whether that was the plugin's.
 func enter(ctx context.Context, kubeconfig string, now time.Time) (login, error) {
 	config, files, err := readConfig(kubeconfig)
 	if err != nil {
@@ -48,7 +49,7 @@ func enter(ctx context.Context, kubeconfig string, now time.Time) (login, error)
 	if config.ExecProvider != nil {
 		l.plugin = true
 		if l.expires, err = askPlugin(ctx, config, now); err != nil {
-			return login{}, err
+			return l, err
 		}
 	}
 	return l, nil

@@ -11,6 +11,12 @@ import (
 // subjectEndpoints is the Service, the Endpoints and the slices together.
 const subjectEndpoints = "endpoints"
 
+// Its sources beside the objects.
+const (
+	sourceAccess = "access" // the kubeconfig
+	sourceExport = "export" // what is wanted
+)
+
 func subjectOf(k key) string {
 	if k.kind.name == secretKind().name {
 		return "secret " + k.namespace + "/" + k.name
@@ -119,14 +125,17 @@ func (b *board) complete() bool {
 	return true
 }
 
-// trouble is the first fault that keeps Kubernetes from being told, "" for none.
-// What was put right, or an address that is left out, keeps nothing else.
-func (b *board) trouble(subject string) string {
-	for _, f := range b.faults(subject) {
-		switch f.rule {
-		case ruleTakenOver, ruleUndone, ruleAddressRefused, ruleServiceHasSelector:
-		default:
-			return f.text
+// trouble is the first fault that keeps the slices from being told, "" for none:
+// they are what clients are sent by. What was put right, or an address that is
+// left out, keeps nothing else.
+func (b *board) trouble() string {
+	for _, source := range []string{sourceAccess, sourceExport, sliceKey().String(), ipv6SliceKey().String()} {
+		for _, f := range b.said[subjectEndpoints][source] {
+			switch f.rule {
+			case ruleTakenOver, ruleUndone, ruleAddressRefused:
+			default:
+				return f.text
+			}
 		}
 	}
 	return ""

@@ -28,16 +28,21 @@ func TestBoard(t *testing.T) {
 	look("") // one has not been heard
 	b.say(subjectEndpoints, all[0].String(), []fault{{rule: ruleSlow, text: "x"}}, at(2))
 	look("endpoints false apiServerIsSlow x 2; ")
-	if got := b.trouble(subjectEndpoints); got != "x" {
+	if got := b.trouble(); got != "" {
+		t.Errorf("trouble with the Service alone: %q", got)
+	}
+	b.say(subjectEndpoints, all[2].String(), []fault{{rule: ruleSlow, text: "x"}}, at(2))
+	if got := b.trouble(); got != "x" {
 		t.Errorf("trouble %q", got)
 	}
 	// The same fault from another, with another text: one, since the first.
 	b.say(subjectEndpoints, all[1].String(), []fault{{rule: ruleSlow, text: "y"}, {rule: ruleTakenOver, text: "z"}}, at(3))
-	look("endpoints false apiServerIsSlow y 2; endpoints false fieldsWereTakenOver z 3; ")
+	look("endpoints false apiServerIsSlow x 2; endpoints false fieldsWereTakenOver z 3; ")
 	b.say(subjectEndpoints, all[0].String(), nil, at(4))
+	b.say(subjectEndpoints, all[2].String(), nil, at(4))
 	b.say(subjectEndpoints, all[1].String(), []fault{{rule: ruleTakenOver, text: "z"}}, at(5))
 	look("endpoints false fieldsWereTakenOver z 3; ")
-	if got := b.trouble(subjectEndpoints); got != "" {
+	if got := b.trouble(); got != "" {
 		t.Errorf("trouble %q", got)
 	}
 	b.say(subjectEndpoints, all[1].String(), nil, at(6))

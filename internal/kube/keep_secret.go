@@ -30,7 +30,7 @@ func (k *keeper) decideSecret(ctx context.Context, v view, now time.Time) (move,
 	case is:
 		return move{}, []fault{foreign}, never
 	}
-	k.forgotten = false
+	k.forgotten = time.Time{}
 	look := min(max(b.TTL.Std()/looksPerLife, shortestLook), longestLook)
 	c, fresh := installed(live), false
 	if len(stale(c, b, k.p.o.Authority, now)) > 0 {
@@ -66,10 +66,11 @@ func (k *keeper) issue(b cluster.Bundle, now time.Time) (credential, error) {
 	return k.fresh, nil
 }
 
-// forget says that a bundle's Secret is gone, until that is heard.
+// forget says that a bundle's Secret is gone, until that is heard. It says so again
+// after a while: the bundle may have been added and removed once more in between.
 func (k *keeper) forget(ctx context.Context, b cluster.Bundle, now time.Time) (move, []fault, time.Duration) {
-	if k.forgotten {
-		return move{}, nil, never
+	if left := k.forgotten.Add(longestLook).Sub(now); left > 0 {
+		return move{}, nil, left
 	}
 	if wait := k.tries.wait(now); wait > 0 {
 		return move{}, k.notForgotten, wait
@@ -80,6 +81,6 @@ func (k *keeper) forget(ctx context.Context, b cluster.Bundle, now time.Time) (m
 		return move{}, k.notForgotten, k.tries.wait(now)
 	}
 	k.tries.worked()
-	k.forgotten, k.notForgotten = true, nil
-	return move{}, nil, never
+	k.forgotten, k.notForgotten = now, nil
+	return move{}, nil, longestLook
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,10 +32,12 @@ type keeper struct {
 
 	seen  uint64 // the version of the export that was looked at last
 	floor string // what was known last; older news is none
-	link  retry  // of list and watch
-	tries retry  // of changes
-	fight fight
-	done  string // the mark of the change that was last made
+	// from is where a session ended in good order, and server what it was with.
+	from, server string
+	link         retry // of list and watch
+	tries        retry // of changes
+	fight        fight
+	done         string // the mark of the change that was last made
 
 	linkFault, tryFault *fault
 	taken               *fault // somebody else owned what CKE wrote
@@ -42,7 +45,7 @@ type keeper struct {
 	refused             string // the rule that was recorded as a failure
 
 	fresh        credential // issued, and not yet seen in the Secret
-	forgotten    bool
+	forgotten    time.Time  // when that the Secret is gone was heard
 	notForgotten []fault
 }
 
@@ -113,12 +116,10 @@ func (k *keeper) pause(ctx context.Context, d time.Duration) {
 
 // follow lists and watches the object, and cares for it, until something fails.
 func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
-	live, from, err := s.list(ctx, k.key)
+	from, err := k.begin(ctx, s)
 	if err != nil {
 		return call{"list", k.key}, err
 	}
-	k.floor = from
-	k.p.learn(k.key, live)
 	for {
 		w, err := s.watch(ctx, k.key, from)
 		if err == nil {
@@ -132,10 +133,31 @@ func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
 				k.link.worked()
 			}
 		}
-		if err != nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			k.from, k.server = from, s.server
+			return call{}, ctx.Err()
+		}
+		if err != nil {
 			return call{"watch", k.key}, err
 		}
 	}
+}
+
+// begin lists the object, unless another login to the same server ended in good
+// order: a plugin may give new credentials every few minutes.
+func (k *keeper) begin(ctx context.Context, s *session) (string, error) {
+	from := k.from
+	k.from = ""
+	if from != "" && k.server == s.server {
+		return from, nil
+	}
+	live, from, err := s.list(ctx, k.key)
+	if err != nil {
+		return "", err
+	}
+	k.floor = from
+	k.p.learn(k.key, live)
+	return from, nil
 }
 
 // tend cares for the object and takes the news of a watch until that ends. It
@@ -157,7 +179,7 @@ func (k *keeper) tend(ctx context.Context, s *session, w watch.Interface, from s
 			}
 			if e.Type == watch.Error {
 				timer.Stop()
-				return from, apierrors.FromObject(e.Object)
+				return from, brokenOff(apierrors.FromObject(e.Object))
 			}
 			if o, ok := e.Object.(*unstructured.Unstructured); ok {
 				from = o.GetResourceVersion()
@@ -166,6 +188,15 @@ func (k *keeper) tend(ctx context.Context, s *session, w watch.Interface, from s
 		}
 		timer.Stop()
 	}
+}
+
+// brokenOff drops what client-go says of a connection that ended in the middle:
+// the next watch will tell what is wrong, if anything is.
+func brokenOff(err error) error {
+	if apierrors.IsInternalError(err) && strings.Contains(err.Error(), "watch stream") {
+		return nil
+	}
+	return err
 }
 
 // take learns what a watch tells, unless an answer to an apply told newer things

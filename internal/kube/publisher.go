@@ -42,6 +42,18 @@ type told struct {
 	conditions []cluster.Condition
 }
 
+// same leaves the wording out: an error's may be another each time, and who is
+// told looks at every machine.
+func (t told) same(o told) bool {
+	worded := func(a, b cluster.Condition) bool {
+		a.Text, a.Hint, b.Text, b.Hint = "", "", "", ""
+		return a == b
+	}
+	a, b := t.published, o.published
+	return a.Wanted == b.Wanted && a.Unknown == b.Unknown && (a.Trouble == "") == (b.Trouble == "") &&
+		slices.Equal(a.Ready, b.Ready) && slices.EqualFunc(t.conditions, o.conditions, worded)
+}
+
 // New makes a Publisher that does nothing before Run.
 func New(o Options) *Publisher {
 	if o.Now == nil {
@@ -113,7 +125,7 @@ func (p *Publisher) Conditions() []cluster.Condition {
 
 // tell wants the lock.
 func (p *Publisher) tell() told {
-	pub := cluster.Published{Wanted: true, Trouble: p.board.trouble(subjectEndpoints)}
+	pub := cluster.Published{Wanted: true, Trouble: p.board.trouble()}
 	var ready []netip.Addr
 	for _, k := range []key{sliceKey(), ipv6SliceKey()} {
 		for _, l := range listedIn(p.live[k]) {
@@ -125,7 +137,7 @@ func (p *Publisher) tell() told {
 	slices.SortFunc(ready, netip.Addr.Compare)
 	pub.Ready = slices.Compact(ready)
 	if pub.Trouble == "" && !p.board.complete() {
-		pub.Trouble = "Kubernetes has not answered yet"
+		pub.Unknown, pub.Trouble = true, "Kubernetes has not answered yet"
 	}
 	return told{pub, p.board.conditions()}
 }
@@ -138,14 +150,13 @@ func endpointKeys() []key {
 func (p *Publisher) settle() {
 	p.mu.Lock()
 	now := p.o.Now()
-	const source = "export"
 	if faults := p.viewLocked(sliceKey()).faults(); p.version > 0 && len(faults) > 0 {
-		p.board.say(subjectEndpoints, source, faults, now)
+		p.board.say(subjectEndpoints, sourceExport, faults, now)
 	} else {
-		p.board.unsay(subjectEndpoints, source, now)
+		p.board.unsay(subjectEndpoints, sourceExport, now)
 	}
 	t := p.tell()
-	changed := !reflect.DeepEqual(t, p.told)
+	changed := !t.same(p.told)
 	p.told = t
 	p.mu.Unlock()
 	if changed {

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// sourceAccess is the kubeconfig's place on the board.
-const sourceAccess = "access"
-
 // Run publishes until its context ends, and leaves nothing running.
 func (p *Publisher) Run(ctx context.Context) {
 	var tries retry

@@ -35,6 +35,7 @@ type session struct {
 	client    dynamic.Interface
 	transport *http.Transport
 	hangUp    context.CancelFunc // ends all connections
+	server    string             // which API server it is with
 	// doubt is signalled when the API server or this side refused the other's
 	// credentials: the kubeconfig may have changed.
 	doubt chan struct{}
@@ -53,7 +54,7 @@ func newSession(ctx context.Context, config *rest.Config) (*session, error) {
 		proxy = http.ProxyFromEnvironment
 	}
 	open, hangUp := context.WithCancel(ctx)
-	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, transport: &http.Transport{
+	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, server: config.Host + string(config.CAData), transport: &http.Transport{
 		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
 		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience},

@@ -38,6 +38,19 @@ func place(f cluster.ClientFiles) string {
 	return fmt.Sprintf("%s (%s:%s, %s)", f.Directory, f.Owner, f.Group, f.Mode)
 }
 
+// published is what Kubernetes was told. Whoever tells it begins with the first
+// look, and a former cke may have told it of anybody.
+func (o *Observer) published(spec cluster.Spec) cluster.Published {
+	if o.o.Published == nil {
+		return cluster.Published{}
+	}
+	p := o.o.Published()
+	if spec.Kubernetes.Kubeconfig != "" && !p.Wanted {
+		p = cluster.Published{Wanted: true, Unknown: true}
+	}
+	return p
+}
+
 // withdrawnSince is since when each member that is about to go has been so.
 func (o *Observer) withdrawnSince(spec cluster.Spec, st cluster.State) map[cluster.MemberID]time.Time {
 	now := o.o.Now()

@@ -50,6 +50,29 @@ func TestWithdrawnSince(t *testing.T) {
 	}
 }
 
+// TestPublishedIsUnknownAtFirst: a cke that has just begun does not take a member
+// out as though Kubernetes sent nobody to it.
+func TestPublishedIsUnknownAtFirst(t *testing.T) {
+	t.Parallel()
+	member := netip.MustParseAddr("10.0.0.1")
+	told := cluster.Published{Wanted: true, Ready: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}
+	for _, c := range []struct {
+		what, kubeconfig string
+		says             cluster.Published
+		offers           bool
+	}{
+		{"no Kubernetes", "", cluster.Published{}, false},
+		{"nobody tells it yet", "/k", cluster.Published{}, true},
+		{"it was heard", "/k", told, false},
+	} {
+		o := New(Options{Published: func() cluster.Published { return c.says }})
+		spec := cluster.Spec{Kubernetes: cluster.Kubernetes{Kubeconfig: c.kubeconfig}}
+		if got := o.published(spec).Offers(member); got != c.offers {
+			t.Errorf("%s: offers it %v", c.what, got)
+		}
+	}
+}
+
 // TestConnectionsAreNoNews: their number always moves, as sizes do.
 func TestConnectionsAreNoNews(t *testing.T) {
 	t.Parallel()

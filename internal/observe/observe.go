@@ -130,9 +130,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
-	if o.o.Published != nil {
-		st.Published = o.o.Published()
-	}
+	st.Published = o.published(w.Spec)
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st
 }

@@ -14,16 +14,18 @@ type UnderWay struct {
 
 // Beside is what of a plan may begin while other steps, which were under way
 // already when its State was observed, go on: nothing twice, nothing on a node
-// that is being worked on, for what was seen of it may be half of a change, and
-// no second change of the membership.
+// that is being worked on, for what was seen of it may be half of a change, no
+// second change of the membership, and no user forgotten while users are changed:
+// what is under way may be about to make the one that was removed since.
 func (p Plan) Beside(others []UnderWay) Plan {
 	if len(others) == 0 {
 		return p
 	}
-	busy, same, changing := map[cluster.NodeName]bool{}, map[string]bool{}, false
+	busy, same, changing, auth := map[cluster.NodeName]bool{}, map[string]bool{}, false, false
 	for _, o := range others {
 		same[o.Step.Key()] = true
 		changing = changing || o.Step.ChangesMembership()
+		auth = auth || o.Step.Kind == ConfigureAuth
 		for _, n := range o.Busy {
 			busy[n] = true
 		}
@@ -33,7 +35,7 @@ func (p Plan) Beside(others []UnderWay) Plan {
 	for _, s := range steps {
 		// What a step that treats each node by itself is asked to do again on a node
 		// it has done with, was asked since.
-		if same[s.Key()] && !s.nodewise() || changing && s.ChangesMembership() {
+		if same[s.Key()] && !s.nodewise() || changing && s.ChangesMembership() || auth && s.Kind == ForgetUser {
 			continue
 		}
 		if s, ok := s.without(busy); ok {

@@ -31,6 +31,8 @@ func TestBeside(t *testing.T) {
 		{"one change of the membership", adding, Step{Kind: RemoveMember, Nodes: names("n3"), Member: 3}, nil},
 		{"care goes on beside it", adding, Step{Kind: StartMembers, Nodes: names("n3")}, names("n3")},
 		{"users are changed once", []UnderWay{{Step{Kind: ConfigureAuth}, nil}}, Step{Kind: ConfigureAuth, Auth: []AuthChange{{Op: EnableAuth}}}, nil},
+		{"a user is not forgotten while users are changed", []UnderWay{{Step{Kind: ConfigureAuth}, nil}}, Step{Kind: ForgetUser, User: &cluster.RemovedUser{}}, nil},
+		{"a user is forgotten beside it", adding, Step{Kind: ForgetUser, User: &cluster.RemovedUser{}}, []cluster.NodeName{}},
 		{"users are changed beside it", adding, Step{Kind: ConfigureAuth}, []cluster.NodeName{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,7 +20,8 @@ type flawed struct {
 const turn = 10 * time.Minute
 
 // reissue issues files again: at once where they fail, and then one node after
-// another where they still work.
+// another where they still work. In every second turn these do not wait for those
+// that fail, which may do so for as long as their hosts refuse.
 func (in input) reissue(kind Kind, all []flawed) verdict {
 	if len(all) == 0 {
 		return verdict{}
@@ -28,19 +29,17 @@ func (in input) reissue(kind Kind, all []flawed) verdict {
 	fails := func(f flawed) bool { return f.fails }
 	works := func(f flawed) bool { return !f.fails }
 	now, later := slices.DeleteFunc(slices.Clone(all), works), slices.DeleteFunc(all, fails)
-	if len(now) == 0 {
-		i := int(in.now.Unix() / int64(turn/time.Second) % int64(len(later)))
-		now = append(now, later[i])
+	var v verdict
+	count, mayBegin := in.now.Unix()/int64(turn/time.Second), true
+	if len(now) > 0 {
+		v.steps = append(v.steps, issueStep(kind, now))
+		count, mayBegin = count/2, count%2 == 1
+	}
+	if len(later) > 0 && mayBegin {
+		i := int(count % int64(len(later)))
+		v.steps = append(v.steps, issueStep(kind, later[i:i+1]))
 		later = slices.Delete(later, i, i+1)
 	}
-	s := Step{Kind: kind}
-	var why []string
-	for _, f := range now {
-		s.Nodes = append(s.Nodes, f.node)
-		why = append(why, string(f.node)+": "+strings.Join(f.why, ", "))
-	}
-	s.Reason = strings.Join(why, "; ")
-	v := verdict{steps: []Step{s}}
 	for _, f := range later {
 		v.reasons = append(v.reasons, Reason{
 			Level: Waiting, Rule: "certificateAwaitsItsTurn", Node: f.node,
@@ -48,4 +47,15 @@ func (in input) reissue(kind Kind, all []flawed) verdict {
 		})
 	}
 	return v
+}
+
+func issueStep(kind Kind, to []flawed) Step {
+	s := Step{Kind: kind}
+	var why []string
+	for _, f := range to {
+		s.Nodes = append(s.Nodes, f.node)
+		why = append(why, string(f.node)+": "+strings.Join(f.why, ", "))
+	}
+	s.Reason = strings.Join(why, "; ")
+	return s
 }

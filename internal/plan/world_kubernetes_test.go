@@ -24,8 +24,12 @@ func (w *world) kubernetes(word string, args []string) error {
 	case "published":
 		w.st.Published.Wanted = true
 		for _, a := range args {
-			if a == "trouble" {
+			switch a {
+			case "trouble":
 				w.st.Published.Trouble = "no answer"
+				continue
+			case "unknown":
+				w.st.Published.Unknown = true
 				continue
 			}
 			addr, err := netip.ParseAddr(a)
@@ -58,6 +62,8 @@ func (w *world) gateway(name string, args []string) {
 			g.Outdated = true
 		case "port":
 			g.Gateway.Port++
+		case "busy":
+			g.Connections = map[cluster.NodeName]int{"old": 3, "cp1": 1}
 		default:
 			to, draining := strings.CutPrefix(a, "-")
 			to, busy := strings.CutSuffix(to, "+")

@@ -1,0 +1,89 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// TestWordingIsNoNews: an error that reads otherwise each time has nobody look
+// at all machines each time.
+func TestWordingIsNoNews(t *testing.T) {
+	t.Parallel()
+	changed := 0
+	p := New(Options{Changed: func() { changed++ }})
+	for i, c := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("read tcp 10.0.0.1:40001: connection reset"), 1},
+		{errors.New("read tcp 10.0.0.1:40002: connection reset"), 1},
+		{nil, 2},
+	} {
+		if p.accessible(c.err); changed != c.want {
+			t.Errorf("after %d: %d changes, want %d", i, changed, c.want)
+		}
+	}
+}
+
+func TestWhatWasNotHeardIsUnknown(t *testing.T) {
+	t.Parallel()
+	p := New(Options{})
+	if got := p.Published(); !got.Unknown {
+		t.Errorf("before the first answer: %+v", got)
+	}
+	p.accessible(errors.New("no such file"))
+	if got := p.Published(); got.Unknown || got.Trouble == "" {
+		t.Errorf("nobody can be asked: %+v", got)
+	}
+	p.accessible(nil)
+	for _, k := range endpointKeys() {
+		p.board.say(subjectEndpoints, k.String(), nil, time.Unix(1, 0))
+	}
+	if got := p.Published(); got.Unknown || got.Trouble != "" {
+		t.Errorf("all were heard: %+v", got)
+	}
+}
+
+// TestForgettingIsRepeated: a bundle that was added and removed again between two
+// looks is one that nobody has forgotten.
+func TestForgettingIsRepeated(t *testing.T) {
+	t.Parallel()
+	forgotten := 0
+	p := New(Options{Forget: func(context.Context, cluster.Bundle) error { forgotten++; return nil }})
+	k := newKeeper(p, key{kind: secretKind()})
+	now := time.Unix(1000, 0)
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {time.Second, 1}, {longestLook, 2}} {
+		_, faults, again := k.forget(t.Context(), cluster.Bundle{}, now.Add(c.after))
+		if forgotten != c.want || len(faults) > 0 || again > longestLook {
+			t.Errorf("after %s: forgotten %d times, again in %s; %v", c.after, forgotten, again, faults)
+		}
+	}
+}
+
+// TestAFailingPluginIsKnown: it is not asked as often as a file is read.
+func TestAFailingPluginIsKnown(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	for user, plugin := range map[string]bool{
+		"{exec: {apiVersion: client.authentication.k8s.io/v1, command: 'false', interactiveMode: Never}}": true,
+		"{tokenFile: /no/such/file}": false,
+	} {
+		text := "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n" +
+			"clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: " + user + "}]\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := enter(t.Context(), file, time.Unix(1, 0)); err == nil || l.plugin != plugin {
+			t.Errorf("%s: plugin %v, error %v", user, l.plugin, err)
+		}
+	}
+}
