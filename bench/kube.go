@@ -22,7 +22,8 @@ const (
 	kubeMachines = 4 // three members and one more, to replace them by in turn
 	kubeTimes    = 20
 	pollEvery    = 10 * time.Millisecond
-	bookPolicy   = `{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [{level: Metadata, users: [cke]}, {level: None}]}`
+	// A file that begins with a brace is read as JSON.
+	bookPolicy = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[{"level":"Metadata","users":["cke"]},{"level":"None"}]}`
 )
 
 // kubernetes is a real control plane whose etcd are the members that it is told
@@ -42,11 +43,11 @@ type kubernetes struct {
 // inKubernetes measures how soon Kubernetes and its DNS know of members that die
 // and come, and what CKE asks of the API server when nothing happens.
 func inKubernetes(ctx context.Context, o options) (err error) {
-	l, err := lab.Open(kubeMachines)
+	l, err := lab.Open(kubeMachines) //nolint:contextcheck // a lab that was begun is made or taken down whole
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }() //nolint:contextcheck // a lab is taken down whoever gave up
+	defer func() { err = errors.Join(err, l.Close()) }()
 	k := &kubernetes{l: l, audit: filepath.Join(o.dir, "audit.log")}
 	if err := k.start(ctx, o); err != nil {
 		return errors.Join(err, k.stop())

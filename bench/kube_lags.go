@@ -191,6 +191,13 @@ func (k *kubernetes) quiet(ctx context.Context, span time.Duration) error {
 	if err := pause(ctx, span); err != nil {
 		return err
 	}
+	all, opened, err := asked(k.audit, time.Time{})
+	if err != nil {
+		return err
+	}
+	if all == 0 || opened == 0 {
+		return fmt.Errorf("count calls: the audit has %d of them and %d watches, so it is not of cke", all, opened)
+	}
 	calls, watches, err := asked(k.audit, began)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,7 +21,11 @@ import (
 const (
 	// requestPatience bounds every request but the stream of a watch.
 	requestPatience = 10 * time.Second
-	dialPatience    = 4 * time.Second
+	// firstPatience is after how long an apply is sent once more, which changes
+	// nothing twice. What an API server writes while its etcd's leader dies may be
+	// lost, and it takes 7 s to say so.
+	firstPatience = 2 * time.Second
+	dialPatience  = 4 * time.Second
 	// A connection that is silent for pingAfter is asked whether it lives.
 	pingAfter    = 10 * time.Second
 	pingPatience = 5 * time.Second
@@ -157,7 +162,15 @@ func (e *ending) Stop() {
 }
 
 func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstructured.Unstructured, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	live, err := s.applyOnce(ctx, firstPatience, k, b, force)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		live, err = s.applyOnce(ctx, requestPatience, k, b, force)
+	}
+	return live, err
+}
+
+func (s *session) applyOnce(ctx context.Context, patience time.Duration, k key, b body, force bool) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
 		metav1.ApplyOptions{FieldManager: manager, Force: force})

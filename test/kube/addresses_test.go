@@ -15,7 +15,7 @@ import (
 // `cluster set` and in a condition.
 func TestBadAddresses(t *testing.T) {
 	e := newEnv(t, 1, onBox)
-	local := fmt.Sprintf("127.%d.%d.1", 20+rand.IntN(200), 1+rand.IntN(250)) //nolint:gosec // which one is no secret
+	local := fmt.Sprintf("127.%d.%d.1", 20+rand.IntN(200), 1+rand.IntN(250))
 	spec := fmt.Sprintf("name: main\nnodes:\n  - {address: %s, hostname: cp1, control_plane: true}\netcd: {quota: 512MiB}\npreflight: {max_fsync: 10s}\n", local)
 	t.Cleanup(e.endLocal)
 	e.Start()

@@ -50,7 +50,8 @@ func (e *env) secret() (secret, error) {
 	if err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal([]byte(out), &s)
+	err = json.Unmarshal([]byte(out), &s)
+	return s, err
 }
 
 func (e *env) mustSecret() secret {

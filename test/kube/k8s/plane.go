@@ -138,7 +138,7 @@ func until(ctx context.Context, s *Process, ask func(context.Context) error) err
 		}
 		select {
 		case <-ended:
-			return fmt.Errorf("wait for %s: it has ended; see %s", s.Name, s.Log)
+			return fmt.Errorf("wait for %s: it has ended; it says\n%s", s.Name, s.lastLines(20))
 		case <-ctx.Done():
 			return fmt.Errorf("wait for Kubernetes: %w", errors.Join(ctx.Err(), err))
 		case <-again.C:
@@ -174,12 +174,7 @@ func (p *Plane) Kubectl(ctx context.Context, input string, args ...string) (stri
 func (p *Plane) Logs(lines int) string {
 	var b strings.Builder
 	for _, s := range p.processes {
-		text, err := os.ReadFile(s.Log)
-		if err != nil {
-			text = []byte(err.Error())
-		}
-		all := strings.Split(strings.TrimSpace(string(text)), "\n")
-		fmt.Fprintf(&b, "-- %s\n%s\n", s.Name, strings.Join(all[max(0, len(all)-lines):], "\n"))
+		fmt.Fprintf(&b, "-- %s\n%s\n", s.Name, s.lastLines(lines))
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -62,6 +63,16 @@ func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.ended
+}
+
+// lastLines is the end of what it printed.
+func (p *Process) lastLines(n int) string {
+	text, err := os.ReadFile(p.Log)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(all[max(0, len(all)-n):], "\n")
 }
 
 // Ended is closed when it has ended.
