@@ -119,6 +119,7 @@ func TestALoginInVain(t *testing.T) {
 		want    bool
 	}{
 		{"refused", login{plugin: true, print: print}, restless, true},
+		{"refused after it was good", login{plugin: true, print: print}, time.Hour, false},
 		{"at its end", login{plugin: true, print: print, expires: began.Add(time.Hour)}, 2 * time.Hour, false},
 		{"ended before it began", login{plugin: true, print: print, expires: began.Add(-time.Second)}, time.Second, true},
 		{"another file", login{print: "another"}, time.Second, false},

@@ -92,7 +92,7 @@ func (p *Publisher) serve(ctx context.Context, s *session, l login) (vain bool) 
 		case out:
 			return l.spent(began)
 		case doubted && l.plugin && now.Sub(began) >= restless:
-			return true
+			return now.Sub(began) < peaceAfter
 		}
 		if !l.plugin {
 			doubted = false
