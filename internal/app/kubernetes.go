@@ -2,14 +2,12 @@ package app
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/kube"
 	"cke/internal/pki"
-	"cke/internal/plan"
 	"cke/internal/reconcile"
 	"cke/internal/record"
 )
@@ -65,11 +63,17 @@ func (x *export) tell(ctx context.Context, v reconcile.View, loop *reconcile.Loo
 }
 
 // exportTo is the kubeconfig of whom to tell; empty for nobody. A cluster that is
-// paused is told of all the same: clients must not be led to a dead member.
+// paused is told of all the same: clients must not be led to a dead member. A cke
+// that a newer leader has deposed tells nobody, paused or not, or the two would
+// undo each other's work.
 func exportTo(v reconcile.View) string {
-	deposed := slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == plan.NewerLeaderActs })
-	if v.State.Bootstrap.Phase != cluster.PhaseBootstrapped || deposed {
+	if v.State.Bootstrap.Phase != cluster.PhaseBootstrapped {
 		return ""
+	}
+	for _, ns := range v.State.Nodes {
+		if ns.Deposed {
+			return ""
+		}
 	}
 	return v.Wanted.Spec.Kubernetes.Kubeconfig
 }

@@ -65,6 +65,9 @@ func (l login) outdated(now time.Time) (bool, error) {
 	return current != l.print || !l.expires.IsZero() && now.After(l.expires), nil
 }
 
+// spent says whether a plugin's credentials had ended before they were used.
+func (l login) spent(began time.Time) bool { return !l.expires.IsZero() && began.After(l.expires) }
+
 func readConfig(kubeconfig string) (*rest.Config, []string, error) {
 	if kubeconfig == cluster.InCluster {
 		config, err := rest.InClusterConfig()

@@ -84,10 +84,11 @@ func expired(err error) bool { return apierrors.IsResourceExpired(err) || apierr
 
 func (k *keeper) now() time.Time { return k.p.o.Now() }
 
-// doubt asks for a look at the kubeconfig where that may be the reason.
+// doubt asks for a look at the kubeconfig where that may be the reason. A
+// permission that is missing is one object's: the others go on with this login.
 func (k *keeper) doubt(s *session, f fault) {
 	switch f.rule {
-	case ruleCredentialsRefused, rulePermissionMissing, ruleNotTrusted:
+	case ruleCredentialsRefused, ruleNotTrusted:
 		s.question()
 	}
 }

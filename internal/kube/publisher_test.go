@@ -87,3 +87,56 @@ func TestAFailingPluginIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatMakesALoginDoubtful: what one object is refused costs the others no
+// new login.
+func TestWhatMakesALoginDoubtful(t *testing.T) {
+	t.Parallel()
+	k := newKeeper(New(Options{}), serviceKey())
+	for rule, want := range map[string]int{
+		ruleCredentialsRefused: 1, ruleNotTrusted: 1, rulePermissionMissing: 0, ruleUnreachable: 0,
+	} {
+		s := &session{doubt: make(chan struct{}, 1)}
+		if k.doubt(s, fault{rule: rule}); len(s.doubt) != want {
+			t.Errorf("%s: %d doubts, want %d", rule, len(s.doubt), want)
+		}
+	}
+}
+
+// TestALoginInVain: after one that was good for nothing the plugin is asked later
+// and later.
+func TestALoginInVain(t *testing.T) {
+	t.Parallel()
+	began := time.Unix(1000, 0)
+	print, err := printOf(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what    string
+		login   login
+		doubted time.Duration // when, since the login
+		want    bool
+	}{
+		{"refused", login{plugin: true, print: print}, restless, true},
+		{"refused after it was good", login{plugin: true, print: print}, time.Hour, false},
+		{"at its end", login{plugin: true, print: print, expires: began.Add(time.Hour)}, 2 * time.Hour, false},
+		{"ended before it began", login{plugin: true, print: print, expires: began.Add(-time.Second)}, time.Second, true},
+		{"another file", login{print: "another"}, time.Second, false},
+	} {
+		asked := false
+		p := New(Options{Now: func() time.Time {
+			if !asked {
+				asked = true
+				return began
+			}
+			return began.Add(c.doubted)
+		}})
+		asked = false
+		s := &session{doubt: make(chan struct{}, 1)}
+		s.question()
+		if got := p.serve(t.Context(), s, c.login); got != c.want {
+			t.Errorf("%s: in vain %v", c.what, got)
+		}
+	}
+}

@@ -29,9 +29,13 @@ func (p *Publisher) Run(ctx context.Context) {
 			idle(ctx, wait)
 			continue
 		}
-		tries.worked()
-		p.serve(ctx, s, l)
+		if p.serve(ctx, s, l) {
+			tries.failed(p.o.Now())
+		} else {
+			tries.worked()
+		}
 		s.close()
+		idle(ctx, tries.wait(p.o.Now()))
 	}
 }
 
@@ -56,8 +60,9 @@ func (p *Publisher) accessible(err error) {
 	p.settle()
 }
 
-// serve keeps the objects with one login, until that is outdated.
-func (p *Publisher) serve(ctx context.Context, s *session, l login) {
+// serve keeps the objects with one login, until that is outdated. It says whether
+// the login was good for nothing: another one of the same kind is no hurry.
+func (p *Publisher) serve(ctx context.Context, s *session, l login) (vain bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	staff := staff{p: p, session: s, at: map[key]post{}}
 	defer staff.wait.Wait()
@@ -70,7 +75,7 @@ func (p *Publisher) serve(ctx context.Context, s *session, l login) {
 		staff.fit(ctx)
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-p.wanting:
 			continue
 		case <-s.doubt:
@@ -80,8 +85,11 @@ func (p *Publisher) serve(ctx context.Context, s *session, l login) {
 		now := p.o.Now()
 		out, err := l.outdated(now)
 		p.accessible(err)
-		if out || doubted && l.plugin && now.Sub(began) >= restless {
-			return
+		switch {
+		case out:
+			return l.spent(began)
+		case doubted && l.plugin && now.Sub(began) >= restless:
+			return now.Sub(began) < peaceAfter
 		}
 		if !l.plugin {
 			doubted = false

@@ -149,7 +149,11 @@ func (a *Agent) intendClient(req host.PutClientFiles) (old, now clientRecord, er
 			now.Sums = append(now.Sums, s)
 		}
 	}
-	now.Sums = now.Sums[max(0, len(now.Sums)-maxSums):]
+	if over := len(now.Sums) - maxSums; over > 0 {
+		// The first are of what was put last, and may well be in its place still.
+		put := len(clientFiles(req))
+		now.Sums = slices.Delete(now.Sums, put, put+over)
+	}
 	if same, err := sameJSON(old, now); err != nil || same {
 		return old, now, err
 	}

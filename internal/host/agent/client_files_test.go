@@ -223,6 +223,25 @@ func TestFilesThatWereThereAreKept(t *testing.T) {
 	}
 }
 
+// TestClientFilesAreKnownAfterManyFailures: what CKE put is not taken for
+// another's, however often it could not be replaced.
+func TestClientFilesAreKnownAfterManyFailures(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h := inProcess(t, b)
+	must(t, h.PutClientFiles(t.Context(), clientRequest(t, b)))
+	must(t, os.Chmod(b.path(clientDir), 0o777)) //nolint:gosec // anybody's directory is refused
+	for range maxSums {
+		if err := h.PutClientFiles(t.Context(), clientRequest(t, b)); err == nil {
+			t.Fatal("the directory is anybody's")
+		}
+	}
+	must(t, os.Chmod(b.path(clientDir), 0o755)) //nolint:gosec // as directories are
+	req := clientRequest(t, b)
+	must(t, h.PutClientFiles(t.Context(), req))
+	b.has(t, req)
+}
+
 func TestClientFilesMoveToAnotherDirectory(t *testing.T) {
 	t.Parallel()
 	b := newOwnBox(t)
