@@ -42,7 +42,25 @@ func (b backend) RemoveUser(ctx context.Context, name, user string) (api.UserRem
 			return api.UserRemoval{}, err
 		}
 	}
-	return api.UserRemoval{Bundles: keys(bundles)}, awaitRemoval(ctx, c.loop, user)
+	going, err := b.leave(ctx, name, bundles)
+	if err != nil {
+		return api.UserRemoval{}, err
+	}
+	return api.UserRemoval{Bundles: keys(going)}, awaitRemoval(ctx, c.loop, user)
+}
+
+// leave returns the bundles whose Secrets go. Where CKE has no Kubernetes to take
+// them from only the records do.
+func (b backend) leave(ctx context.Context, name string, bundles []cluster.Bundle) ([]cluster.Bundle, error) {
+	if published, err := b.published(ctx, name); err != nil || published {
+		return bundles, err
+	}
+	for _, gone := range bundles {
+		if err := b.store.ForgetBundle(ctx, name, gone.Namespace, gone.Name); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // removedBefore returns the bundles of a user that is being removed already.
