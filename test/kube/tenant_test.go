@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+
+	"cke/test/drive"
 )
 
 // TestAPIServerIsATenant runs an API server with /registry/ and nothing else.
@@ -136,13 +138,17 @@ func (e *env) makeLeases(n int) []lease {
 // update renews Leases, each by a holder of its own, so many times in all.
 func (e *env) update(leases []lease, times int) {
 	e.t.Helper()
-	g, ctx := errgroup.WithContext(e.ctx())
+	// As long as it takes, which is for the machine to say; only a request that
+	// hangs is given up.
+	g, ctx := errgroup.WithContext(e.t.Context())
 	for i := range leases {
 		g.Go(func() error {
 			l := &leases[i]
 			for range times / len(leases) {
 				l.Spec.RenewTime = time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
-				if err := e.client.Put(ctx, leasePath+"/"+l.Metadata.Name, l, l); err != nil {
+				one, cancel := context.WithTimeout(ctx, drive.Patience)
+				err := e.client.Put(one, leasePath+"/"+l.Metadata.Name, l, l)
+				if cancel(); err != nil {
 					return err
 				}
 			}

@@ -127,7 +127,9 @@ func (e *env) hasNoNamespace() {
 	e.kubectl("create", "namespace", "nowhere")
 	e.grant()
 	e.clears("secret nowhere/etcd", "namespaceIsMissing")
-	e.kubectl("-n", "nowhere", "get", "secret", "etcd")
+	e.Eventually("the Secret is there", func() error {
+		return e.client.Get(e.ctx(), "/api/v1/namespaces/nowhere/secrets/etcd", nil)
+	})
 	e.CLI("kubernetes", "bundle", "remove", "nowhere/etcd")
 }
 

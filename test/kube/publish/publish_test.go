@@ -224,9 +224,12 @@ func TestRefusedAddressesAreNamed(t *testing.T) {
 			t.Errorf("%s is not named: %s", a, c.Text)
 		}
 	}
-	if p := r.Published(); p.Trouble != "" || len(p.Ready) != 1 {
-		t.Errorf("published %+v", p)
-	}
+	eventually(t, func() error { // it may not have heard of every object yet
+		if p := r.Published(); p.Trouble != "" || len(p.Ready) != 1 {
+			return fmt.Errorf("published %+v", p)
+		}
+		return nil
+	})
 }
 
 // One Kubernetes has the endpoints of one cluster. Two under one field manager
