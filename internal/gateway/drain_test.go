@@ -73,17 +73,22 @@ func (r *rig) asked() bool {
 	return false
 }
 
+// answering is a member that is asked "what?", and says "this" once it may.
+func answering(may <-chan struct{}) func(*net.TCPConn) {
+	return func(c *net.TCPConn) {
+		if hear(c, "what?") == nil {
+			<-may
+			_, _ = io.WriteString(c, "this")
+		}
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
 // Whoever has asked gets the answer before the end.
 func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
-	a := newMember(t, "a", func(c *net.TCPConn) {
-		if hear(c, "what?") == nil {
-			<-answer
-			_, _ = io.WriteString(c, "this")
-		}
-		_, _ = io.Copy(io.Discard, c)
-	})
+	a := newMember(t, "a", answering(answer))
 	b := newMember(t, "b", echo)
 	r := start(t, func(r *rig) { r.pace.drain, r.pace.afterQuestion = time.Hour, time.Hour }, a)
 	conn := r.dial(t)

@@ -291,13 +291,7 @@ func notifySocket(t *testing.T) (heard chan string, path string) {
 func TestTheEndWaitsForAnOpenQuestion(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
-	a := newMember(t, "a", func(c *net.TCPConn) {
-		if hear(c, "what?") == nil {
-			<-answer
-			_, _ = io.WriteString(c, "this")
-		}
-		_, _ = io.Copy(io.Discard, c)
-	})
+	a := newMember(t, "a", answering(answer))
 	r := start(t, func(r *rig) { r.pace.drain, r.pace.afterQuestion = time.Hour, time.Hour }, a)
 	conn := r.dial(t)
 	_, err := io.WriteString(conn, "what?")
