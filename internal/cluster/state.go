@@ -16,6 +16,8 @@ type State struct {
 	// Releases are the etcd binaries this cke can put on a remote host.
 	Releases []Release `json:"releases,omitempty"`
 	Paused   *Pause    `json:"paused,omitempty"`
+	// Snapshot is the last one taken before a change of etcd's version.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
@@ -183,6 +185,8 @@ type EtcdState struct {
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`
+	// Downgrade is the version that etcd prepares to go down to, such as "3.6.0".
+	Downgrade string `json:"downgrade,omitempty"`
 	// Err is the last error met while asking.
 	Err string `json:"err,omitempty"`
 }
@@ -201,13 +205,15 @@ type Member struct {
 	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
 	Leader         bool      `json:"leader"`
 	Version        string    `json:"version,omitempty"`
-	RaftIndex      uint64    `json:"raft_index"`
-	RaftApplied    uint64    `json:"raft_applied"`
-	RaftTerm       uint64    `json:"raft_term"`
-	DBSize         int64     `json:"db_size"`
-	DBSizeInUse    int64     `json:"db_size_in_use"`
-	Alarms         []string  `json:"alarms,omitempty"`
-	Err            string    `json:"err,omitempty"`
+	// Storage is the version of its data's format, which is the cluster's.
+	Storage     string   `json:"storage,omitempty"`
+	RaftIndex   uint64   `json:"raft_index"`
+	RaftApplied uint64   `json:"raft_applied"`
+	RaftTerm    uint64   `json:"raft_term"`
+	DBSize      int64    `json:"db_size"`
+	DBSizeInUse int64    `json:"db_size_in_use"`
+	Alarms      []string `json:"alarms,omitempty"`
+	Err         string   `json:"err,omitempty"`
 }
 
 // Started says whether the member ever joined with a process of its own.

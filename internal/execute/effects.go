@@ -21,6 +21,8 @@ const (
 	StoreForgetUser       Effect = "store.forget-user"
 	StorePutRestart       Effect = "store.put-restart"
 	StoreDropRestart      Effect = "store.drop-restart"
+	StorePutSnapshot      Effect = "store.put-snapshot"
+	WriteSnapshot         Effect = "cke.write-snapshot"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -35,6 +37,8 @@ const (
 	EtcdPromote           Effect = "etcd.promote"
 	EtcdRemove            Effect = "etcd.remove"
 	EtcdMoveLeader        Effect = "etcd.move-leader"
+	EtcdEnableDowngrade   Effect = "etcd.enable-downgrade"
+	EtcdCancelDowngrade   Effect = "etcd.cancel-downgrade"
 	EtcdDeleteUser        Effect = "etcd.delete-user"
 	EtcdDeleteRole        Effect = "etcd.delete-role"
 	EtcdAddRole           Effect = "etcd.add-role"
@@ -49,10 +53,11 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart, StorePutSnapshot, WriteSnapshot,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
+		EtcdEnableDowngrade, EtcdCancelDowngrade,
 		EtcdDeleteUser, EtcdDeleteRole, EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
 }
@@ -89,6 +94,10 @@ func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.Remo
 
 func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
 	return s.f.did(StorePutRestart, s.Store.PutRestart(ctx, name, r))
+}
+
+func (s effectStore) PutSnapshot(ctx context.Context, name string, snap cluster.Snapshot) error {
+	return s.f.did(StorePutSnapshot, s.Store.PutSnapshot(ctx, name, snap))
 }
 
 func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
@@ -155,6 +164,10 @@ type Etcd interface {
 	Promote(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	Remove(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	MoveLeader(ctx context.Context, leader etcd.Endpoint, to cluster.MemberID) error
+	Snapshot(ctx context.Context, ep etcd.Endpoint) (io.ReadCloser, int64, error)
+	ValidateDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
+	EnableDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
+	CancelDowngrade(ctx context.Context, ep etcd.Endpoint) error
 	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
 	DeleteUser(ctx context.Context, ep etcd.Endpoint, user string) error
 	DeleteRole(ctx context.Context, ep etcd.Endpoint, role string) error

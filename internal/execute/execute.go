@@ -25,6 +25,7 @@ type Store interface {
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
+	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
 }
 
@@ -40,6 +41,8 @@ type Options struct {
 	Log       *slog.Logger
 	// Releases are what can be put on hosts; nil for nothing.
 	Releases Releases
+	// Snapshots is the directory for those taken before a change of version.
+	Snapshots string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
 	// After is told of every mutation right after it happened; nil for nobody.
@@ -156,6 +159,12 @@ func (t target) action() (action, error) {
 		return finishRestart{t}, nil
 	case plan.RollBackMember:
 		return rollBackMember{t}, nil
+	case plan.TakeSnapshot:
+		return takeSnapshot{t}, nil
+	case plan.EnableDowngrade:
+		return enableDowngrade{t}, nil
+	case plan.CancelDowngrade:
+		return cancelDowngrade{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

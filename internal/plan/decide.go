@@ -28,7 +28,7 @@ func (in input) prepared() input {
 func (in input) follow() (Plan, cluster.MemberID) {
 	p := Plan{Cluster: in.spec.Name}
 	var outgoing cluster.MemberID
-	changing := false
+	changing, held := false, false
 	for _, r := range rules() {
 		v := r(in)
 		for _, s := range v.steps {
@@ -44,11 +44,12 @@ func (in input) follow() (Plan, cluster.MemberID) {
 			}
 			p.Steps = append(p.Steps, s)
 		}
-		// Nobody else is added or taken out while one is on its way out.
-		changing = changing || v.hold
-		if v.outgoing != 0 && outgoing == 0 {
+		// Nobody else is added or taken out while one is on its way out, and nobody is
+		// on its way out who has to wait.
+		if v.outgoing != 0 && outgoing == 0 && !held {
 			outgoing, changing = v.outgoing, true
 		}
+		held, changing = held || v.hold, changing || v.hold
 		p.Reasons = append(p.Reasons, v.reasons...)
 		if v.stop {
 			break
@@ -91,6 +92,7 @@ func rules() []rule {
 		ruleLearners,
 		ruleLostData,
 		ruleMembership,
+		ruleVersion,
 		ruleRolling,
 		ruleLeaving,
 	}
@@ -100,7 +102,7 @@ func rules() []rule {
 // such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade:
 		return true
 	default:
 		return false

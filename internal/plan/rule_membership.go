@@ -103,7 +103,7 @@ func add(in input, missing []cluster.Node) verdict {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
-		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
+		if version := in.joinVersion(); !hasVersion(in.node(n.Hostname), version) {
 			in.needVersion(&v, n, version)
 			continue
 		}
