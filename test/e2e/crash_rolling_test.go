@@ -145,8 +145,15 @@ func (l *living) goDownAndUp() {
 	l.killAfter(&back, "take-snapshot cke.write-snapshot", "take-snapshot store.put-snapshot", "cancel-downgrade etcd.cancel-downgrade")
 	down := *c
 	down.walk = newWalk(l.reached)
+	down.prepare = func() {
+		l.Start()
+		l.Set(l.ofVersion(cluster.DefaultVersion))
+		l.Kill()
+	}
 	down.act = func() bool { return set(drive.OlderVersion) }
 	l.killAfter(&down, "enable-downgrade etcd.enable-downgrade")
-	down.act = func() bool { return set(cluster.DefaultVersion) }
-	l.round(&down, []int{1000})
+	up := *c
+	up.walk = newWalk(l.reached)
+	up.act = func() bool { return set(cluster.DefaultVersion) }
+	l.round(&up, kill(1)) // after the snapshot
 }
