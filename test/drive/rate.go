@@ -110,8 +110,8 @@ func (r *Rate) tick(ctx context.Context) {
 		}
 		due := int(time.Since(r.began).Seconds() * float64(r.per))
 		for ; n < due; n++ {
-			r.ops.Go(func() { r.ask(&r.put, strconv.Itoa(n), r.putOne) })
-			r.ops.Go(func() { r.ask(&r.got, strconv.Itoa(n), r.getOne) })
+			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.put, strconv.Itoa(n), r.putOne) })
+			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.got, strconv.Itoa(n), r.getOne) })
 		}
 		r.mu.Lock()
 		r.asked, r.ended = n, time.Now()
@@ -119,8 +119,8 @@ func (r *Rate) tick(ctx context.Context) {
 	}
 }
 
-func (r *Rate) ask(into *[]asked, value string, do func(context.Context, string) (int64, error)) {
-	ctx, cancel := context.WithTimeout(context.Background(), ratePatience)
+func (r *Rate) ask(ctx context.Context, into *[]asked, value string, do func(context.Context, string) (int64, error)) {
+	ctx, cancel := context.WithTimeout(ctx, ratePatience)
 	defer cancel()
 	a := asked{value: value, began: time.Now()}
 	a.revision, a.err = do(ctx, value)
