@@ -176,7 +176,10 @@ type EtcdState struct {
 	ClusterID ClusterID `json:"cluster_id,omitzero"`
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
-	Auth    Auth     `json:"auth"`
+	// Before is how far the log had come one election timeout ago; nil where nobody
+	// looked.
+	Before *Front `json:"before,omitempty"`
+	Auth   Auth   `json:"auth"`
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`

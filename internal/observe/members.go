@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"slices"
+	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/etcd"
@@ -48,14 +49,21 @@ func (g *guess) drop() {
 	}
 }
 
-// conclude adds what only time tells to what the members say.
-func (o *Observer) conclude(w Wanted, e cluster.EtcdState) cluster.EtcdState {
+// conclude adds what only time tells to what the members said when they were
+// asked at that time.
+func (o *Observer) conclude(w Wanted, e cluster.EtcdState, at time.Time) cluster.EtcdState {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.o.Now()
 	for i := range e.Members {
 		m := &e.Members[i]
 		m.UnhealthySince = since(o.unhealthy, m.ID, !m.Healthy, now)
+	}
+	if before, ok := o.trail.Before(at); ok {
+		e.Before = &before
+	}
+	if front, ok := e.Front(at); ok {
+		o.trail = o.trail.With(front)
 	}
 	if e.Quorum {
 		o.remember(e, w.Nodes())

@@ -89,6 +89,9 @@ type Observer struct {
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
 
+	// trail is how far the members' log had come in the last looks.
+	trail cluster.Trail
+
 	measuring sync.Mutex
 }
 
@@ -129,7 +132,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	guess := o.askEarly(ctx, w)
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
-	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
+	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Published = o.published(w.Spec)
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st
@@ -137,7 +140,8 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()))
+	at := o.o.Now()
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"cke/internal/cluster"
 )
@@ -75,7 +76,7 @@ func (s *sim) judge(step Step) {
 	case AddLearner:
 		s.unfit(step)
 	case PromoteLearner:
-		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+learnerSlack < l.index {
+		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+writesWhile(5*time.Second) < l.index {
 			s.t.Fatalf("a learner that has not caught up is to vote: %s", step)
 		}
 	case RemoveMember:

@@ -16,14 +16,15 @@ type eyes struct {
 	known       map[string]bool // client URLs
 	measured    map[cluster.NodeName]cluster.Measured
 	withdrawn   map[cluster.MemberID]time.Time
+	trail       cluster.Trail
 }
 
 func newEyes() eyes {
-	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}, map[cluster.MemberID]time.Time{}}
+	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}, map[cluster.MemberID]time.Time{}, nil}
 }
 
 func (e eyes) clone() eyes {
-	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured), maps.Clone(e.withdrawn)}
+	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured), maps.Clone(e.withdrawn), slices.Clone(e.trail)}
 }
 
 func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time) time.Time {
@@ -165,6 +166,12 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 	for i := range e.Members {
 		m := &e.Members[i]
 		m.UnhealthySince = since(s.eyes.unhealthy, m.ID, !m.Healthy, s.now)
+	}
+	if before, ok := s.eyes.trail.Before(s.now); ok {
+		e.Before = &before
+	}
+	if front, ok := e.Front(s.now); ok {
+		s.eyes.trail = s.eyes.trail.With(front)
 	}
 	if e.Quorum {
 		e.Auth = cluster.Auth{Known: true, Enabled: s.raft.auth.Enabled, Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}}

@@ -32,6 +32,7 @@ import (
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	gone NAME                               not in the membership
+//	before D INDEX                          so long ago the log had come so far
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 //	removed NAME PREFIX
@@ -106,6 +107,8 @@ func (w *world) line(f []string) error {
 	case "gone":
 		url := w.find(cluster.NodeName(args[0])).PeerURL()
 		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
+	case "before":
+		return w.before(args)
 	case "noquorum":
 		w.st.Etcd.Quorum, w.st.Etcd.Asked, w.st.Etcd.Members, w.st.Etcd.Err = false, false, nil, "nobody answers"
 	case "stale":
