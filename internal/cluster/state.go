@@ -20,6 +20,8 @@ type State struct {
 	Etcd     EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Setbacks are nodes whose last member was taken out because it did not serve.
+	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
 }

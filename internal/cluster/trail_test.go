@@ -12,7 +12,7 @@ import (
 func TestTrail(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return start.Add(d) }
+	at := start.Add
 	for _, c := range []struct {
 		name  string
 		looks []time.Duration // the index is the place in the list

@@ -66,6 +66,8 @@ func (o *Observer) conclude(w Wanted, e cluster.EtcdState, at time.Time) cluster
 		o.trail = o.trail.With(front)
 	}
 	if e.Quorum {
+		o.setbacks = o.setbacks.After(o.members, e.Members, w.Nodes(), w.Spec.Etcd.ReplaceAfter.Std(), now)
+		o.members = e.Members
 		o.remember(e, w.Nodes())
 	}
 	return e
@@ -91,6 +93,21 @@ func (o *Observer) ask(w Wanted, nodes map[cluster.NodeName]cluster.NodeState) [
 		}
 	}
 	return eps
+}
+
+// knownSetbacks are never changed once they are there.
+func (o *Observer) knownSetbacks() cluster.Setbacks {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.setbacks
+}
+
+// AskAgain has the member on a node asked by the next guard, even if it had no
+// process when its host was last looked at.
+func (o *Observer) AskAgain(n cluster.Node) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.stopped, etcd.Endpoint(n.ClientURL()))
 }
 
 // remember keeps the endpoints of the present membership and drops the memory

@@ -89,6 +89,9 @@ type Observer struct {
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
 
+	// members is the membership last seen, setbacks what became of those that went.
+	members  []cluster.Member
+	setbacks cluster.Setbacks
 	// trail is how far the members' log had come in the last looks.
 	trail cluster.Trail
 
@@ -134,6 +137,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Published = o.published(w.Spec)
+	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -86,6 +85,7 @@ func rules() []rule {
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleReplace,
 		ruleMembership,
 		ruleLeaving,
 	}
@@ -135,29 +135,8 @@ type input struct {
 func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {
 	in := input{spec: spec, st: st, now: now}
 	in.nodes = append(append([]cluster.Node(nil), spec.Nodes...), st.Leaving...)
-	in.wanted = wantedNodes(spec, st.Etcd)
+	in.wanted = in.wantedNodes()
 	return in
-}
-
-// wantedNodes chooses the voters' nodes: those that carry a member already,
-// then the others in the order of the spec.
-func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
-	var have, fresh []cluster.Node
-	for _, n := range spec.Nodes {
-		if !n.ControlPlane {
-			continue
-		}
-		if _, ok := e.MemberAt(n); ok {
-			have = append(have, n)
-		} else {
-			fresh = append(fresh, n)
-		}
-	}
-	all := slices.Concat(have, fresh)
-	if want := spec.WantedVoters(); want < len(all) {
-		all = all[:want]
-	}
-	return all
 }
 
 // node is what its host told. One that was not asked is not taken for bare.

@@ -15,7 +15,6 @@ func ruleLearners(in input) verdict {
 	for _, m := range in.st.Etcd.Learners() {
 		n, known := in.nodeOf(m)
 		name := in.name(m)
-		dead := !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= in.spec.Etcd.ReplaceAfter.Std()
 		switch {
 		case !known || !in.isWanted(n):
 			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s is not wanted", name)))
@@ -23,8 +22,10 @@ func ruleLearners(in input) verdict {
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has lost its data", name))
 			s.DataLost = true
 			v.steps = append(v.steps, s)
-		case dead:
-			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter)))
+		case in.dead(m):
+			s := removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter))
+			s.NotServing = true
+			v.steps = append(v.steps, s)
 		case InSync(in.st.Etcd, m):
 			v.steps = append(v.steps, promoteStep(in, m, name))
 		default:

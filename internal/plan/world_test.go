@@ -13,7 +13,7 @@ import (
 
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
-//	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver]
+//	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver] [zone=ZONE]
 //	gateway NAME [[-]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
@@ -32,6 +32,7 @@ import (
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	gone NAME                               not in the membership
+//	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	before D INDEX                          so long ago the log had come so far
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
@@ -107,8 +108,6 @@ func (w *world) line(f []string) error {
 	case "gone":
 		url := w.find(cluster.NodeName(args[0])).PeerURL()
 		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
-	case "before":
-		return w.before(args)
 	case "noquorum":
 		w.st.Etcd.Quorum, w.st.Etcd.Asked, w.st.Etcd.Members, w.st.Etcd.Err = false, false, nil, "nobody answers"
 	case "stale":
@@ -138,6 +137,9 @@ func (w *world) line(f []string) error {
 	case "etcdrole":
 		w.st.Etcd.Auth.Roles[args[0]] = []cluster.Permission{{Key: args[1], RangeEnd: cluster.PrefixRangeEnd(args[1]), Type: "READWRITE"}}
 	default:
+		if known, err := w.members(f[0], args); known {
+			return err
+		}
 		return w.kubernetes(f[0], args)
 	}
 	return nil
@@ -153,6 +155,11 @@ func (w *world) node(args []string) error {
 		n.User = "cke"
 	}
 	n.Gateway, n.APIServer = slices.Contains(args, "gateway"), slices.Contains(args, "apiserver")
+	for _, a := range args {
+		if zone, ok := strings.CutPrefix(a, "zone="); ok {
+			n.Zone = zone
+		}
+	}
 	if slices.Contains(args, "leaving") {
 		w.st.Leaving = append(w.st.Leaving, n)
 	} else {
