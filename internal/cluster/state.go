@@ -14,10 +14,13 @@ type State struct {
 	// Leaving are nodes gone from the spec whose member or data is not yet out.
 	Leaving []Node `json:"leaving,omitempty"`
 	// Releases are the etcd binaries this cke can put on a remote host.
-	Releases []Release              `json:"releases,omitempty"`
-	Paused   *Pause                 `json:"paused,omitempty"`
-	Nodes    map[NodeName]NodeState `json:"nodes"`
-	Etcd     EtcdState              `json:"etcd"`
+	Releases []Release `json:"releases,omitempty"`
+	Paused   *Pause    `json:"paused,omitempty"`
+	// Restart is a member that is being restarted with other settings, or was
+	// rolled back.
+	Restart *Restart               `json:"restart,omitempty"`
+	Nodes   map[NodeName]NodeState `json:"nodes"`
+	Etcd    EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.

@@ -28,7 +28,8 @@ import (
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding]
+//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
+//	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	gone NAME                               not in the membership
@@ -95,6 +96,8 @@ func (w *world) line(f []string) error {
 		return w.preflight(args[0], args[1:])
 	case "unit":
 		return w.unit(cluster.NodeName(args[0]), args[1:])
+	case "restart":
+		return w.restart(args)
 	case "nounit":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Unit = nil })
 	case "data":
@@ -307,6 +310,11 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			old := u
 			old.Quota--
 			us.Started = &old
+		case "old":
+			us.Unit.Quota--
+			if us.Running {
+				us.Started = &us.Unit
+			}
 		case "founding":
 			peers := map[cluster.NodeName]string{}
 			for _, f := range w.st.Bootstrap.Founders {
