@@ -38,6 +38,7 @@ type clients struct {
 	first int64
 	all   []*tenant
 
+	ctx               context.Context // until all is over
 	stopWork, stopAll context.CancelFunc
 	work, rest        sync.WaitGroup
 	conns             []*clientv3.Client
@@ -57,7 +58,7 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 	t.Helper()
 	work, stopWork := context.WithCancel(context.Background())
 	all, stopAll := context.WithCancel(context.Background())
-	c := &clients{t: t, in: in, rec: rec, stopWork: stopWork, stopAll: stopAll}
+	c := &clients{t: t, in: in, rec: rec, ctx: all, stopWork: stopWork, stopAll: stopAll}
 	t.Cleanup(c.close)
 	c.root = c.connect(all, drive.TLS(t, in.RootCert()), addresses)
 	in.Eventually("the store's revision", func() error {
