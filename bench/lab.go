@@ -27,6 +27,10 @@ func onMachines(ctx context.Context, o options) error {
 		{"facts", 3, nil, factsInLab},
 		{"boot", 10, nil, nil},
 		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
+		{"add", bothMachines, nil, addInLab},
+		{"swap", bothMachines, nil, swapInLab},
+		{"silent", bothMachines, nil, silentInLab},
+		{"replace", bothMachines, nil, replaceInLab},
 		{"rolling", bothMachines, nil, rollingInLab},
 	}
 	var l *lab.Lab

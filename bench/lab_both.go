@@ -35,3 +35,15 @@ func withBoth(ctx context.Context, o options, l *lab.Lab, node string, do func(*
 	}
 	return errors.Join(do(t, h), h.close())
 }
+
+// withTended founds only CKE's, on machines on which nothing of CKE is.
+func withTended(ctx context.Context, o options, l *lab.Lab, do func(*tended) error) error {
+	if err := cleaned(ctx, l, bare); err != nil {
+		return err
+	}
+	t, err := tend(ctx, o, l, "cke-tended", "", "", roomyPreflight)
+	if err != nil {
+		return err
+	}
+	return t.over(do(t))
+}

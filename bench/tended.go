@@ -131,14 +131,4 @@ func (t *tended) records(ctx context.Context, since time.Time) ([]record.Record,
 	return slices.DeleteFunc(all, func(r record.Record) bool { return r.Step == nil || r.At.Before(since) }), nil
 }
 
-// tell prints records with the time since a moment, when asked to.
-func tell(v bool, since time.Time, all []record.Record) {
-	if !v {
-		return
-	}
-	for _, r := range all {
-		fmt.Printf("      +%5d ms %s\n", r.At.Sub(since).Milliseconds(), r)
-	}
-}
-
 func quietLogger() *zap.Logger { return zap.NewNop() }
