@@ -236,8 +236,12 @@ func (h *hand) replace(ctx context.Context, dead uint64, via, next *lab.Machine)
 			p.done("catch up and promote")
 			return p, nil
 		}
-		if pause(ctx, retryEvery) != nil {
-			return p, fmt.Errorf("promote: %w", err)
+		if time.Since(p.last) > limit/2 {
+			log, _ := next.Exec(ctx, "journalctl", "-n", "5", "-u", floorUnit) // there or not, it failed
+			return p, fmt.Errorf("promote: %w\n%s", err, log)
+		}
+		if err := pause(ctx, retryEvery); err != nil {
+			return p, err
 		}
 	}
 }

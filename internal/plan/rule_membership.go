@@ -30,8 +30,10 @@ func ruleMembership(in input) verdict {
 	}
 	for _, m := range surplus {
 		if !m.Healthy {
-			// A voter that does not serve makes etcd refuse every addition.
-			return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m)))
+			// A voter that does not serve makes etcd refuse every addition. Whoever comes
+			// in its place is made ready meanwhile.
+			_, v := candidates(in, missing)
+			return v.and(takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))))
 		}
 	}
 	if len(missing) > 0 && len(e.Voters()) <= len(in.wanted) {
@@ -93,6 +95,22 @@ func add(in input, missing []cluster.Node) verdict {
 			return v
 		}
 	}
+	fit, v := candidates(in, missing)
+	if len(fit) == 0 {
+		return v
+	}
+	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
+	v.steps = append(v.steps, Step{
+		Kind: AddLearner, Nodes: []cluster.NodeName{fit[0].Hostname},
+		Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
+		Tolerance: &Tolerance{Before: t, During: t, After: t},
+	})
+	return v
+}
+
+// candidates are those of the missing nodes that can take a learner now, with what
+// makes the others ready and what keeps them from it.
+func candidates(in input, missing []cluster.Node) ([]cluster.Node, verdict) {
 	var v verdict
 	var free []cluster.Node
 	for _, n := range missing {
@@ -110,17 +128,7 @@ func add(in input, missing []cluster.Node) verdict {
 		free = append(free, n)
 	}
 	fit, checked := preflight(in, free)
-	v.steps, v.reasons = append(v.steps, checked.steps...), append(v.reasons, checked.reasons...)
-	if len(fit) == 0 {
-		return v
-	}
-	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
-	v.steps = append(v.steps, Step{
-		Kind: AddLearner, Nodes: []cluster.NodeName{fit[0].Hostname},
-		Reason:    fmt.Sprintf("%d of %d wanted nodes carry a member", len(in.wanted)-len(missing), len(in.wanted)),
-		Tolerance: &Tolerance{Before: t, During: t, After: t},
-	})
-	return v
+	return fit, v.and(checked)
 }
 
 // cannotCarry says why a usable node cannot take a member now.
