@@ -81,7 +81,8 @@ type NodeState struct {
 	// Err says since when.
 	Awaited bool `json:"awaited,omitempty"`
 	// AnsweredAt is when this answer came, if it is one to an earlier question;
-	// the host has not answered the present one yet. Zero for a fresh answer.
+	// the host has not answered the present one yet. Zero for a fresh answer. Of a
+	// host that did not answer it is when it last did, zero if nobody remembers.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`

@@ -67,6 +67,16 @@ type verdict struct {
 	hold bool
 }
 
+// and adds what another rule has to say after it.
+func (v verdict) and(w verdict) verdict {
+	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
+	v.stop = v.stop || w.stop
+	if v.outgoing == 0 {
+		v.outgoing = w.outgoing
+	}
+	return v
+}
+
 type rule func(input) verdict
 
 // rules is the order of care: first what makes acting unsafe, then what keeps

@@ -30,8 +30,10 @@ func ruleMembership(in input) verdict {
 	}
 	for _, m := range surplus {
 		if !m.Healthy {
-			// A voter that does not serve makes etcd refuse every addition.
-			return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m)))
+			// A voter that does not serve makes etcd refuse every addition. Whoever comes
+			// in its place is made ready meanwhile.
+			_, v := in.ready(missing)
+			return v.and(takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))))
 		}
 	}
 	if len(missing) > 0 && len(e.Voters()) <= len(in.wanted) {
