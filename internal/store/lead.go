@@ -81,14 +81,14 @@ func (s *Store) campaign(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	// The wait ends with the session too.
-	wait, cancel := context.WithCancelCause(n.ctx)
+	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(ctx, func() { cancel(ctx.Err()) })()
+	defer context.AfterFunc(n.ctx, func() { cancel(context.Cause(n.ctx)) })() //nolint:contextcheck // the session ends the wait too
 	if err := n.awaitTurn(wait); err != nil {
 		if cause := context.Cause(wait); cause != nil {
 			err = cause
 		}
-		return nil, errors.Join(err, n.end())
+		return nil, errors.Join(err, n.end(ctx))
 	}
 	return n, nil
 }

@@ -94,7 +94,7 @@ func TestOneLeadsAndTheNextFollows(t *testing.T) {
 			tenure, _ := b.Lead(context.WithoutCancel(t.Context())) // nil says that it failed
 			next <- tenure
 		}()
-		if err := a.Resign(first); err != nil {
+		if err := a.Resign(t.Context(), first); err != nil {
 			t.Fatal(err)
 		}
 		second := <-next
@@ -134,7 +134,7 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 		t.Errorf("the old leader writes: %v", err)
 	}
 	eventually(t, "it learns of it", func() bool { return old.Context().Err() != nil })
-	if err := a.Resign(old); err != nil {
+	if err := a.Resign(t.Context(), old); err != nil {
 		t.Errorf("resign: %v", err)
 	}
 }
@@ -149,7 +149,7 @@ func TestTenureEndsByTheClockOnTheWall(t *testing.T) {
 	n.expiry = n.expiry.Round(0).Add(-time.Hour)
 	n.mu.Unlock()
 	eventually(t, "the tenure ends", func() bool { return tenure.Context().Err() != nil })
-	if err := a.Resign(tenure); err != nil {
+	if err := a.Resign(t.Context(), tenure); err != nil {
 		t.Error(err)
 	}
 }

@@ -63,7 +63,7 @@ func (s *Store) enrol(ctx context.Context) (*session, error) {
 	resp, err := s.client.Put(ctx, n.key, string(self), clientv3.WithLease(lease.ID))
 	if err != nil {
 		close(n.done)
-		_ = n.end() // the lease ends by itself
+		_ = n.end(ctx) // the lease ends by itself
 		return nil, fmt.Errorf("stand in line for the lead: %w", s.explain(err))
 	}
 	n.created = resp.Header.Revision
@@ -134,10 +134,10 @@ func (n *session) renewOnce() error {
 const resignPatience = 2 * time.Second
 
 // end leaves the line at once.
-func (n *session) end() error {
+func (n *session) end(ctx context.Context) error {
 	n.cancel(ErrNotLeader)
 	<-n.done
-	ctx, cancel := context.WithTimeout(context.Background(), resignPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignPatience)
 	defer cancel()
 	_, err := n.store.client.Revoke(ctx, n.lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {

@@ -39,13 +39,13 @@ func (t *Tenure) Until() time.Time {
 
 // Resign ends the tenure, if it has not ended by itself, and lets another begin
 // at once. Whoever calls it has ended everything that acts in the tenure.
-func (s *Store) Resign(t *Tenure) error {
+func (s *Store) Resign(ctx context.Context, t *Tenure) error {
 	t.cancel(ErrNotLeader)
 	s.tenure.CompareAndSwap(t, nil)
 	if t.session == nil {
 		return nil
 	}
-	return t.session.end()
+	return t.session.end(ctx)
 }
 
 // Lead waits until this daemon is its store's leader. With a store of its own it
@@ -64,7 +64,7 @@ func (s *Store) Lead(ctx context.Context) (*Tenure, error) {
 	}
 	if err := s.takeOver(ctx, session); err != nil {
 		s.tenure.Store(nil)
-		_ = session.end() // if not now, then by itself
+		_ = session.end(ctx) // if not now, then by itself
 		return nil, fmt.Errorf("become leader: %w", err)
 	}
 	return s.tenure.Load(), nil
