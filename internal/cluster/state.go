@@ -22,6 +22,8 @@ type State struct {
 	Published Published `json:"published,omitzero"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Heard is the last that is known of each node's data.
+	Heard map[NodeName]Heard `json:"heard,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.

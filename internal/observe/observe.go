@@ -88,6 +88,7 @@ type Observer struct {
 	stopped map[etcd.Endpoint]bool
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
+	heard    map[cluster.NodeName]cluster.Heard
 
 	measuring sync.Mutex
 }
@@ -132,6 +133,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
 	st.Published = o.published(w.Spec)
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
+	st.Heard = o.hear(w, st)
 	return st
 }
 
