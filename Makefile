@@ -128,7 +128,7 @@ test-lab: build $(ETCD36_BIN) ## the same work on real hosts
 	@$(TIER) lab
 
 .PHONY: test-faults
-test-faults: build $(ETCD36_BIN) ## faults under load
+test-faults: build $(ETCD36_BIN) ## clients' histories under random faults and operations; CKE_FAULTS_SEED, CKE_FAULTS_FOR
 	@$(TIER) faults
 
 .PHONY: test-kube

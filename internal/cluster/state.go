@@ -25,8 +25,12 @@ type State struct {
 	Etcd    EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Setbacks are nodes whose last member was taken out because it did not serve.
+	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Heard is the last that is known of each node's data.
+	Heard map[NodeName]Heard `json:"heard,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.
@@ -81,7 +85,8 @@ type NodeState struct {
 	// Err says since when.
 	Awaited bool `json:"awaited,omitempty"`
 	// AnsweredAt is when this answer came, if it is one to an earlier question;
-	// the host has not answered the present one yet. Zero for a fresh answer.
+	// the host has not answered the present one yet. Zero for a fresh answer. Of a
+	// host that did not answer it is when it last did, zero if nobody remembers.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
@@ -181,7 +186,10 @@ type EtcdState struct {
 	ClusterID ClusterID `json:"cluster_id,omitzero"`
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
-	Auth    Auth     `json:"auth"`
+	// Before is how far the log had come one election timeout ago; nil where nobody
+	// looked.
+	Before *Front `json:"before,omitempty"`
+	Auth   Auth   `json:"auth"`
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`

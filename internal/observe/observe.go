@@ -92,6 +92,13 @@ type Observer struct {
 	stopped map[etcd.Endpoint]bool
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
+	heard    map[cluster.NodeName]cluster.Heard
+
+	// members is the membership last seen, setbacks what became of those that went.
+	members  []cluster.Member
+	setbacks cluster.Setbacks
+	// trail is how far the members' log had come in the last looks.
+	trail cluster.Trail
 
 	measuring sync.Mutex
 }
@@ -133,15 +140,18 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	guess := o.askEarly(ctx, w)
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
-	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
+	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Published = o.published(w.Spec)
+	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
+	st.Heard = o.hear(w, st)
 	return st
 }
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()))
+	at := o.o.Now()
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

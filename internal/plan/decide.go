@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -69,6 +68,16 @@ type verdict struct {
 	hold bool
 }
 
+// and adds what another rule has to say after it.
+func (v verdict) and(w verdict) verdict {
+	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
+	v.stop = v.stop || w.stop
+	if v.outgoing == 0 {
+		v.outgoing = w.outgoing
+	}
+	return v
+}
+
 type rule func(input) verdict
 
 // rules is the order of care: first what makes acting unsafe, then what keeps
@@ -91,6 +100,7 @@ func rules() []rule {
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleReplace,
 		ruleMembership,
 		ruleVersion,
 		ruleRolling,
@@ -148,29 +158,8 @@ func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {
 		in.spec.Etcd = spec.Etcd.WithSettings(st.Restart.From)
 	}
 	in.nodes = append(append([]cluster.Node(nil), spec.Nodes...), st.Leaving...)
-	in.wanted = wantedNodes(in.spec, st.Etcd)
+	in.wanted = in.wantedNodes()
 	return in
-}
-
-// wantedNodes chooses the voters' nodes: those that carry a member already,
-// then the others in the order of the spec.
-func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
-	var have, fresh []cluster.Node
-	for _, n := range spec.Nodes {
-		if !n.ControlPlane {
-			continue
-		}
-		if _, ok := e.MemberAt(n); ok {
-			have = append(have, n)
-		} else {
-			fresh = append(fresh, n)
-		}
-	}
-	all := slices.Concat(have, fresh)
-	if want := spec.WantedVoters(); want < len(all) {
-		all = all[:want]
-	}
-	return all
 }
 
 // node is what its host told. One that was not asked is not taken for bare.

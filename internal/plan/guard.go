@@ -26,10 +26,13 @@ func Guard(s Step, e cluster.EtcdState) error {
 			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
 		}
 	case PromoteLearner:
-		if !found || !m.Learner || !m.Healthy || !caughtUp(e, m) {
+		if !found || !m.Learner || !InSync(e, m) {
 			return fmt.Errorf("guard %s: member %s is no serving learner that has caught up", s.Kind, s.Member)
 		}
 	case RemoveMember:
+		if found && s.NotServing && m.Healthy {
+			return fmt.Errorf("guard %s: member %s serves again", s.Kind, s.Member)
+		}
 		if found && !m.Learner {
 			if why := removalUnsafe(e, m); why != "" {
 				return fmt.Errorf("guard %s: %s", s.Kind, why)

@@ -231,6 +231,15 @@ func (h *hand) onNode(step Step, b *box) error {
 	return h.retireUnit(b, step.Member)
 }
 
+func leader(e cluster.EtcdState) (cluster.Member, bool) {
+	for _, m := range e.Members {
+		if m.Leader && m.Healthy {
+			return m, true
+		}
+	}
+	return cluster.Member{}, false
+}
+
 // viaLeader: mutations of etcd go to the leader, found by a fresh look.
 func (h *hand) viaLeader() (cluster.EtcdState, error) {
 	e := h.s.observeEtcd(nil)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"cke/internal/cluster"
 )
@@ -75,11 +76,11 @@ func (s *sim) judge(step Step) {
 	case AddLearner:
 		s.unfit(step)
 	case PromoteLearner:
-		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+learnerSlack < l.index {
+		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+writesWhile(5*time.Second) < l.index {
 			s.t.Fatalf("a learner that has not caught up is to vote: %s", step)
 		}
 	case RemoveMember:
-		if why := s.needless(step.Member); why != "" {
+		if why := s.needless(step); why != "" {
 			s.t.Fatalf("%s: %s", step, why)
 		}
 	case RestartMember, RollBackMember:
@@ -130,23 +131,40 @@ func (s *sim) rash(step Step) string {
 		return "the others are no quorum"
 	case step.Kind == RemoveMember && l.cfg.votes(step.Member) && l.unit.Member == step.Member:
 		return "it leads"
+	case step.Kind == RemoveMember && step.NotServing && up[step.Member] && !s.hidden(step.Member):
+		return "it serves again"
 	}
 	return ""
 }
 
-// needless says why a voter should stay: it has its data and its node is wanted.
-func (s *sim) needless(id cluster.MemberID) string {
-	able, fits := 0, false
-	for _, m := range s.raft.agreed.voters() {
-		for _, n := range s.store.spec.Nodes {
-			if n.ControlPlane && n.PeerURL() == m.url {
-				able++
-				fits = fits || m.id == id
-			}
+// hidden: CKE cannot reach the member.
+func (s *sim) hidden(id cluster.MemberID) bool {
+	return slices.ContainsFunc(s.boxes(), func(b *box) bool { return b.runs(id) && b.netAway })
+}
+
+// needless says why a voter should stay: it has its data and its node is wanted,
+// and it is not one long dead whose seat another can take.
+func (s *sim) needless(step Step) string {
+	able, spares, fits := 0, 0, false
+	for _, n := range s.store.spec.Nodes {
+		if !n.ControlPlane {
+			continue
+		}
+		i := slices.IndexFunc(s.raft.agreed, func(m peer) bool { return m.url == n.PeerURL() })
+		switch {
+		case i < 0 && s.hosts[n.Hostname].admit() == nil && !s.hosts[n.Hostname].slowDisk:
+			spares++
+		case i >= 0 && !s.raft.agreed[i].learner:
+			able++
+			fits = fits || s.raft.agreed[i].id == step.Member
 		}
 	}
+	silent, away := s.eyes.unhealthy[step.Member]
+	if step.NotServing && spares > 0 && away && s.now.Sub(silent) >= s.store.spec.Etcd.ReplaceAfter.Std() {
+		return ""
+	}
 	for _, b := range s.boxes() {
-		if r := b.dirs[id]; fits && r != nil && (r.mark || !b.seals[id]) && able <= s.store.spec.WantedVoters() {
+		if r := b.dirs[step.Member]; fits && r != nil && (r.mark || !b.seals[step.Member]) && able <= s.store.spec.WantedVoters() {
 			return "its data is on " + string(b.node.Hostname) + " and it is wanted"
 		}
 	}

@@ -56,8 +56,11 @@ type Step struct {
 	To cluster.MemberID `json:"to,omitzero"`
 	// DataLost: the member is removed because its host says that its data is
 	// gone. The host is asked again immediately before.
-	DataLost bool   `json:"data_lost,omitempty"`
-	Reason   string `json:"reason"`
+	DataLost bool `json:"data_lost,omitempty"`
+	// NotServing: the member is removed because it does not serve. It is asked again
+	// immediately before, and stays if it answers.
+	NotServing bool   `json:"not_serving,omitempty"`
+	Reason     string `json:"reason"`
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.

@@ -61,7 +61,7 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return ""
 	}
 	u := in.node(r.Node).Unit
-	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && m.Healthy && inSync(e, m) {
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
 	if r.Down && in.now.Sub(r.At) >= comeBackPatience {

@@ -123,7 +123,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 		}
 	}
 	for _, m := range e.Voters() {
-		if !m.Healthy || !inSync(e, m) {
+		if !m.Healthy || !InSync(e, m) {
 			wait.Text = fmt.Sprintf("%sonce every voter serves and is in sync; that on %s does not: %s", what, in.name(m), whyNotInSync(m))
 			return outdated{}, wait
 		}
@@ -180,7 +180,7 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
 	for _, m := range in.st.Etcd.HealthyVoters() {
 		n, known := in.nodeOf(m)
-		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && inSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
+		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
 			return m, true
 		}
 	}
@@ -219,6 +219,3 @@ func whyNotInSync(m cluster.Member) string {
 	}
 	return orElse(m.Err, "no leader known")
 }
-
-// inSync: the member has nearly all that the leader has.
-func inSync(e cluster.EtcdState, m cluster.Member) bool { return caughtUp(e, m) }

@@ -41,7 +41,7 @@ func ruleVersion(in input) verdict {
 		return v
 	}
 	for _, m := range e.Voters() {
-		if !m.Healthy || !inSync(e, m) {
+		if !m.Healthy || !InSync(e, m) {
 			return verdict{} // ruleRolling waits for it, and says so
 		}
 	}
