@@ -38,7 +38,7 @@ func (s *sim) look() Plan {
 
 // judge holds a step against the world as it truly is.
 func (s *sim) judge(step Step) {
-	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) {
+	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) {
 		s.t.Fatalf("a step gives quorum up: %s", step)
 	}
 	switch step.Kind {
@@ -82,6 +82,10 @@ func (s *sim) judge(step Step) {
 	case RemoveMember:
 		if why := s.needless(step); why != "" {
 			s.t.Fatalf("%s: %s", step, why)
+		}
+	case RestartMember, RollBackMember:
+		if why := s.rashRestart(step); why != "" {
+			s.t.Fatalf("%s, though %s", step, why)
 		}
 	case RetireMember:
 		if _, member := s.raft.agreed.find(step.Member); member {
@@ -188,7 +192,8 @@ func (s *sim) excused(step Step, err error) bool {
 		return slices.ContainsFunc(step.Nodes, func(n cluster.NodeName) bool {
 			b := s.hosts[n]
 			forgot := b.unit != nil && s.raft.ran[b.unit.Member] && b.dirs[b.unit.Member] == nil
-			return !b.certs || b.portBusy || b.isolated || forgot
+			bad := b.unit != nil && !worksWith(*b.unit) || step.Kind == RestartMember && !worksWith(step.Restart.To)
+			return bad || !b.certs || b.portBusy || b.isolated || forgot
 		})
 	}
 	return false
@@ -208,6 +213,9 @@ func (s *sim) misplaced() string {
 			able[n.PeerURL()] = n
 		}
 	}
+	if s.store.restart != nil {
+		return "a restart is on record"
+	}
 	members := map[cluster.NodeName]cluster.MemberID{}
 	for _, m := range s.raft.agreed {
 		n, ok := able[m.url]
@@ -225,6 +233,8 @@ func (s *sim) misplaced() string {
 		switch {
 		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
 			return string(name) + " does not carry its member as it should"
+		case carries && !b.proc.unit.SameSettings(wantedUnit(s.store.spec, b.node, id)):
+			return string(name) + " runs its member with other settings"
 		case carries && len(b.dirs) != 1, !carries && !b.bare():
 			return string(name) + " carries what is no member's"
 		}

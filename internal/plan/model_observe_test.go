@@ -49,6 +49,7 @@ func (s *sim) observe() cluster.State {
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
+		Restart:  s.store.restart,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -122,6 +123,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	}
 	sealed, known := b.seals[b.unit.Member]
 	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member)}
+	if !ns.Unit.Running && b.ended == b.unit.Member {
+		ns.Unit.Exit = "exit status 1"
+	}
 	if ns.Unit.Running {
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u

@@ -34,6 +34,10 @@ const (
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
 	RemoveGateway             Kind = "remove-gateway"
+	// A change of settings goes from member to member.
+	RestartMember  Kind = "restart-member"
+	FinishRestart  Kind = "finish-restart"
+	RollBackMember Kind = "roll-back-member"
 )
 
 // Step is one thing to do, as data. Every step of a plan may be carried out
@@ -63,6 +67,8 @@ type Step struct {
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
+	// Restart is the record of a restart, to be written or dropped.
+	Restart *cluster.Restart `json:"restart,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during
