@@ -65,12 +65,17 @@ func Effects() []Effect {
 // After is told of each mutation, successful or not, right after it.
 type After func(plan.Kind, Effect)
 
+// Outcome is told how each mutation went, before After is.
+type Outcome func(plan.Kind, Effect, error)
+
 type effects struct {
-	kind  plan.Kind
-	after After
+	kind    plan.Kind
+	after   After
+	outcome Outcome
 }
 
 func (f effects) did(e Effect, err error) error {
+	f.outcome(f.kind, e, err)
 	f.after(f.kind, e)
 	return err
 }

@@ -47,6 +47,8 @@ type Options struct {
 	Progress *Progress
 	// After is told of every mutation right after it happened; nil for nobody.
 	After After
+	// Outcome is told how each of them went; nil for nobody.
+	Outcome Outcome
 }
 
 // Executor carries out the steps of one cluster.
@@ -56,6 +58,9 @@ type Executor struct{ o Options }
 func New(o Options) *Executor {
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
+	}
+	if o.Outcome == nil {
+		o.Outcome = func(plan.Kind, Effect, error) {}
 	}
 	return &Executor{o: o}
 }
@@ -75,7 +80,7 @@ type Finished func(cluster.NodeName)
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After, outcome: x.o.Outcome}}
 	a, err := t.action()
 	if err != nil {
 		return err
