@@ -58,7 +58,7 @@ type run struct {
 // seed has it, and judges what they saw. Each kind of fault and of operation comes
 // up once; with CKE_FAULTS_FOR=1h, or in the long form, as often as there is time.
 func TestFaults(t *testing.T) {
-	r := newRun(t)
+	r := newRun(t, machines, "go.etcd.io/etcd/server/v3")
 	r.start()
 	s := schedule.New(r.seed, machines, founders)
 	limit, timed := duration(t)
@@ -98,7 +98,8 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-func newRun(t *testing.T) *run {
+// newRun boots machines for a cluster of this etcd.
+func newRun(t *testing.T, machines int, program string) *run {
 	t.Helper()
 	if why := lab.Unable(); why != "" {
 		t.Skip(why) // before a long build
@@ -114,7 +115,7 @@ func newRun(t *testing.T) *run {
 	if err := os.Remove(etcd); err != nil {
 		t.Fatal(err)
 	}
-	lab.BuildSkewable(t, etcd, "go.etcd.io/etcd/server/v3")
+	lab.BuildSkewable(t, etcd, program)
 	r.began = time.Now()
 	r.lab = lab.Start(t, machines, lab.DataDisk("1G"))
 	for i := 1; i <= machines; i++ {
@@ -195,10 +196,26 @@ func (r *run) round(round schedule.Round) {
 	victim, other := r.victim(round)
 	fault := r.fault(round, victim, other)
 	t.Logf("%s  [%s]", round, fault.Name)
+	var err error
+	var took time.Duration
+	operate := func() {
+		asked := time.Now()
+		err = r.operate(round)
+		took = time.Since(asked)
+	}
+	if round.First {
+		operate()
+		r.wait(round.Lag)
+	}
 	heal := r.lab.Break(t, fault)
 	broken := time.Now()
-	r.wait(round.Lag)
-	err := r.operate(round)
+	if !round.First {
+		r.wait(round.Lag)
+		operate()
+	}
+	if err != nil {
+		t.Logf("asked for again later: %v", err)
+	}
 	if round.Kill > 0 {
 		r.wait(round.Kill)
 		r.killCKE()
@@ -222,8 +239,9 @@ func (r *run) round(round schedule.Round) {
 	r.collect()
 	r.faults[round.Fault]++
 	r.ops[round.Operation]++
-	line := fmt.Sprintf("%s: broken %s, settled %s after, %s in all", round,
-		healed.Sub(broken).Round(100*time.Millisecond), time.Since(healed).Round(100*time.Millisecond), time.Since(began).Round(100*time.Millisecond))
+	tenths := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+	line := fmt.Sprintf("%s: asked %s, broken %s, settled %s after, %s in all", round,
+		tenths(took), tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
 	r.lines = append(r.lines, line)
 	t.Log(line)
 }

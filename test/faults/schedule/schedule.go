@@ -110,8 +110,10 @@ type Round struct {
 	Hold  time.Duration // how long it lasts at least
 
 	Operation Operation
-	Lag       time.Duration // from the fault's beginning to the operation
-	Spec      Spec          // wanted after it
+	// First: the fault meets an operation that has begun, else one that begins.
+	First bool
+	Lag   time.Duration // from the one to the other
+	Spec  Spec          // wanted after it
 	// Kill: cke is killed so long after the operation began, and started again;
 	// 0: it is not.
 	Kill time.Duration
@@ -128,7 +130,11 @@ func (r Round) String() string {
 		}
 		fmt.Fprintf(&b, " (%s, %.2f, h%d)", victim, r.Amount, r.Other)
 	}
-	fmt.Fprintf(&b, " for %s; after %s: %s", r.Hold, r.Lag, r.Operation)
+	meets := "then after"
+	if r.First {
+		meets = "before it by"
+	}
+	fmt.Fprintf(&b, " for %s; %s %s: %s", r.Hold, meets, r.Lag, r.Operation)
 	switch r.Operation {
 	case Add, Remove, Replace:
 		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
@@ -173,7 +179,7 @@ func (s *Schedule) Next() Round {
 	r := Round{
 		N: s.n, Fault: s.faults.draw(s.r), Leader: s.r.IntN(3) == 0, Victim: s.one(s.spec.Nodes),
 		Amount: s.r.Float64(), Hold: s.between(3*time.Second, 6*time.Second),
-		Lag: s.between(0, 2*time.Second),
+		First: s.r.IntN(2) == 0, Lag: s.between(0, 2*time.Second),
 	}
 	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
 	r.Operation = s.possible(s.ops.draw(s.r))
