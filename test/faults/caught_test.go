@@ -24,6 +24,7 @@ func TestAnEtcdThatDoesNotSyncIsCaught(t *testing.T) {
 	heal := r.lab.Break(t, r.fault(schedule.Round{Fault: schedule.Blackout}, nil, nil))
 	heal()
 	r.clients.served(3)
+	r.clients.patience = 5 * time.Second // a watch is told nothing more once its revision is gone
 	h := r.clients.finish()
 	var checks []string
 	for _, v := range history.Check(h, history.Limits{}, time.Minute) {
