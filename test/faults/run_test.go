@@ -196,6 +196,9 @@ func (r *run) round(round schedule.Round) {
 	victim, other := r.victim(round)
 	fault := r.fault(round, victim, other)
 	t.Logf("%s  [%s]", round, fault.Name)
+	if round.Fault == schedule.Dead {
+		r.spare(round)
+	}
 	var err error
 	var took time.Duration
 	operate := func() {
@@ -223,8 +226,12 @@ func (r *run) round(round schedule.Round) {
 	if !round.Fault.Outage() {
 		r.window(fmt.Sprintf("in round %d", round.N), 2)
 	}
+	if round.Fault == schedule.Dead {
+		r.until("the dead member is replaced", round.Spec.Nodes, membersAre)
+	}
 	r.wait(max(0, round.Hold-time.Since(broken)))
 	r.noteOutage(round, victim, other, broken)
+	r.nodes = round.Spec.Nodes
 	heal()
 	healed := time.Now()
 	r.in.Within(settling, "the operation is accepted", func() error {
@@ -233,7 +240,9 @@ func (r *run) round(round schedule.Round) {
 		}
 		return err
 	})
-	r.nodes = round.Spec.Nodes
+	if round.Fault == schedule.Dead {
+		r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yaml(round.Spec)))
+	}
 	r.settled()
 	r.untouched(round, victim, before)
 	r.collect()
@@ -244,6 +253,15 @@ func (r *run) round(round schedule.Round) {
 		tenths(took), tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
 	r.lines = append(r.lines, line)
 	t.Log(line)
+}
+
+// spare gives the cluster a machine more, for the place of one that will be dead.
+func (r *run) spare(round schedule.Round) {
+	r.t.Helper()
+	now := round.Spec
+	now.Nodes = r.nodes
+	r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yamlWithSpare(now, round.Spare)))
+	r.settled()
 }
 
 // window waits until every client is served so often, which is checked again in
@@ -296,34 +314,44 @@ func (r *run) noteOutage(round schedule.Round, victim, other *lab.Machine, from 
 // settled waits until the cluster is as the spec wants it.
 func (r *run) settled() {
 	r.t.Helper()
+	r.until("the cluster settles", r.nodes, func(s api.Status, want []cluster.NodeName) error {
+		if !s.Settled || !s.Healthy {
+			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
+		}
+		return membersAre(s, want)
+	})
+}
+
+func (r *run) until(what string, nodes []int, holds func(s api.Status, want []cluster.NodeName) error) {
+	r.t.Helper()
 	var want []cluster.NodeName
-	for _, i := range r.nodes {
+	for _, i := range nodes {
 		want = append(want, cluster.NodeName(r.lab.Machine(i).Name()))
 	}
-	r.in.Within(settling, "the cluster settles", func() error {
+	r.in.Within(settling, what, func() error {
 		s, err := r.in.Client().Status(context.Background(), "main")
 		if err != nil {
 			return err
 		}
-		return unsettled(s, want)
+		return holds(s, want)
 	})
 }
 
-// unsettled says what a cluster of these nodes lacks.
-func unsettled(s api.Status, want []cluster.NodeName) error {
+// membersAre checks that exactly these nodes carry members, and that they serve.
+func membersAre(s api.Status, want []cluster.NodeName) error {
 	var got []cluster.NodeName
 	for _, n := range s.Nodes {
-		switch {
-		case n.Member == nil:
-		case n.Member.Learner || !n.Member.Started() || !n.Member.Healthy:
-			return fmt.Errorf("%s: %+v\n%s", n.Hostname, *n.Member, s.Plan)
-		default:
-			got = append(got, n.Hostname)
+		if n.Member == nil {
+			continue
 		}
+		if n.Member.Learner || !n.Member.Started() || !n.Member.Healthy {
+			return fmt.Errorf("%s: %+v\n%s", n.Hostname, *n.Member, s.Plan)
+		}
+		got = append(got, n.Hostname)
 	}
 	slices.Sort(got)
-	if !slices.Equal(got, want) || !s.Settled || !s.Healthy {
-		return fmt.Errorf("members on %v, want %v; settled %v, healthy %v, running %v\n%s", got, want, s.Settled, s.Healthy, s.Running, s.Plan)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("members on %v, want %v\n%s", got, want, s.Plan)
 	}
 	return nil
 }
