@@ -27,6 +27,8 @@ type State struct {
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Heard is the last that is known of each node's data.
+	Heard map[NodeName]Heard `json:"heard,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.

@@ -90,6 +90,7 @@ type Observer struct {
 	stopped map[etcd.Endpoint]bool
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
+	heard    map[cluster.NodeName]cluster.Heard
 
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
@@ -141,6 +142,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
+	st.Heard = o.hear(w, st)
 	return st
 }
 
