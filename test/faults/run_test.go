@@ -226,8 +226,16 @@ func (r *run) round(round schedule.Round) {
 	if !round.Fault.Outage() {
 		r.window(fmt.Sprintf("in round %d", round.N), 2)
 	}
-	if round.Fault == schedule.Dead {
+	switch {
+	case round.Fault == schedule.Dead:
 		r.until("the dead member is replaced", round.Spec.Nodes, membersAre)
+	case round.Fault.Silences():
+		r.until("status shows the fault", nil, func(s api.Status, _ []cluster.NodeName) error {
+			if s.Healthy {
+				return fmt.Errorf("it says that all is well")
+			}
+			return nil
+		})
 	}
 	r.wait(max(0, round.Hold-time.Since(broken)))
 	r.noteOutage(round, victim, other, broken)
@@ -314,7 +322,11 @@ func (r *run) noteOutage(round schedule.Round, victim, other *lab.Machine, from 
 // settled waits until the cluster is as the spec wants it.
 func (r *run) settled() {
 	r.t.Helper()
+	since := time.Now()
 	r.until("the cluster settles", r.nodes, func(s api.Status, want []cluster.NodeName) error {
+		if s.ObservedAt.Before(since) {
+			return fmt.Errorf("what is known is from %s before", since.Sub(s.ObservedAt))
+		}
 		if !s.Settled || !s.Healthy {
 			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
 		}
