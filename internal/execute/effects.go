@@ -19,6 +19,7 @@ const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
 	StoreForgetUser       Effect = "store.forget-user"
+	StoreForgetDefrag     Effect = "store.forget-defrag"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -33,6 +34,9 @@ const (
 	EtcdPromote           Effect = "etcd.promote"
 	EtcdRemove            Effect = "etcd.remove"
 	EtcdMoveLeader        Effect = "etcd.move-leader"
+	EtcdCompact           Effect = "etcd.compact"
+	EtcdDefragment        Effect = "etcd.defragment"
+	EtcdDisarm            Effect = "etcd.disarm-alarm"
 	EtcdDeleteUser        Effect = "etcd.delete-user"
 	EtcdDeleteRole        Effect = "etcd.delete-role"
 	EtcdAddRole           Effect = "etcd.add-role"
@@ -47,10 +51,10 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
-		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
+		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader, EtcdCompact, EtcdDefragment, EtcdDisarm,
 		EtcdDeleteUser, EtcdDeleteRole, EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
 }
@@ -83,6 +87,10 @@ func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.N
 
 func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error {
 	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
+}
+
+func (s effectStore) ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error {
+	return s.f.did(StoreForgetDefrag, s.Store.ForgetDefrag(ctx, name, n))
 }
 
 type effectHost struct {
@@ -145,6 +153,9 @@ type Etcd interface {
 	Promote(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	Remove(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	MoveLeader(ctx context.Context, leader etcd.Endpoint, to cluster.MemberID) error
+	Compact(ctx context.Context, ep etcd.Endpoint, revision int64) error
+	Defragment(ctx context.Context, ep etcd.Endpoint) error
+	Disarm(ctx context.Context, ep etcd.Endpoint, alarm string) error
 	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
 	DeleteUser(ctx context.Context, ep etcd.Endpoint, user string) error
 	DeleteRole(ctx context.Context, ep etcd.Endpoint, role string) error

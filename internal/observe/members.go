@@ -57,6 +57,7 @@ func (o *Observer) conclude(w Wanted, e cluster.EtcdState) cluster.EtcdState {
 		m := &e.Members[i]
 		m.UnhealthySince = since(o.unhealthy, m.ID, !m.Healthy, now)
 	}
+	o.space.compaction(&e, now)
 	if e.Quorum {
 		o.remember(e, w.Nodes())
 	}

@@ -32,6 +32,8 @@ type Wanted struct {
 	// Left are nodes that were cared for once; nothing looks at them.
 	Left   []cluster.Node
 	Paused *cluster.Pause
+	// Defrag are members that a person wants defragmented.
+	Defrag []cluster.DefragRequest
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -47,6 +49,8 @@ type Hosts interface {
 // Etcd is how the members are looked at.
 type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
+	// Usage estimates where the data is.
+	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
 	// Keep closes the connections to all but these members.
 	Keep(urls []string)
 }
@@ -89,6 +93,8 @@ type Observer struct {
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
 
+	space space
+
 	measuring sync.Mutex
 }
 
@@ -118,7 +124,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused}
+	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Defrag: w.Defrag}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
@@ -130,6 +136,11 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
+	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
+	o.mu.Lock()
+	o.space.note(st.Etcd, st.At)
+	st.Growth = o.space.growth()
+	o.mu.Unlock()
 	st.Published = o.published(w.Spec)
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st

@@ -86,16 +86,19 @@ func rules() []rule {
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleNoSpace,
 		ruleMembership,
+		ruleDefragment,
+		ruleQuota,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns or leads;
-// such steps are taken one at a time.
+// ChangesMembership says whether the step changes who votes, learns, leads or for
+// a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, Defragment:
 		return true
 	default:
 		return false

@@ -135,7 +135,7 @@ func (w *world) line(f []string) error {
 	case "etcdrole":
 		w.st.Etcd.Auth.Roles[args[0]] = []cluster.Permission{{Key: args[1], RangeEnd: cluster.PrefixRangeEnd(args[1]), Type: "READWRITE"}}
 	default:
-		return w.kubernetes(f[0], args)
+		return w.space(f[0], args)
 	}
 	return nil
 }
