@@ -27,6 +27,11 @@ func onMachines(ctx context.Context, o options) error {
 		{"facts", 3, nil, factsInLab},
 		{"boot", 10, nil, nil},
 		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
+		{"add", bothMachines, nil, addInLab},
+		{"swap", bothMachines, nil, swapInLab},
+		{"silent", bothMachines, nil, silentInLab},
+		{"replace", bothMachines, nil, replaceInLab},
+		{"rolling", bothMachines, nil, rollingInLab},
 	}
 	var l *lab.Lab
 	for _, b := range all {
@@ -84,7 +89,7 @@ func inLab(ctx context.Context, l *lab.Lab, etcd string) (site, error) {
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q}\n", m.Addr(), m.Name(), key)
 		s.addresses = append(s.addresses, m.Addr().String())
 	}
-	fmt.Fprintf(&b, "etcd: {%s}\npreflight: {min_free: 100MiB, max_fsync: 10s}\n", etcd)
+	fmt.Fprintf(&b, "etcd: {%s}\n%s", etcd, roomyPreflight)
 	s.spec = []byte(b.String())
 	return s, nil
 }
@@ -103,7 +108,8 @@ const (
 const clean = `
 systemctl kill -s KILL 'etcd-*' 2>/dev/null || true
 systemctl stop 'etcd-*'
-rm -rf /etc/systemd/system/etcd-* /etc/systemd/system/multi-user.target.wants/etcd-* /run/systemd/system/etcd-*
+systemctl stop cke-gateway.service 2>/dev/null || true
+rm -rf /etc/systemd/system/cke-gateway* /etc/systemd/system/etcd-* /etc/systemd/system/multi-user.target.wants/etcd-* /run/systemd/system/etcd-*
 rm -rf /etc/cke /var/lib/cke /etc/floor /var/lib/floor /opt/floor "$@"
 systemctl daemon-reload
 systemctl reset-failed
@@ -191,7 +197,7 @@ func bootstrapInLab(ctx context.Context, o options, l *lab.Lab) error {
 	if _, _, err := foundInLab(ctx, o, l, 0, all); err != nil {
 		return err
 	}
-	return alternate(ctx, o.pairs, []way{
+	return alternate(ctx, o.times(foundingPairs), []way{
 		{name: atOnce, run: func(ctx context.Context, n int) (parts, []string, error) {
 			return floorInLab(ctx, o, l, n, atOnce, all)
 		}},
@@ -209,7 +215,7 @@ func distributeInLab(ctx context.Context, o options, l *lab.Lab) error {
 	if _, _, err := foundInLab(ctx, o, l, 0, all); err != nil {
 		return err
 	}
-	return alternate(ctx, o.pairs, []way{
+	return alternate(ctx, o.times(foundingPairs), []way{
 		{name: "scp, " + atOnce, run: func(ctx context.Context, n int) (parts, []string, error) {
 			return floorInLab(ctx, o, l, n, atOnce, helper)
 		}},

@@ -40,12 +40,13 @@ type Client struct {
 	mu    sync.Mutex
 	conns map[string]*clientv3.Client // by client URL
 	auth  authCache
-	via   Endpoint // whom Observe asked for what all share the last time
+	via   Endpoint          // whom Observe asked for what all share the last time
+	mute  map[Endpoint]bool // who did not answer Observe the last time
 }
 
 // New returns a client that knows no member yet.
 func New(o Options) *Client {
-	return &Client{opts: o, conns: map[string]*clientv3.Client{}}
+	return &Client{opts: o, conns: map[string]*clientv3.Client{}, mute: map[Endpoint]bool{}}
 }
 
 // Close ends all connections.
@@ -76,6 +77,7 @@ func (c *Client) Keep(urls []string) {
 			c.opts.Log.Debug("close connection", "url", url, "err", err)
 		}
 		delete(c.conns, url)
+		delete(c.mute, Endpoint(url))
 	}
 }
 

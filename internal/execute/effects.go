@@ -20,6 +20,8 @@ const (
 	StoreForgetLeaving    Effect = "store.forget-leaving"
 	StoreForgetUser       Effect = "store.forget-user"
 	StoreForgetDefrag     Effect = "store.forget-defrag"
+	StorePutRestart       Effect = "store.put-restart"
+	StoreDropRestart      Effect = "store.drop-restart"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -51,7 +53,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag, StorePutRestart, StoreDropRestart,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader, EtcdCompact, EtcdDefragment, EtcdDisarm,
@@ -91,6 +93,14 @@ func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.Remo
 
 func (s effectStore) ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error {
 	return s.f.did(StoreForgetDefrag, s.Store.ForgetDefrag(ctx, name, n))
+}
+
+func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
+	return s.f.did(StorePutRestart, s.Store.PutRestart(ctx, name, r))
+}
+
+func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
+	return s.f.did(StoreDropRestart, s.Store.DropRestart(ctx, name, r))
 }
 
 type effectHost struct {

@@ -25,6 +25,8 @@ type Store interface {
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
 	ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error
+	PutRestart(ctx context.Context, name string, r cluster.Restart) error
+	DropRestart(ctx context.Context, name string, r cluster.Restart) error
 }
 
 // Options for New.
@@ -157,6 +159,12 @@ func (t target) action() (action, error) {
 		return disarmAlarm{t}, nil
 	case plan.ForgetDefrag:
 		return forgetDefrag{defragment{t}}, nil
+	case plan.RestartMember:
+		return restartMember{t}, nil
+	case plan.FinishRestart:
+		return finishRestart{t}, nil
+	case plan.RollBackMember:
+		return rollBackMember{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

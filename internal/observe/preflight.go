@@ -35,7 +35,7 @@ func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeNa
 		if n.ControlPlane || subject || leaving {
 			s := &party{node: n, subject: subject}
 			if !subject && o.slow(n.Hostname) {
-				s.silent = "its host is slow to answer"
+				s.silent = "its host is slow to answer, or away"
 			}
 			p.parties = append(p.parties, s)
 		}

@@ -11,7 +11,7 @@ import (
 // cost quorum or data, so that a rule's mistake does not become an outage.
 func Guard(s Step, e cluster.EtcdState) error {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, Compact, Defragment, DisarmAlarm:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember, Compact, Defragment, DisarmAlarm:
 		if !e.Quorum {
 			return fmt.Errorf("guard %s: no quorum now", s.Kind)
 		}
@@ -26,10 +26,13 @@ func Guard(s Step, e cluster.EtcdState) error {
 			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
 		}
 	case PromoteLearner:
-		if !found || !m.Learner || !m.Healthy || !caughtUp(e, m) {
+		if !found || !m.Learner || !InSync(e, m) {
 			return fmt.Errorf("guard %s: member %s is no serving learner that has caught up", s.Kind, s.Member)
 		}
 	case RemoveMember:
+		if found && s.NotServing && m.Healthy {
+			return fmt.Errorf("guard %s: member %s serves again", s.Kind, s.Member)
+		}
 		if found && !m.Learner {
 			if why := removalUnsafe(e, m); why != "" {
 				return fmt.Errorf("guard %s: %s", s.Kind, why)
@@ -46,6 +49,10 @@ func Guard(s Step, e cluster.EtcdState) error {
 		return guardDefragment(s, e)
 	case DisarmAlarm:
 		return guardDisarm(s, e)
+	case RestartMember:
+		if why := restartUnsafe(e, m, s.Restart.Down); !found || why != "" {
+			return fmt.Errorf("guard %s: %s", s.Kind, orElse(why, "member "+s.Member.String()+" is not in the cluster"))
+		}
 	case RetireMember:
 		if found {
 			return fmt.Errorf("guard %s: member %s is in the cluster", s.Kind, s.Member)

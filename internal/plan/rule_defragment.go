@@ -52,11 +52,6 @@ func ruleDefragment(in input) verdict {
 	}
 }
 
-func (v verdict) and(w verdict) verdict {
-	w.steps, w.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
-	return w
-}
-
 func (in input) request(n cluster.NodeName) (cluster.DefragRequest, bool) {
 	i := slices.IndexFunc(in.st.Defrag, func(r cluster.DefragRequest) bool { return r.Node == n })
 	if i < 0 {

@@ -30,6 +30,9 @@ type Snapshot struct {
 	Paused *cluster.Pause
 	// Defrag are requests that were not met yet, by node.
 	Defrag []cluster.DefragRequest
+	// Restart is the member that is being restarted with other settings, or was
+	// rolled back; nil for none.
+	Restart *cluster.Restart
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -66,11 +69,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()))
+		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()),
+		clientv3.OpGet(restartKey(name)))
 	if err != nil {
 		return o, err
 	}
-	var errs [9]error
+	var errs [10]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -88,5 +92,8 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	o.RemovedUsers, errs[6] = decodeAll[cluster.RemovedUser](ranges[6])
 	o.Bundles, errs[7] = decodeAll[cluster.Bundle](ranges[7])
 	o.Defrag, errs[8] = decodeAll[cluster.DefragRequest](ranges[8])
+	for _, kv := range ranges[9] {
+		o.Restart, errs[9] = decode[*cluster.Restart](kv)
+	}
 	return o, errors.Join(errs[:]...)
 }
