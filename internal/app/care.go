@@ -141,7 +141,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
-			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart, Snapshot: snap.Snapshot,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Defrag: snap.Defrag, Restart: snap.Restart, Snapshot: snap.Snapshot,
 		},
 		Revision: snap.Revision,
 	}, err

@@ -24,6 +24,7 @@ type Store interface {
 	AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
+	ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
@@ -104,7 +105,7 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finis
 func (t target) guard(ctx context.Context) error {
 	s := t.step
 	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
-	if !membership && s.Kind != plan.ConfigureAuth {
+	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.Compact && s.Kind != plan.DisarmAlarm {
 		return nil
 	}
 	if node, deposed := t.x.o.Observer.Deposed(ctx, t.w); deposed {
@@ -114,7 +115,7 @@ func (t target) guard(ctx context.Context) error {
 	if want := t.w.Bootstrap.ClusterID; e.Mixed != "" || want != 0 && e.ClusterID != want {
 		return fmt.Errorf("guard %s: cluster %s answers, not %s: %s", s.Kind, e.ClusterID, want, e.Mixed)
 	}
-	if !membership {
+	if s.Kind == plan.ConfigureAuth {
 		return nil
 	}
 	return plan.Guard(s, e)
@@ -158,6 +159,14 @@ func (t target) action() (action, error) {
 		return forgetNode{t}, nil
 	case plan.ForgetUser:
 		return forgetUser{t}, nil
+	case plan.Compact:
+		return compact{t}, nil
+	case plan.Defragment:
+		return defragment{t}, nil
+	case plan.DisarmAlarm:
+		return disarmAlarm{t}, nil
+	case plan.ForgetDefrag:
+		return forgetDefrag{defragment{t}}, nil
 	case plan.RestartMember:
 		return restartMember{t}, nil
 	case plan.FinishRestart:

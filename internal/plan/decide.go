@@ -116,18 +116,21 @@ func rules() []rule {
 		ruleLearners,
 		ruleLostData,
 		ruleReplace,
+		ruleNoSpace,
 		ruleMembership,
 		ruleVersion,
 		ruleRolling,
+		ruleDefragment,
+		ruleQuota,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns, leads or serves;
-// such steps are taken one at a time.
+// ChangesMembership says whether the step changes who votes, learns, leads or for
+// a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment:
 		return true
 	default:
 		return false
