@@ -121,69 +121,6 @@ func (t target) guard(ctx context.Context) error {
 	return plan.Guard(s, e)
 }
 
-func (t target) action() (action, error) {
-	switch t.step.Kind {
-	case plan.CheckHosts:
-		return checkHosts{t}, nil
-	case plan.InstallEtcd:
-		return nodewise{t, installEtcd{t}, Timeout(plan.InstallEtcd)}, nil
-	case plan.RecordBootstrap:
-		return recordBootstrap{t}, nil
-	case plan.InstallCertificates:
-		return nodewise{t, installCertificates{t}, nodeTimeout}, nil
-	case plan.InstallUnits:
-		return nodewise{t, installUnits{t}, nodeTimeout}, nil
-	case plan.StartMembers:
-		return nodewise{t, startMembers{t}, nodeTimeout}, nil
-	case plan.InstallClientCertificates:
-		return nodewise{t, installClientCertificates{t}, nodeTimeout}, nil
-	case plan.PutGateway:
-		return nodewise{t, putGateway{t}, nodeTimeout}, nil
-	case plan.RemoveGateway:
-		return nodewise{t, removeGateway{t}, nodeTimeout}, nil
-	case plan.ConfigureAuth:
-		return configureAuth{t}, nil
-	case plan.FinishBootstrap:
-		return finishBootstrap{t}, nil
-	case plan.AddLearner:
-		return addLearner{t}, nil
-	case plan.PromoteLearner:
-		return promoteLearner{t}, nil
-	case plan.MoveLeader:
-		return moveLeader{t}, nil
-	case plan.RemoveMember:
-		return removeMember{t}, nil
-	case plan.RetireMember:
-		return retireMember{t}, nil
-	case plan.ForgetNode:
-		return forgetNode{t}, nil
-	case plan.ForgetUser:
-		return forgetUser{t}, nil
-	case plan.Compact:
-		return compact{t}, nil
-	case plan.Defragment:
-		return defragment{t}, nil
-	case plan.DisarmAlarm:
-		return disarmAlarm{t}, nil
-	case plan.ForgetDefrag:
-		return forgetDefrag{defragment{t}}, nil
-	case plan.RestartMember:
-		return restartMember{t}, nil
-	case plan.FinishRestart:
-		return finishRestart{t}, nil
-	case plan.RollBackMember:
-		return rollBackMember{t}, nil
-	case plan.TakeSnapshot:
-		return takeSnapshot{t}, nil
-	case plan.EnableDowngrade:
-		return enableDowngrade{t}, nil
-	case plan.CancelDowngrade:
-		return cancelDowngrade{t}, nil
-	default:
-		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
-	}
-}
-
 // target is what every action shares: the step, what is wanted, and the ways to
 // the outside, which report each mutation.
 type target struct {
