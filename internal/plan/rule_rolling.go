@@ -142,7 +142,7 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 	e, m := in.st.Etcd, o.member
 	why := "changed: " + whatChanges(o.from, o.to)
 	if m.Healthy && !tooFew(e) {
-		v.outgoing = m.ID
+		v.outgoing, v.comesBack = m.ID, true
 	}
 	if m.Leader && !tooFew(e) {
 		to, ok := in.alreadyDone(todo)

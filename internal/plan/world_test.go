@@ -14,7 +14,7 @@ import (
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
 //	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver] [zone=ZONE]
-//	gateway NAME [[-]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; +: has connections; stale: its list is not in force
+//	gateway NAME [[-|~]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; ~: restarting; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
 //	withdrawn NAME D                        a member has been about to go for so long

@@ -152,12 +152,12 @@ func (l *living) goDownAndUp() {
 		l.Start()
 		l.Set(l.ofVersion(cluster.DefaultVersion))
 		l.Kill()
+		l.settings, to = "version: "+drive.OlderVersion, drive.OlderVersion
 	}
-	down.act = func() bool { return set(drive.OlderVersion) }
 	l.killAfter(&down, "enable-downgrade etcd.enable-downgrade")
 	up := *c
 	up.walk = newWalk(l.reached)
-	up.act = func() bool { return set(cluster.DefaultVersion) }
+	up.prepare = func() { l.settings, to = "version: "+cluster.DefaultVersion, cluster.DefaultVersion }
 	l.round(&up, kill(2))
 	for _, effect := range []string{"take-snapshot cke.write-snapshot", "take-snapshot store.put-snapshot"} {
 		if !back.walk.killed[effect] && !up.walk.killed[effect] {
