@@ -156,6 +156,9 @@ type UnitState struct {
 	// Started is what the running process was started with; a difference to
 	// Unit takes effect at the next start. Nil when not running.
 	Started *Unit `json:"started,omitempty"`
+	// StaleCA: the running process read other certificate authorities at its start
+	// than those that are installed now.
+	StaleCA bool `json:"stale_ca,omitempty"`
 	// Sealed: the member has been started once; from now on the host refuses
 	// to start it without its own data.
 	Sealed bool `json:"sealed"`

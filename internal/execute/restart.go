@@ -47,7 +47,7 @@ func (t target) restart(ctx context.Context, h host.Host, m cluster.MemberID) er
 // runsWith says whether a member is installed and runs with these settings.
 func runsWith(ns cluster.NodeState, want cluster.Unit) bool {
 	u := ns.Unit
-	return u != nil && u.Unit.Equal(want) && u.Started != nil && u.Started.SameSettings(want)
+	return u != nil && u.Unit.Equal(want) && u.Started != nil && u.Started.SameSettings(want) && !u.StaleCA
 }
 
 // finishRestart drops the record of a restart.

@@ -233,6 +233,8 @@ func (s *sim) misplaced() string {
 		switch {
 		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
 			return string(name) + " does not carry its member as it should"
+		case carries && b.proc.staleCA:
+			return string(name) + " runs its member with other certificate authorities"
 		case carries && !b.proc.unit.SameSettings(wantedUnit(s.store.spec, b.node, id)):
 			return string(name) + " runs its member with other settings"
 		case carries && len(b.dirs) != 1, !carries && !b.bare():

@@ -42,12 +42,17 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 				b.unmounted = true
 			}
 		}),
-		"disk mounted":     on("disk mounted", func(b *box) { b.unmounted = false }),
-		"host fenced":      on("host fenced", func(b *box) { b.fenced = true }),
-		"host claimed":     on("host claimed", func(b *box) { b.fenced = false }),
-		"port taken":       on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
-		"version missing":  on("version missing", func(b *box) { b.noVersion = true }),
-		"disk slow":        on("disk slow", func(b *box) { b.slowDisk = true }),
+		"disk mounted":    on("disk mounted", func(b *box) { b.unmounted = false }),
+		"host fenced":     on("host fenced", func(b *box) { b.fenced = true }),
+		"host claimed":    on("host claimed", func(b *box) { b.fenced = false }),
+		"port taken":      on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
+		"version missing": on("version missing", func(b *box) { b.noVersion = true }),
+		"disk slow":       on("disk slow", func(b *box) { b.slowDisk = true }),
+		"authorities replaced": on("authorities replaced", func(b *box) {
+			if b.proc != nil {
+				b.proc.staleCA = true
+			}
+		}),
 		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
 	}
 	maps.Copy(all, s.tenantFaults(on))

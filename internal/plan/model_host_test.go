@@ -41,6 +41,8 @@ type process struct {
 	*replica
 	unit cluster.Unit // as started
 	up   time.Time    // since when its peers see it
+	// staleCA: it read other certificate authorities at its start.
+	staleCA bool
 }
 
 var (

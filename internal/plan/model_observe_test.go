@@ -127,6 +127,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Unit.Exit = "exit status 1"
 	}
 	if ns.Unit.Running {
+		ns.Unit.StaleCA = b.proc.staleCA
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
 	}

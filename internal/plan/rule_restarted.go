@@ -35,7 +35,7 @@ func ruleRestarted(in input) verdict {
 	v := verdict{hold: !in.restartIsDue(*r) && in.now.Sub(r.At) < comeBackPatience}
 	v.reasons = []Reason{{
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
-		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, r.From.Changes(r.To)),
+		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, whatChanges(r.From, r.To)),
 	}}
 	return v
 }
@@ -61,11 +61,11 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return ""
 	}
 	u := in.node(r.Node).Unit
-	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && m.Healthy && InSync(e, m) {
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
-	if r.Down && in.now.Sub(r.At) >= comeBackPatience {
-		return "the member did not serve before it was restarted either: its settings are not to blame"
+	if blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
+		return "the member does not serve, and its settings are not to blame: they are as before, or it did not serve before either"
 	}
 	return ""
 }
@@ -82,14 +82,17 @@ func (in input) peerURL(name cluster.NodeName) string {
 // restartIsDue: the unit is there, and its process is still the old one.
 func (in input) restartIsDue(r cluster.Restart) bool {
 	u := in.node(r.Node).Unit
-	return r.Failed == "" && u != nil && u.Started != nil && !u.Started.SameSettings(u.Unit)
+	return r.Failed == "" && u != nil && u.Started != nil && (u.StaleCA || !u.Started.SameSettings(u.Unit))
 }
+
+// blameless: whatever becomes of the member, its new settings are not the cause.
+func blameless(r cluster.Restart) bool { return r.Down || r.From.SameSettings(r.To) }
 
 // didNotComeBack says how a member fails with its new settings, or nothing.
 func (in input) didNotComeBack(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
-	if r.Down || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+	if blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
 	// Of a member that this cke has not watched all the time, not all is known.
@@ -122,7 +125,7 @@ func lastWords(u *cluster.UnitState) string {
 func (in input) rollBack(r cluster.Restart, why string) verdict {
 	v := verdict{reasons: []Reason{{
 		Level: Blocked, Rule: "memberDidNotComeBack", Node: r.Node,
-		Text: fmt.Sprintf("member %s does not serve with its new settings (%s): %s", r.Member, r.From.Changes(r.To), why),
+		Text: fmt.Sprintf("member %s does not serve with its new settings (%s): %s", r.Member, whatChanges(r.From, r.To), why),
 		Hint: "it is rolled back to what it last worked with; mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
 	n := in.nodeNamed(r.Node)
@@ -138,7 +141,7 @@ func (in input) rollBack(r cluster.Restart, why string) verdict {
 func rollBackStep(r cluster.Restart) Step {
 	return Step{
 		Kind: RollBackMember, Nodes: []cluster.NodeName{r.Node}, Member: r.Member, Restart: &r,
-		Reason: fmt.Sprintf("the member does not serve with its new settings (%s): %s", r.From.Changes(r.To), r.Failed),
+		Reason: fmt.Sprintf("the member does not serve with its new settings (%s): %s", whatChanges(r.From, r.To), r.Failed),
 	}
 }
 
@@ -156,7 +159,7 @@ func (in input) nodeNamed(name cluster.NodeName) cluster.Node {
 func (in input) rolledBack(r cluster.Restart) verdict {
 	v := verdict{reasons: []Reason{{
 		Level: Blocked, Rule: "settingsFailed", Node: r.Node,
-		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", r.From.Changes(r.To), r.Failed),
+		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
 	if in.rollsBack(r.Node) {

@@ -19,6 +19,11 @@ type outdated struct {
 	from, to cluster.Unit
 }
 
+// what changes for a member that is restarted.
+func whatChanges(from, to cluster.Unit) string {
+	return orElse(from.Changes(to), "the certificate authorities, which etcd reads at its start")
+}
+
 // ruleRolling brings other settings to running members, one at a time: each is
 // restarted only while every voter serves and is in sync, the followers first, and
 // the leader last, after leadership has moved to a member that is done.
@@ -61,7 +66,7 @@ func pending(todo []outdated) (reasons []Reason) {
 	for _, o := range todo {
 		reasons = append(reasons, Reason{
 			Level: Waiting, Rule: "restartIsPending", Node: o.node.Hostname,
-			Text: fmt.Sprintf("the member is restarted in its turn: %s", o.from.Changes(o.to)),
+			Text: fmt.Sprintf("the member is restarted in its turn: %s", whatChanges(o.from, o.to)),
 		})
 	}
 	return reasons
@@ -92,7 +97,7 @@ func (in input) outdatedVoters() []outdated {
 			runs = *u.Started
 		}
 		want := wantedUnit(in.spec, n, m.ID)
-		if runs.SameSettings(want) {
+		if runs.SameSettings(want) && !u.StaleCA {
 			continue
 		}
 		if m.Leader {
@@ -112,7 +117,7 @@ func (in input) outdatedVoters() []outdated {
 func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 	e := in.st.Etcd
 	wait := Reason{Level: Waiting, Rule: "restartMustWait", Node: todo[0].node.Hostname}
-	what := "the member is to be restarted (" + todo[0].from.Changes(todo[0].to) + "), "
+	what := "the member is to be restarted (" + whatChanges(todo[0].from, todo[0].to) + "), "
 	if ls := e.Learners(); len(ls) > 0 {
 		wait.Text = fmt.Sprintf("%sonce the learner on %s votes or is out", what, in.name(ls[0]))
 		return outdated{}, wait
@@ -135,9 +140,9 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 func (in input) restart(o outdated, todo []outdated) verdict {
 	var v verdict
 	e, m := in.st.Etcd, o.member
-	why := "other settings: " + o.from.Changes(o.to)
+	why := "changed: " + whatChanges(o.from, o.to)
 	if m.Healthy && !tooFew(e) {
-		v.outgoing = m.ID
+		v.outgoing, v.comesBack = m.ID, true
 	}
 	if m.Leader && !tooFew(e) {
 		to, ok := in.alreadyDone(todo)

@@ -14,7 +14,7 @@ import (
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
 //	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver] [zone=ZONE]
-//	gateway NAME [[-]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; +: has connections; stale: its list is not in force
+//	gateway NAME [[-|~]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; ~: restarting; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
 //	withdrawn NAME D                        a member has been about to go for so long
@@ -28,7 +28,7 @@ import (
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
+//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
@@ -338,6 +338,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			old := u
 			old.Quota--
 			us.Started = &old
+		case "staleca":
+			us.StaleCA = true
 		case "old":
 			us.Unit.Quota--
 			if us.Running {

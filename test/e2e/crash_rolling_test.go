@@ -142,18 +142,26 @@ func (l *living) goDownAndUp() {
 	back.act = func() bool {
 		return set(drive.OlderVersion) && l.says("restart-member", "storageVersionIsChanging") && set(cluster.DefaultVersion)
 	}
-	l.killAfter(&back, "take-snapshot cke.write-snapshot", "take-snapshot store.put-snapshot", "cancel-downgrade etcd.cancel-downgrade")
+	// One snapshot is enough for what comes shortly after: only the first way down and
+	// the first way up take one.
+	l.round(&back, kill(1))
+	l.killAfter(&back, "cancel-downgrade etcd.cancel-downgrade")
 	down := *c
 	down.walk = newWalk(l.reached)
 	down.prepare = func() {
 		l.Start()
 		l.Set(l.ofVersion(cluster.DefaultVersion))
 		l.Kill()
+		l.settings, to = "version: "+drive.OlderVersion, drive.OlderVersion
 	}
-	down.act = func() bool { return set(drive.OlderVersion) }
 	l.killAfter(&down, "enable-downgrade etcd.enable-downgrade")
 	up := *c
 	up.walk = newWalk(l.reached)
-	up.act = func() bool { return set(cluster.DefaultVersion) }
-	l.round(&up, kill(1)) // after the snapshot
+	up.prepare = func() { l.settings, to = "version: "+cluster.DefaultVersion, cluster.DefaultVersion }
+	l.round(&up, kill(2))
+	for _, effect := range []string{"take-snapshot cke.write-snapshot", "take-snapshot store.put-snapshot"} {
+		if !back.walk.killed[effect] && !up.walk.killed[effect] {
+			l.t.Errorf("no daemon was killed after %s: %v, %v", effect, back.walk.killed, up.walk.killed)
+		}
+	}
 }

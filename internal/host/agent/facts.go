@@ -81,6 +81,9 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 		Unit: u, Running: st.running, Started: st.started, Sealed: s.Sealed, Exit: st.exit, Log: st.log,
 		Overridden: st.overridden,
 	}
+	if f.Unit.StaleCA, err = a.readOthers(req.Cluster, st); err != nil {
+		return err
+	}
 	if f.Unit.NotMounted, err = a.notMounted(s); err != nil || f.Unit.NotMounted != "" || !s.Sealed {
 		return err
 	}
