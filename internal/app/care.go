@@ -139,7 +139,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
-			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart,
 		},
 		Revision: snap.Revision,
 	}, err

@@ -16,7 +16,7 @@ import (
 const watchPause = time.Second
 
 // Watch delivers the name of each cluster whose spec, bootstrap, users, bundles,
-// leaving nodes or pause change from now on. Changes that come faster than the receiver
+// leaving nodes, restart or pause change from now on. Changes that come faster than the receiver
 // are one; nothing waits for the receiver. The channel is closed when ctx ends
 // or the store does.
 func (s *Store) Watch(ctx context.Context) (<-chan string, error) {
