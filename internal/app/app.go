@@ -16,6 +16,7 @@ import (
 	"cke/internal/config"
 	"cke/internal/execute"
 	"cke/internal/host"
+	"cke/internal/observe"
 	"cke/internal/release"
 	"cke/internal/store"
 )
@@ -44,6 +45,8 @@ type App struct {
 	store *store.Store
 	self  store.Candidate
 	srv   *http.Server
+
+	newest observe.Newest
 
 	mu     sync.Mutex
 	term   *term            // nil while this daemon does not lead

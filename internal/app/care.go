@@ -72,7 +72,8 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
-		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
+		Newest: &a.newest,
+		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, Now: time.Now, Log: log,
 	})
 	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}

@@ -26,7 +26,10 @@ type State struct {
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
 	Nodes   map[NodeName]NodeState `json:"nodes"`
-	Etcd    EtcdState              `json:"etcd"`
+	// NewerLeader says that a host has told this cke of a newer leader of its store,
+	// a host that is silent or not looked at by now, too; empty while none has.
+	NewerLeader string    `json:"newer_leader,omitempty"`
+	Etcd        EtcdState `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.

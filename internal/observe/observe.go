@@ -67,6 +67,8 @@ type Options struct {
 	Identity  func() host.Identity
 	// Releases lists the etcd binaries that can be put on hosts; nil for none.
 	Releases func() []cluster.Release
+	// Newest is shared by all observers of a daemon; nil: this one has its own.
+	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
 	Published func() cluster.Published
 	Now       func() time.Time
@@ -110,6 +112,9 @@ type Observer struct {
 
 // New returns an observer that remembers nothing yet.
 func New(o Options) *Observer {
+	if o.Newest == nil {
+		o.Newest = &Newest{}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Observer{
 		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
@@ -143,11 +148,13 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	}
 	if w.Bootstrap.Phase == cluster.PhaseNew {
 		st.Nodes = o.nodes(ctx, w)
+		st.NewerLeader = o.newerLeader()
 		return st
 	}
 	guess := o.askEarly(ctx, w)
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
+	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
@@ -190,6 +197,9 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 		return silent(err)
 	}
 	fenced, deposed := o.fenced(f)
+	if deposed {
+		o.o.Newest.saw(n.Hostname, f.Epoch)
+	}
 	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
 		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
@@ -245,14 +255,17 @@ func asideNames(f host.Facts) []string {
 	return names
 }
 
-// Deposed asks every host whether a newer leader of this store has acted on it.
+// Deposed asks every host whether a newer leader of this store has acted on it. It
+// names the host that ever said so.
 func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, bool) {
-	for name, ns := range o.nodes(ctx, w) {
-		if ns.Deposed {
-			return name, true
-		}
-	}
-	return "", false
+	o.nodes(ctx, w)
+	node, why := o.o.Newest.beyond(o.o.Identity().Epoch)
+	return node, why != ""
+}
+
+func (o *Observer) newerLeader() string {
+	_, why := o.o.Newest.beyond(o.o.Identity().Epoch)
+	return why
 }
 
 func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) pki.Findings {

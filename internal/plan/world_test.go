@@ -22,6 +22,7 @@ import (
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
+//	newerleader                             a host that is silent now has told of one
 //	healthy NAME...                         unit, data and serving voter, the first leads
 //	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs [due] | version V | arch A
 //	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
@@ -88,6 +89,8 @@ func (w *world) line(f []string) error {
 			version, arch, _ := strings.Cut(r, "/")
 			w.st.Releases = append(w.st.Releases, cluster.Release{Version: version, Arch: arch})
 		}
+	case "newerleader":
+		w.st.NewerLeader = "a newer leader of this store has acted on cp2 (epoch 9, this one is 2)"
 	case "paused":
 		w.st.Paused = &cluster.Pause{By: "ada", Why: "moving racks", At: w.now}
 	case "healthy":
