@@ -72,6 +72,10 @@ func headline(st api.Status) string {
 			return name + " is being bootstrapped"
 		}
 		return name + " is being bootstrapped: " + counts
+	case slices.ContainsFunc(st.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "clustersAreMixed" }):
+		return name + " is NOT healthy: several clusters answer in its place"
+	case !st.Quorum && voters == 0:
+		return name + " is DOWN: no member can tell of it"
 	case !st.Quorum || st.Tolerance < 0:
 		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
 	case !st.AuthOn:
@@ -102,7 +106,7 @@ func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Ti
 		if m := n.Member; m != nil {
 			row = append(row, memberCells(*m, now)...)
 		} else {
-			row = append(row, "-", spareText(n), nodeHealth(n))
+			row = append(row, "-", spareText(n), nodeHealth(n), "", "", "") // in line with the others
 		}
 		rows = append(rows, row)
 	}
