@@ -100,13 +100,14 @@ func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Ti
 	if len(nodes) == 0 && len(strangers) == 0 {
 		return "no nodes\n"
 	}
+	told := len(strangers) > 0 || slices.ContainsFunc(nodes, func(n api.NodeStatus) bool { return n.Member != nil })
 	rows := [][]string{{"NODE", "ADDRESS", "MEMBER", "ROLE", "HEALTH", "VERSION", "DB", "INDEX"}}
 	for _, n := range nodes {
 		row := []string{string(n.Hostname), n.Address}
 		if m := n.Member; m != nil {
 			row = append(row, memberCells(*m, now)...)
 		} else {
-			row = append(row, "-", spareText(n), nodeHealth(n), "", "", "") // in line with the others
+			row = append(row, "-", spareText(n, told), nodeHealth(n), "", "", "") // in line with the others
 		}
 		rows = append(rows, row)
 	}
@@ -128,10 +129,14 @@ func memberCells(m cluster.Member, now time.Time) []string {
 	return []string{m.ID.String(), roleText(m), health, orDash(m.Version), size, index}
 }
 
-func spareText(n api.NodeStatus) string {
+// spareText is what a node without a member is; who the members are is not always
+// told.
+func spareText(n api.NodeStatus, told bool) string {
 	switch {
 	case n.Leaving:
 		return "leaving"
+	case n.ControlPlane && !told:
+		return "-"
 	case n.ControlPlane:
 		return "spare"
 	default:
