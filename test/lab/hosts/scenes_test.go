@@ -67,7 +67,7 @@ func (s *scenes) noSpare() {
 	member, before := s.MemberID("h3"), s.changes()
 	s.cutPower(3)
 	r := s.Reason("noSpareCanReplaceIt", "h3")
-	s.told(r, member.String(), "has not served for", "bring h3 back, and its member rejoins by itself")
+	s.told(r, member.String(), "has not served", "bring h3 back, and its member rejoins by itself")
 	s.told(s.Reason("hostIsUnreachable", "h3"), "the host does not answer")
 	s.t.Logf("a person sees\n%s", s.CLI("status"))
 	w.Wrote(100)
