@@ -179,9 +179,10 @@ func (s *scenes) quorumLoss() {
 	}
 }
 
-// comeBackApart: the two dead machines come back where they reach each other and
-// none of those that serve now, and are the quorum that they were. CKE sees two
-// clusters of one name and id, and touches neither, until they reach each other.
+// comeBackApart: the two dead machines come back, with no CKE to see it, where they
+// reach each other and none of those that serve now, and are the quorum that they
+// were. The next CKE sees two clusters of one name and id, and touches neither,
+// until they reach each other.
 func (s *scenes) comeBackApart() {
 	nodes := func(is ...int) (out []lab.Node) {
 		for _, i := range is {
@@ -190,7 +191,10 @@ func (s *scenes) comeBackApart() {
 		return out
 	}
 	heal := s.lab.Break(s.t, lab.Partition(nodes(2, 3), nodes(1, 4, 5)))
+	s.daemon.Kill()
 	s.on(2, 3)
+	s.serves(2)
+	s.daemon.Start()
 	s.told(s.Reason("clustersAreMixed", ""), "split", s.addr(1), "leads in term")
 	members, steps := s.sh(1, "ls /var/lib/cke/etcd/main"), len(s.History())
 	s.lookTwice()
