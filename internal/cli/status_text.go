@@ -37,6 +37,7 @@ func statusText(st api.Status, now time.Time) string {
 	}
 	b.WriteString("\n" + membersText(st.Nodes, st.Strangers, now))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
+	b.WriteString(quotaText(st.Quota))
 	b.WriteString(gatewaysText(st.Nodes))
 	b.WriteString(kubernetesText(st.Kubernetes))
 	b.WriteString(runningText(st.Running))
@@ -80,6 +81,8 @@ func headline(st api.Status) string {
 		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
 	case !st.AuthOn:
 		return fmt.Sprintf("%s is NOT healthy: authentication is off, %s", name, counts)
+	case len(st.Alarms) > 0:
+		return fmt.Sprintf("%s is NOT healthy: alarm %s, %s", name, alarmsText(st.Alarms), counts)
 	case !st.Healthy:
 		return fmt.Sprintf("%s is NOT healthy: %s, %s", name, counts, mayFail(st.Tolerance))
 	case !st.Settled:

@@ -10,6 +10,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/internal/units"
 )
 
 func TestStatusText(t *testing.T) {
@@ -27,6 +28,13 @@ func TestStatusText(t *testing.T) {
 		"more_to_do": func(st *api.Status) {
 			st.Settled = false
 			st.Plan.Reasons = []plan.Reason{{Level: plan.Note, Rule: "spareIsIdle", Node: "cp4", Text: "it may carry a member"}}
+		},
+		"no_space": func(st *api.Status) {
+			st.Healthy, st.Settled = false, false
+			st.Alarms = []cluster.Alarm{{Member: 7, Kind: "NOSPACE"}, {Member: 8, Kind: "NOSPACE"}}
+			st.Quota = &plan.QuotaUse{Node: "cp2", Bytes: 1 << 30, InUse: 300 << 20, Quota: 1 << 30, FullIn: units.Duration(72 * time.Hour)}
+			st.Nodes[1].Member.Alarms = []string{"NOSPACE"}
+			st.Plan.Steps = []plan.Step{{Kind: plan.Compact, Revision: 9000, Reason: "alarm NOSPACE"}}
 		},
 		"quorum_lost": func(st *api.Status) {
 			st.Healthy, st.Settled, st.Quorum, st.Tolerance = false, false, false, -1
