@@ -50,7 +50,10 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	early := c.askEarly(ctx, endpoints)
 	defer early.drop()
 	answers := c.askAll(ctx, endpoints)
-	if e.Mixed = mixed(answers); e.Mixed != "" {
+	if e.Mixed = mixed(answers); e.Mixed == "" {
+		e.Mixed = c.split(ctx, answers)
+	}
+	if e.Mixed != "" {
 		e.Asked, e.Err = true, e.Mixed
 		return e
 	}

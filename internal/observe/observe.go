@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,7 +220,8 @@ func silent(err error) cluster.NodeState {
 	if errors.As(err, &u) {
 		return cluster.NodeState{Err: u.Err.Error(), Hint: u.Hint()}
 	}
-	return cluster.NodeState{Err: host.Saying(err)}
+	// Which question it was that got no answer is of no help to who reads this.
+	return cluster.NodeState{Err: strings.TrimPrefix(host.Saying(err), "facts: "+host.ErrSessionEnded.Error()+": ")}
 }
 
 // since keeps the first moment something was seen away and forgets it when back.
