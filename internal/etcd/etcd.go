@@ -94,12 +94,17 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: 5 * time.Second,
 		MaxUnaryRetries:      1,
 		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			// A member that restarts is back within a second; gRPC's default
-			// would look again only minutes later.
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		})},
+		DialOptions: []grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{
+				// A member that restarts is back within a second; gRPC's default
+				// would look again only minutes later.
+				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+				MinConnectTimeout: 5 * time.Second,
+			}),
+			// gRPC's default is 32 KiB for each member of each cluster. A snapshot's
+			// frames are larger than this and go past the buffer.
+			grpc.WithReadBufferSize(4 << 10), grpc.WithSharedWriteBuffer(true),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)
