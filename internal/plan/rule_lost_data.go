@@ -42,7 +42,9 @@ func ruleLostData(in input) verdict {
 // provenByHost has the host asked again before a member is removed on its word.
 func provenByHost(steps []Step) {
 	for i := range steps {
-		steps[i].DataLost = steps[i].Kind == RemoveMember
+		if steps[i].Kind == RemoveMember {
+			steps[i].DataLost, steps[i].NotServing = true, false
+		}
 	}
 }
 
@@ -174,7 +176,7 @@ func removeStep(in input, m cluster.Member, why string) Step {
 		after = cluster.Tolerance(voters-1, others)
 	}
 	return Step{
-		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, Reason: why,
+		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, NotServing: !m.Learner && !m.Healthy, Reason: why,
 		Tolerance: &Tolerance{Before: before, During: min(before, after), After: after},
 	}
 }

@@ -94,7 +94,11 @@ func add(in input, missing []cluster.Node) verdict {
 			return v
 		}
 	}
-	fit, v := candidates(in, missing)
+	fit, v := in.ready(missing)
+	if asks := in.unmeasuredRivals(missing); len(asks) > 0 {
+		v.steps = joinChecks(v.steps, asks)
+		return v // the seat may be another's
+	}
 	if len(fit) == 0 {
 		return v
 	}
@@ -113,7 +117,7 @@ func add(in input, missing []cluster.Node) verdict {
 // longer than that one needs to catch up.
 func replaceDead(in input, m cluster.Member, missing []cluster.Node) verdict {
 	why := fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))
-	fit, v := candidates(in, missing)
+	fit, v := in.ready(missing)
 	awaited := slices.ContainsFunc(missing, func(n cluster.Node) bool { return in.node(n.Hostname).Awaited })
 	if len(fit) == 0 && (awaited || len(v.steps) > 0) && removalUnsafe(in.st.Etcd, m) == "" {
 		v.reasons = append(v.reasons, Reason{
@@ -123,46 +127,6 @@ func replaceDead(in input, m cluster.Member, missing []cluster.Node) verdict {
 		return v
 	}
 	return v.and(takeOut(in, m, why))
-}
-
-// candidates are those of the missing nodes that can take a learner now, with what
-// makes the others ready and what keeps them from it.
-func candidates(in input, missing []cluster.Node) ([]cluster.Node, verdict) {
-	var v verdict
-	var free []cluster.Node
-	for _, n := range missing {
-		if !usable(in.node(n.Hostname)) {
-			continue // ruleHosts has said so
-		}
-		if r, ok := cannotCarry(in, n); ok {
-			v.reasons = append(v.reasons, r)
-			continue
-		}
-		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
-			in.needVersion(&v, n, version)
-			continue
-		}
-		free = append(free, n)
-	}
-	fit, checked := preflight(in, free)
-	return fit, v.and(checked)
-}
-
-// cannotCarry says why a usable node cannot take a member now.
-func cannotCarry(in input, n cluster.Node) (Reason, bool) {
-	ns := in.node(n.Hostname)
-	r := Reason{Level: Blocked, Node: n.Hostname}
-	switch {
-	case ns.Unit != nil || len(ns.Data) > 0:
-		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
-	case len(ns.Foreign) > 0:
-		return anotherEtcd(n, ns), true
-	case len(ns.BusyPorts) > 0:
-		return portsBusy(n, ns), true
-	default:
-		return r, false
-	}
-	return r, true
 }
 
 // unhealthyVoters tells of voters that do not serve while their process runs or
