@@ -87,7 +87,6 @@ func (d *daemon) costs(ctx context.Context, clusters int) error {
 		if err != nil {
 			return err
 		}
-		began := time.Now()
 		if err := d.everyCluster(ctx, clusters, func(ctx context.Context, name string) error {
 			_, err := d.api.Plan(ctx, name)
 			return err
@@ -98,8 +97,7 @@ func (d *daemon) costs(ctx context.Context, clusters int) error {
 		if err != nil {
 			return err
 		}
-		// What it does all the time it has done meanwhile, too.
-		looks = append(looks, after.cpu-before.cpu-time.Duration(idle.busy/100*float64(time.Since(began))))
+		looks = append(looks, after.cpu-before.cpu) // and what it does all the time, meanwhile
 	}
 	look, judged := median(looks), ""
 	if clusters == fleetJudged {

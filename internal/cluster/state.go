@@ -171,6 +171,10 @@ type UnitState struct {
 	// NotMounted: the data root was a file system of its own when the member
 	// was sealed and is not one now. Its disk is absent, not empty.
 	NotMounted string `json:"not_mounted,omitempty"`
+	// Applied is the last entry of the log that a member has applied which has just
+	// joined, as its own process says on the host before it serves anybody; 0 when
+	// that is not known.
+	Applied uint64 `json:"applied,omitempty"`
 	// Exit describes how the last process ended, with the end of its log.
 	Exit string `json:"exit,omitempty"`
 	Log  string `json:"log,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -63,8 +64,16 @@ Flags:
                           daemon that runs already, nor with down or forget
 `
 
+// gcPercent is how much the heap may grow between collections: cke waits most of
+// the time and holds connections to hundreds of machines and members, so that
+// memory is dearer than the collector's time.
+const gcPercent = 50
+
 // Main runs cke with these arguments and returns its exit code.
 func Main(args []string, version string, stdout, stderr io.Writer) int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error

@@ -40,11 +40,11 @@ type Options struct {
 type Client struct {
 	opts Options
 
-	mu    sync.Mutex
-	conns map[string]*clientv3.Client // by client URL
-	auth  authCache
-	via   Endpoint          // whom Observe asked for what all share the last time
-	mute  map[Endpoint]bool // who did not answer Observe the last time
+	mu      sync.Mutex
+	conns   map[string]*clientv3.Client // by client URL
+	auth    authCache
+	via     Endpoint          // whom Observe asked for what all share the last time
+	answers map[Endpoint]bool // who answered Observe the last time
 }
 
 // New returns a client that knows no member yet.
@@ -52,7 +52,7 @@ func New(o Options) *Client {
 	if o.Until == nil {
 		o.Until = func() time.Time { return time.Time{} }
 	}
-	return &Client{opts: o, conns: map[string]*clientv3.Client{}, mute: map[Endpoint]bool{}}
+	return &Client{opts: o, conns: map[string]*clientv3.Client{}, answers: map[Endpoint]bool{}}
 }
 
 // Close ends all connections.
@@ -83,7 +83,7 @@ func (c *Client) Keep(urls []string) {
 			c.opts.Log.Debug("close connection", "url", url, "err", err)
 		}
 		delete(c.conns, url)
-		delete(c.mute, Endpoint(url))
+		delete(c.answers, Endpoint(url))
 	}
 }
 
@@ -100,12 +100,18 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: 5 * time.Second,
 		MaxUnaryRetries:      1,
 		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
-		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(led(c.opts.Until)), grpc.WithConnectParams(grpc.ConnectParams{
-			// A member that restarts is back within a second; gRPC's default
-			// would look again only minutes later.
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		})},
+		DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(led(c.opts.Until)),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				// A member that restarts is back within a second; gRPC's default
+				// would look again only minutes later.
+				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+				MinConnectTimeout: 5 * time.Second,
+			}),
+			// gRPC's default is 32 KiB for each member of each cluster. A snapshot's
+			// frames are larger than this and go past the buffer.
+			grpc.WithReadBufferSize(4 << 10), grpc.WithSharedWriteBuffer(true),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)

@@ -67,6 +67,11 @@ func withoutSizes(f host.Facts) host.Facts {
 		g.Connections = nil
 		f.Gateway = &g
 	}
+	if f.Unit != nil {
+		u := *f.Unit
+		u.Applied = 0
+		f.Unit = &u
+	}
 	f.Data, f.Aside = slices.Clone(f.Data), slices.Clone(f.Aside)
 	for i := range f.Data {
 		f.Data[i].Bytes = 0

@@ -137,7 +137,7 @@ type expected int
 
 const (
 	late   expected = iota // a question to it was open already
-	slow                   // it needed long the last time
+	slow                   // it needed long the last time, or did not answer
 	prompt                 // everyone else
 	kinds
 )
@@ -165,7 +165,7 @@ func (p *patience) expect(m *machine) {
 	switch {
 	case m.open != nil:
 		k = late
-	case m.last != nil && m.last.arrived.Sub(m.last.asked) >= patienceMax:
+	case m.last != nil && (m.last.err != nil || m.last.arrived.Sub(m.last.asked) >= patienceMax):
 		k = slow
 	}
 	p.kind = append(p.kind, k)

@@ -27,7 +27,8 @@ func Guard(s Step, e cluster.EtcdState) error {
 			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
 		}
 	case PromoteLearner:
-		if !found || !m.Learner || !InSync(e, m) {
+		// What a host says of its learner the step has asked anew by itself.
+		if !found || !m.Learner || !s.ByHost && !InSync(e, m) {
 			return fmt.Errorf("guard %s: member %s is no serving learner that has caught up", s.Kind, s.Member)
 		}
 	case RemoveMember:

@@ -130,6 +130,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Unit.StaleCA = b.proc.staleCA
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
+		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New {
+			ns.Unit.Applied = r.index
+		}
 	}
 	if known && b.unmounted {
 		ns.Unit.NotMounted = "/var/lib/cke"

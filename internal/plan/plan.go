@@ -63,8 +63,11 @@ type Step struct {
 	DataLost bool `json:"data_lost,omitempty"`
 	// NotServing: the member is removed because it does not serve. It is asked again
 	// immediately before, and stays if it answers.
-	NotServing bool   `json:"not_serving,omitempty"`
-	Reason     string `json:"reason"`
+	NotServing bool `json:"not_serving,omitempty"`
+	// ByHost: the learner is promoted because its host says that it has caught up;
+	// it serves nobody yet. The host is asked again immediately before.
+	ByHost bool   `json:"by_host,omitempty"`
+	Reason string `json:"reason"`
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.

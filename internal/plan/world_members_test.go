@@ -14,6 +14,9 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		return true, w.before(args)
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
+	case "applied": // what its process says on its host
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
+		return true, err
 	default:
 		return false, nil
 	}

@@ -40,6 +40,7 @@ import (
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	before D INDEX                          so long ago the log had come so far
+//	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 //	removed NAME PREFIX

@@ -88,7 +88,10 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 		return err
 	}
 	d, err := a.inspect(req.Cluster, u.Member)
-	f.Unit.DataLost = !d.wal || !d.mark
+	if f.Unit.DataLost = !d.wal || !d.mark; err != nil {
+		return err
+	}
+	f.Unit.Applied, err = a.appliedBy(ctx, req.Cluster, f.Unit)
 	return err
 }
 
