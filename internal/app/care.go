@@ -140,6 +140,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
 			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart,
+			Drains: snap.Drains,
 		},
 		Revision: snap.Revision,
 	}, err

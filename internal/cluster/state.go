@@ -23,6 +23,8 @@ type State struct {
 	Etcd    EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Drains are the nodes under maintenance.
+	Drains []Drain `json:"drains,omitempty"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.

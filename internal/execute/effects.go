@@ -21,6 +21,7 @@ const (
 	StoreForgetUser       Effect = "store.forget-user"
 	StorePutRestart       Effect = "store.put-restart"
 	StoreDropRestart      Effect = "store.drop-restart"
+	StoreDropDrain        Effect = "store.drop-drain"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -49,7 +50,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart, StoreDropDrain,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
@@ -93,6 +94,10 @@ func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Rest
 
 func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
 	return s.f.did(StoreDropRestart, s.Store.DropRestart(ctx, name, r))
+}
+
+func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
+	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
 }
 
 type effectHost struct {

@@ -26,6 +26,7 @@ type Store interface {
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
+	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 }
 
 // Options for New.
@@ -156,6 +157,10 @@ func (t target) action() (action, error) {
 		return finishRestart{t}, nil
 	case plan.RollBackMember:
 		return rollBackMember{t}, nil
+	case plan.StopMember:
+		return stopMember{t}, nil
+	case plan.FinishDrain:
+		return finishDrain{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

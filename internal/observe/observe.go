@@ -34,6 +34,8 @@ type Wanted struct {
 	Paused *cluster.Pause
 	// Restart is a member that is being restarted, or was rolled back.
 	Restart *cluster.Restart
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -127,7 +129,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Restart: w.Restart}
+	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Restart: w.Restart, Drains: w.Drains}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}

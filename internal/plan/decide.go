@@ -85,7 +85,7 @@ type verdict struct {
 // and adds what another rule has to say after it.
 func (v verdict) and(w verdict) verdict {
 	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
-	v.stop = v.stop || w.stop
+	v.stop, v.hold = v.stop || w.stop, v.hold || w.hold
 	if v.outgoing == 0 {
 		v.outgoing = w.outgoing
 	}
@@ -108,6 +108,7 @@ func rules() []rule {
 		ruleGateway,
 		ruleUnits,
 		ruleRestarted,
+		ruleDrain,
 		ruleStart,
 		ruleQuorum,
 		ruleAuth,
@@ -125,7 +126,7 @@ func rules() []rule {
 // such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, StopMember:
 		return true
 	default:
 		return false

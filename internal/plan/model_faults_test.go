@@ -27,6 +27,8 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"auth drifts":     s.authDrifts,
 		"user added":      s.addUser,
 		"user removed":    s.removeUser,
+		"node drained":    s.drain,
+		"node undrained":  s.undrain,
 		"power cut":       func(*rapid.T) { s.powerCut() },
 		"repair":          func(*rapid.T) { s.repair() },
 		"member killed":   on("member killed", func(b *box) { b.proc = nil }),
@@ -92,6 +94,9 @@ func (s *sim) repair() {
 	s.logf("repair")
 	s.kube.away = false
 	s.store.spec.Etcd.ExtraArgs = nil
+	for _, d := range s.store.drains {
+		s.endDrain(d.Node)
+	}
 	for _, b := range s.boxes() {
 		if b.isolated {
 			s.rejoin(b)

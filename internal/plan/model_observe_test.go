@@ -50,6 +50,7 @@ func (s *sim) observe() cluster.State {
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
 		Restart:  s.store.restart,
+		Drains:   slices.Clone(s.store.drains),
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {

@@ -36,6 +36,7 @@ type shelf struct {
 	users   []cluster.User
 	removed []cluster.RemovedUser
 	restart *cluster.Restart // never changed in place
+	drains  []cluster.Drain  // nor this
 }
 
 const clusterID cluster.ClusterID = 0xc1

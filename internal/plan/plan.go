@@ -30,6 +30,9 @@ const (
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
 	ForgetUser          Kind = "forget-user"
+	// Of nodes under maintenance.
+	StopMember  Kind = "stop-member"
+	FinishDrain Kind = "finish-drain"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -65,6 +68,7 @@ type Step struct {
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	Drain     *cluster.Drain     `json:"drain,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
 	// Restart is the record of a restart, to be written or dropped.

@@ -12,11 +12,31 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	switch word {
 	case "before":
 		return true, w.before(args)
+	case "drain":
+		return true, w.drain(cluster.NodeName(args[0]), args[1:])
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
 	default:
 		return false, nil
 	}
+}
+
+func (w *world) drain(name cluster.NodeName, args []string) error {
+	d := cluster.Drain{Node: name, By: "ada", Why: "a new fan", At: w.now.Add(-time.Hour)}
+	for i, a := range args {
+		switch a {
+		case "over":
+			ago, err := time.ParseDuration(args[i+1])
+			if err != nil {
+				return err
+			}
+			d.Ended = w.now.Add(-ago)
+		case "interrupt":
+			d.Interrupt = true
+		}
+	}
+	w.st.Drains = append(w.st.Drains, d)
+	return nil
 }
 
 func (w *world) setback(name cluster.NodeName, args []string) error {

@@ -31,6 +31,8 @@ type Snapshot struct {
 	// Restart is the member that is being restarted with other settings, or was
 	// rolled back; nil for none.
 	Restart *cluster.Restart
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -67,11 +69,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(restartKey(name)))
+		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(restartKey(name)),
+		clientv3.OpGet(drainKeys(name), clientv3.WithPrefix()))
 	if err != nil {
 		return o, err
 	}
-	var errs [9]error
+	var errs [10]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -91,5 +94,6 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	for _, kv := range ranges[8] {
 		o.Restart, errs[8] = decode[*cluster.Restart](kv)
 	}
+	o.Drains, errs[9] = decodeAll[cluster.Drain](ranges[9])
 	return o, errors.Join(errs[:]...)
 }
