@@ -79,7 +79,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
-			Authority: authority, Releases: a.shelf, Progress: c.progress, Now: time.Now, Log: log, After: a.o.After,
+			Authority: authority, Releases: a.shelf, Progress: c.progress, Boot: a.boot, Now: time.Now, Log: log, After: a.o.After,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
@@ -140,7 +140,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
 			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart,
-			Drains: snap.Drains,
+			Drains: snap.Drains, Reboot: snap.Reboot,
 		},
 		Revision: snap.Revision,
 	}, err

@@ -12,6 +12,8 @@ type Drain struct {
 	// Interrupt: whoever asked accepts that of one or two voters none can be
 	// spared, and nobody is served meanwhile.
 	Interrupt bool `json:"interrupt,omitempty"`
+	// Reboot: it is for a reboot, and ends with it.
+	Reboot bool `json:"reboot,omitempty"`
 	// Ended is when its end was asked for. The record stays until the member is back
 	// in sync.
 	Ended time.Time `json:"ended,omitzero"`

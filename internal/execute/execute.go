@@ -26,7 +26,9 @@ type Store interface {
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
+	PutDrain(ctx context.Context, name string, d cluster.Drain) error
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
+	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error
 }
 
 // Options for New.
@@ -43,6 +45,8 @@ type Options struct {
 	Releases Releases
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
+	// Boot is that of the machine cke runs on, which is never rebooted.
+	Boot string
 	// After is told of every mutation right after it happened; nil for nobody.
 	After After
 }
@@ -161,6 +165,12 @@ func (t target) action() (action, error) {
 		return stopMember{t}, nil
 	case plan.FinishDrain:
 		return finishDrain{t}, nil
+	case plan.DrainNode, plan.UndrainNode:
+		return recordDrain{t}, nil
+	case plan.RebootMachine:
+		return rebootMachine{t}, nil
+	case plan.FinishReboot:
+		return finishReboot{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

@@ -109,6 +109,7 @@ func rules() []rule {
 		ruleUnits,
 		ruleRestarted,
 		ruleDrain,
+		ruleReboot,
 		ruleStart,
 		ruleQuorum,
 		ruleAuth,

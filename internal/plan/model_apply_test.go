@@ -86,6 +86,8 @@ func (h *hand) do(step Step) error {
 		return h.restart(step)
 	case StopMember:
 		return h.stopDrained(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return h.rebootStep(step)
 	case FinishDrain:
 		return h.does("drop the record of a drain", func() error { h.s.dropDrain(*step.Drain); return nil })
 	case FinishRestart:
@@ -127,6 +129,8 @@ func (h *hand) done(step Step) (bool, error) {
 		return s.restartDone(step)
 	case StopMember, FinishDrain:
 		return s.drainDone(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return s.rebootDone(step)
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])

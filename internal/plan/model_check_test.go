@@ -223,6 +223,9 @@ func (s *sim) misplaced() string {
 	if s.store.restart != nil {
 		return "a restart is on record"
 	}
+	if s.store.reboot != nil {
+		return "a reboot is on record"
+	}
 	if len(s.store.drains) > 0 {
 		return "a drain is on record"
 	}

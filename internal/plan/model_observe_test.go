@@ -51,6 +51,7 @@ func (s *sim) observe() cluster.State {
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
 		Restart:  s.store.restart,
 		Drains:   slices.Clone(s.store.drains),
+		Reboot:   s.store.reboot,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -100,7 +101,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	if err := b.reach(); err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
-	ns := cluster.NodeState{Arch: "amd64"}
+	ns := cluster.NodeState{Arch: "amd64", Boot: b.boot(), CanReboot: b.node.User != ""}
 	if b.fenced {
 		ns.Fenced = errFenced.Error()
 	}

@@ -37,6 +37,7 @@ type shelf struct {
 	removed []cluster.RemovedUser
 	restart *cluster.Restart // never changed in place
 	drains  []cluster.Drain  // nor this
+	reboot  *cluster.Reboot
 }
 
 const clusterID cluster.ClusterID = 0xc1

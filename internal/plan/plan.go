@@ -33,6 +33,11 @@ const (
 	// Of nodes under maintenance.
 	StopMember  Kind = "stop-member"
 	FinishDrain Kind = "finish-drain"
+	// Of machines that are rebooted.
+	DrainNode     Kind = "drain-node"
+	UndrainNode   Kind = "undrain-node"
+	RebootMachine Kind = "reboot-machine"
+	FinishReboot  Kind = "finish-reboot"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -69,6 +74,7 @@ type Step struct {
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
 	Drain     *cluster.Drain     `json:"drain,omitempty"`
+	Reboot    *cluster.Reboot    `json:"reboot,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
 	// Restart is the record of a restart, to be written or dropped.

@@ -81,6 +81,8 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 	case !usable(ns) && !m.Healthy:
 		v.reasons = append(v.reasons, isDrained(d, "its host does not answer, nor does its member"))
 		return v
+	case in.cameBack(d):
+		return v // ruleReboot ends it
 	case !usable(ns), !e.Quorum:
 		return say(Waiting, "drainMustWait", "the node is to be drained, once its host answers and the cluster has a quorum", "")
 	case m.Learner:

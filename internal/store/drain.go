@@ -35,12 +35,18 @@ func (s *Store) PutDrain(ctx context.Context, name string, d cluster.Drain) erro
 // was drained anew since.
 func (s *Store) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
 	key := drainKey(name, d.Node)
-	value, err := json.Marshal(d)
-	if err == nil {
-		_, _, err = s.change(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(value))}, clientv3.OpDelete(key))
-	}
-	if err != nil {
+	if err := s.ifStill(ctx, key, d, clientv3.OpDelete(key)); err != nil {
 		return fmt.Errorf("forget the drain of %s of cluster %q: %w", d.Node, name, err)
 	}
 	return nil
+}
+
+// ifStill does something if a key still has this value.
+func (s *Store) ifStill(ctx context.Context, key string, is any, do clientv3.Op) error {
+	value, err := json.Marshal(is)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.change(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(value))}, do)
+	return err
 }

@@ -33,6 +33,8 @@ type Snapshot struct {
 	Restart *cluster.Restart
 	// Drains are the nodes under maintenance.
 	Drains []cluster.Drain
+	// Reboot is which machines are to be rebooted; nil for none.
+	Reboot *cluster.Reboot
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -70,11 +72,11 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(restartKey(name)),
-		clientv3.OpGet(drainKeys(name), clientv3.WithPrefix()))
+		clientv3.OpGet(drainKeys(name), clientv3.WithPrefix()), clientv3.OpGet(rebootKey(name)))
 	if err != nil {
 		return o, err
 	}
-	var errs [10]error
+	var errs [11]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -95,5 +97,8 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		o.Restart, errs[8] = decode[*cluster.Restart](kv)
 	}
 	o.Drains, errs[9] = decodeAll[cluster.Drain](ranges[9])
+	for _, kv := range ranges[10] {
+		o.Reboot, errs[10] = decode[*cluster.Reboot](kv)
+	}
 	return o, errors.Join(errs[:]...)
 }
