@@ -39,8 +39,8 @@ becomes of cke. It keeps its seat and its data; nobody takes its place. A node
 without a member gets none.
 
 It is refused (exit 3) when the other members would not be a quorum, or another
-node is drained already. Of one or two voters none can be spared: --interrupt says
-that nobody needs to be served meanwhile.`,
+node is drained already. Of one or two voters none can be spared: --interrupt
+says that nobody needs to be served meanwhile.`,
 		Example: `  ckecli node drain cp2 --why "a new disk"
   ckecli node undrain cp2`,
 		Args: exactly("NODE"),
@@ -87,8 +87,8 @@ func newNodeUndrain(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "undrain NODE",
 		Short: "Put a drained node into service again",
-		Long: `Put a drained node into service again: its member is started, and clients are led
-to it once it serves. It returns when the member is in sync with the others.`,
+		Long: `Put a drained node into service again: its member is started, and clients are
+led to it once it serves. It returns when the member is in sync with the others.`,
 		Example: `  ckecli node undrain cp2`,
 		Args:    exactly("NODE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runNodeUndrain(cmd.Context(), s, o, args[0]) },

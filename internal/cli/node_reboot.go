@@ -35,14 +35,14 @@ func newNodeReboot(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reboot NODE...",
 		Short: "Reboot machines one after another, while the cluster serves",
-		Long: `Reboot machines, one after another in the order given. Each is drained first, told
-to reboot, and put into service again when it is back; the next one's turn comes
-once every member serves and is in sync. A machine counts as back when it runs
-another boot than before.
+		Long: `Reboot machines, one after another in the order given. Each is drained first,
+told to reboot, and put into service again when it is back; the next one's turn
+comes once every member serves and is in sync. A machine counts as back when it
+runs another boot than before.
 
 It is cke that does it: ending this command ends the watching only, and --cancel
-lets no further machine be rebooted. The machine that cke itself runs on is refused,
-and so are nodes without a machine of their own.`,
+lets no further machine be rebooted. The machine that cke itself runs on is
+refused, and so are nodes without a machine of their own.`,
 		Example: `  ckecli node reboot cp1 cp2 cp3 --why "new kernel"
   ckecli node reboot --cancel`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -93,7 +93,7 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		return err
 	}
 	shown := ""
-	last := r
+	var last cluster.Reboot // as it was seen
 	err = awaitStatus(ctx, s, c, name, o.timeout, r.Nodes[len(r.Nodes)-1], func(st api.Status) (bool, error) {
 		if st.Reboot == nil || !st.Reboot.At.Equal(r.At) {
 			return true, nil
