@@ -12,7 +12,7 @@ import (
 func Guard(s Step, e cluster.EtcdState) error {
 	switch s.Kind {
 	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember, EnableDowngrade, CancelDowngrade,
-		Compact, Defragment, DisarmAlarm:
+		Compact, Defragment, DisarmAlarm, StopMember:
 		if !e.Quorum {
 			return fmt.Errorf("guard %s: no quorum now", s.Kind)
 		}
@@ -58,6 +58,10 @@ func Guard(s Step, e cluster.EtcdState) error {
 	case EnableDowngrade:
 		if voters, healthy := len(e.Voters()), len(e.HealthyVoters()); healthy < voters {
 			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
+		}
+	case StopMember:
+		if why := drainUnsafe(e, m, s.Drain.Interrupt); found && why != "" {
+			return fmt.Errorf("guard %s: %s", s.Kind, why)
 		}
 	case RetireMember:
 		if found {
