@@ -132,7 +132,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Unit.StaleCA = b.proc.staleCA
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
-		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New {
+		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New && !b.isolated {
 			ns.Unit.Applied = r.index
 		}
 	}

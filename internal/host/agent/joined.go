@@ -21,7 +21,10 @@ import (
 const (
 	// joinedLately is how long after its first start a member is asked how far it is.
 	joinedLately = 10 * time.Minute
-	// metricsTimeout and metricsLimit bound that question.
+	// stillHeard is how long a member is listened to for a word of the leader, which
+	// sends one with each heartbeat (100 ms unless set otherwise).
+	stillHeard = 300 * time.Millisecond
+	// metricsTimeout and metricsLimit bound each question.
 	metricsTimeout = 500 * time.Millisecond
 	metricsLimit   = 4 << 20
 )
@@ -52,51 +55,93 @@ func (a *Agent) appliedBy(ctx context.Context, c string, st *cluster.UnitState) 
 	return applied, nil
 }
 
-// askApplied reads a member's metrics, and believes only those of this one.
+// askApplied reads a member's metrics twice, and believes only those of this one.
 func askApplied(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
+	first, err := askMetrics(ctx, at, id)
+	if err != nil || first.applied == 0 {
+		return 0, err
+	}
+	t := time.NewTimer(stillHeard)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-t.C:
+	}
+	second, err := askMetrics(ctx, at, id)
+	if err != nil || second.received <= first.received {
+		return 0, err
+	}
+	return second.applied, nil
+}
+
+func askMetrics(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/metrics", http.NoBody)
 	if err != nil {
-		return 0, fmt.Errorf("ask %s for metrics: %w", at, err)
+		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
 	}
 	direct := &http.Transport{DisableKeepAlives: true} // and through nobody's proxy
 	resp, err := direct.RoundTrip(req)
 	if err != nil {
-		return 0, fmt.Errorf("ask %s for metrics: %w", at, err)
+		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
+		return progress{}, fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
 	}
-	return readApplied(io.LimitReader(resp.Body, metricsLimit), id)
+	return readProgress(io.LimitReader(resp.Body, metricsLimit), id)
 }
 
-// readApplied finds in the text format of Prometheus (exposition format 0.0.4) how
-// far the member is, if it knows a leader and is the one that is meant.
-func readApplied(text io.Reader, id cluster.MemberID) (applied uint64, err error) {
+// progress is how far a member says it is.
+type progress struct {
+	// applied is the last entry of the log that it has applied; 0 when it knows no
+	// leader, or is not the one that is meant.
+	applied uint64
+	// received are the bytes that came from its peers so far.
+	received float64
+}
+
+// readProgress finds it in the text format of Prometheus (exposition format 0.0.4).
+func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
 	itself, led := false, false
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), " ")
-		switch name {
-		case `etcd_server_id{server_id="` + id.String() + `"}`:
+		switch {
+		case name == `etcd_server_id{server_id="`+id.String()+`"}`:
 			itself = true
-		case "etcd_server_has_leader":
+		case name == "etcd_server_has_leader":
 			led = value == "1"
-		case "etcd_server_proposals_applied_total":
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil || n < 0 || n > 1<<53 {
-				return 0, fmt.Errorf("read metrics: %q applied entries", value)
+		case name == "etcd_server_proposals_applied_total":
+			n, err := number(value)
+			if err != nil {
+				return progress{}, err
 			}
-			applied = uint64(n)
+			p.applied = uint64(n)
+		case strings.HasPrefix(name, "etcd_network_peer_received_bytes_total{"):
+			n, err := number(value)
+			if err != nil {
+				return progress{}, err
+			}
+			p.received += n
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("read metrics: %w", err)
+		return progress{}, fmt.Errorf("read metrics: %w", err)
 	}
 	if !itself || !led {
-		return 0, nil
+		return progress{}, nil
 	}
-	return applied, nil
+	return p, nil
+}
+
+// number is a count that a float64 holds exactly.
+func number(value string) (float64, error) {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || n < 0 || n > 1<<53 {
+		return 0, fmt.Errorf("read metrics: %q is no count", value)
+	}
+	return n, nil
 }
