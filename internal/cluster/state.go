@@ -194,6 +194,9 @@ type EtcdState struct {
 	// Usage is where the data is, largest first; it is looked at only when that
 	// matters, and rarely.
 	Usage []PrefixUsage `json:"usage,omitempty"`
+	// Hashes are what the voters' data adds up to; looked at only when some member's
+	// may be corrupt.
+	Hashes []MemberHash `json:"hashes,omitempty"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

@@ -53,6 +53,8 @@ type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
 	// Usage estimates where the data is.
 	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
+	// Hashes compares the voters' data.
+	Hashes(ctx context.Context, members []cluster.Member, nodes []cluster.Node) []cluster.MemberHash
 	// Keep closes the connections to all but these members.
 	Keep(urls []string)
 }
@@ -95,7 +97,8 @@ type Observer struct {
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
 
-	space space
+	space  space
+	hashed hashed
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
@@ -143,6 +146,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
+	st.Etcd.Hashes = o.hashes(ctx, w, st)
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)

@@ -99,6 +99,7 @@ func rules() []rule {
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleCorrupt,
 		ruleReplace,
 		ruleNoSpace,
 		ruleMembership,
