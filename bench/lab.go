@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,67 +11,6 @@ import (
 	"cke/internal/cluster"
 	"cke/test/lab"
 )
-
-// onMachines measures on real machines (docs/LAB.md): what CKE takes over SSH,
-// beside the best that a person could do with ssh.
-func onMachines(ctx context.Context, o options) error {
-	all := []struct {
-		name     string
-		machines int
-		opts     []lab.Option
-		run      func(context.Context, options, *lab.Lab) error
-	}{
-		{"bootstrap", 3, nil, bootstrapInLab},
-		{"distribute", 3, nil, distributeInLab},
-		{"facts", 3, nil, factsInLab},
-		{"boot", 10, nil, nil},
-		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
-		{"add", bothMachines, nil, addInLab},
-		{"swap", bothMachines, nil, swapInLab},
-		{"silent", bothMachines, nil, silentInLab},
-		{"replace", bothMachines, nil, replaceInLab},
-		{"rolling", bothMachines, nil, rollingInLab},
-	}
-	var l *lab.Lab
-	for _, b := range all {
-		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), b.name) {
-			continue
-		}
-		var err error
-		if l, err = sized(l, b.machines, b.opts); err != nil { //nolint:contextcheck // a lab is taken down whoever gave up
-			return err
-		}
-		if b.run == nil {
-			continue
-		}
-		fmt.Printf("-- %s\n", b.name)
-		if err := b.run(ctx, o, l); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", b.name, err), l.Close())
-		}
-	}
-	if l == nil {
-		return fmt.Errorf("-only names nothing of %q", o.only)
-	}
-	return l.Close()
-}
-
-// sized keeps a lab that has the right number of machines, or boots another one.
-func sized(l *lab.Lab, machines int, opts []lab.Option) (*lab.Lab, error) {
-	if l != nil && len(l.Machines()) == machines {
-		return l, nil
-	}
-	if l != nil {
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
-	}
-	l, err := lab.Open(machines, opts...)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Printf("-- %d machines booted in %d ms\n", machines, l.BootTime().Milliseconds())
-	return l, nil
-}
 
 // inLab is a cluster of a lab's machines, host keys pinned. The box's disk is
 // shared by everything that runs here, and the machines' own are small: neither

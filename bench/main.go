@@ -7,7 +7,9 @@
 //	bench idle        memory and CPU of an idle cke
 //	bench lab         the same on real machines over SSH (docs/LAB.md), beside
 //	                  plain ssh and scp; what a machine's answer takes; twenty
-//	                  machines. Needs root.
+//	                  machines; changes of the membership and rolling restarts,
+//	                  beside the same by hand; hundreds of simulated clusters.
+//	                  Needs root.
 //	bench kube        how soon a real Kubernetes and its DNS know of a member that
 //	                  died or was promoted, and what CKE asks of the API server
 //	                  in quiet. Needs root, and `make build-kube`.
@@ -30,7 +32,7 @@ import (
 	"cke/internal/units"
 )
 
-const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 7] [-for 60s] [-only bootstrap,distribute,facts,boot,twenty] [-v] | bench kube [-for 60s]"
+const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 0] [-for 60s] [-size 1GiB] [-fleet 100,300,1000] [-only PART,…] [-v] | bench kube [-for 60s]"
 
 // options of all subcommands.
 type options struct {
@@ -41,6 +43,7 @@ type options struct {
 	span   time.Duration // idle: measure for this long
 	only   string        // lab: nothing but these
 	size   int64         // lab: bytes of the database that a dead member held
+	fleet  string        // lab: how many clusters
 	v      bool          // print CKE's history of each bootstrap
 }
 
@@ -69,7 +72,8 @@ func main() {
 		o.size = int64(size)
 		return err
 	})
-	f.StringVar(&o.only, "only", "", "lab: which parts, of bootstrap,distribute,facts,boot,twenty")
+	f.StringVar(&o.fleet, "fleet", "100,300,1000", "lab: numbers of simulated clusters")
+	f.StringVar(&o.only, "only", "", "lab: nothing but these parts, of "+partNames())
 	f.BoolVar(&o.v, "v", false, "print CKE's own history of each bootstrap")
 	if err := f.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)

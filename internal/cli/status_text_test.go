@@ -42,13 +42,15 @@ func TestStatusText(t *testing.T) {
 			for i := 1; i < 3; i++ {
 				n := &st.Nodes[i]
 				n.Reachable, n.Error = false, "dial "+n.Address+":22: i/o timeout"
-				n.Member.Healthy, n.Member.Version = false, ""
+				n.Member.Healthy, n.Member.Version, n.Member.RaftIndex, n.Member.DBSize = false, "", 0, 0
+				n.Member.UnhealthySince = start().Add(-50*time.Second - 300*time.Millisecond)
 				n.Member.Err = "context deadline exceeded while it was asked for its status, as every one of the members of this cluster is"
 			}
 			st.Nodes[0].Member.Alarms = []string{"NOSPACE"}
 			st.Nodes[3].Leaving, st.Nodes[3].Reachable = true, false
 			st.Plan.Reasons = []plan.Reason{
 				{Level: plan.Waiting, Rule: "hostIsSilent", Node: "cp2", Text: "it has not answered for 20 s", Hint: ""},
+				{Level: plan.Blocked, Rule: "hostIsUnreachable", Node: "cp3", Text: "the host does not answer: dial 10.77.0.13:22: i/o timeout"},
 				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
 			}
 		},

@@ -20,6 +20,8 @@ type State struct {
 	// Releases are the etcd binaries this cke can put on a remote host.
 	Releases []Release `json:"releases,omitempty"`
 	Paused   *Pause    `json:"paused,omitempty"`
+	// Snapshot is the last one taken before a change of etcd's version.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
@@ -31,6 +33,8 @@ type State struct {
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Heard is the last that is known of each node's data.
+	Heard map[NodeName]Heard `json:"heard,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.
@@ -203,6 +207,8 @@ type EtcdState struct {
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`
+	// Downgrade is the version that etcd prepares to go down to, such as "3.6.0".
+	Downgrade string `json:"downgrade,omitempty"`
 	// Err is the last error met while asking.
 	Err string `json:"err,omitempty"`
 }
@@ -221,11 +227,13 @@ type Member struct {
 	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
 	Leader         bool      `json:"leader"`
 	Version        string    `json:"version,omitempty"`
-	RaftIndex      uint64    `json:"raft_index"`
-	RaftApplied    uint64    `json:"raft_applied"`
-	RaftTerm       uint64    `json:"raft_term"`
-	DBSize         int64     `json:"db_size"`
-	DBSizeInUse    int64     `json:"db_size_in_use"`
+	// Storage is the version of its data's format, which is the cluster's.
+	Storage     string `json:"storage,omitempty"`
+	RaftIndex   uint64 `json:"raft_index"`
+	RaftApplied uint64 `json:"raft_applied"`
+	RaftTerm    uint64 `json:"raft_term"`
+	DBSize      int64  `json:"db_size"`
+	DBSizeInUse int64  `json:"db_size_in_use"`
 	// Quota is what the running process has; 0 when it was not learnt.
 	Quota int64 `json:"quota,omitempty"`
 	// Alarms are the kinds of those about this member.

@@ -104,13 +104,21 @@ func choose(e *cluster.EtcdState, answers []answer) (via Endpoint, lastErr error
 		switch {
 		case a.healthy() && !a.status.IsLearner:
 			if via == "" || a.status.Leader == a.status.Header.MemberId {
-				via = a.endpoint
+				via, e.Downgrade = a.endpoint, downgrade(a.status)
 			}
 		case a.readErr != nil:
 			lastErr = a.readErr
 		}
 	}
 	return via, lastErr
+}
+
+// downgrade is what the members prepare to go down to, or nothing.
+func downgrade(st *clientv3.StatusResponse) string {
+	if st.DowngradeInfo == nil || !st.DowngradeInfo.Enabled {
+		return ""
+	}
+	return st.DowngradeInfo.TargetVersion
 }
 
 // askStrangers asks the members on no known node, where they themselves say
@@ -235,6 +243,7 @@ func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
 	m.Healthy = a.healthy()
 	m.Leader = st.Leader == st.Header.MemberId
 	m.Version, m.RaftIndex, m.RaftApplied, m.RaftTerm = st.Version, st.RaftIndex, st.RaftAppliedIndex, st.RaftTerm
+	m.Storage = st.StorageVersion
 	m.DBSize, m.DBSizeInUse = st.DbSize, st.DbSizeInUse
 	m.Quota = st.DbSizeQuota
 	switch {

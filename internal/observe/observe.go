@@ -36,6 +36,8 @@ type Wanted struct {
 	Defrag []cluster.DefragRequest
 	// Restart is a member that is being restarted, or was rolled back.
 	Restart *cluster.Restart
+	// Snapshot was taken before a change of etcd's version.
+	Snapshot *cluster.Snapshot
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -96,6 +98,7 @@ type Observer struct {
 	stopped map[etcd.Endpoint]bool
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
+	heard    map[cluster.NodeName]cluster.Heard
 
 	space  space
 	hashed hashed
@@ -134,7 +137,10 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Defrag: w.Defrag, Restart: w.Restart}
+	st := cluster.State{
+		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
+		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot,
+	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
@@ -155,6 +161,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
+	st.Heard = o.hear(w, st)
 	return st
 }
 

@@ -84,7 +84,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, Compact, Defragment, DisarmAlarm, ForgetDefrag,
-		RestartMember, FinishRestart, RollBackMember,
+		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
 	} {
 		names = append(names, string(k))
 	}

@@ -11,7 +11,8 @@ import (
 // cost quorum or data, so that a rule's mistake does not become an outage.
 func Guard(s Step, e cluster.EtcdState) error {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember, Compact, Defragment, DisarmAlarm:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember, EnableDowngrade, CancelDowngrade,
+		Compact, Defragment, DisarmAlarm:
 		if !e.Quorum {
 			return fmt.Errorf("guard %s: no quorum now", s.Kind)
 		}
@@ -52,6 +53,10 @@ func Guard(s Step, e cluster.EtcdState) error {
 	case RestartMember:
 		if why := restartUnsafe(e, m, s.Restart.Down); !found || why != "" {
 			return fmt.Errorf("guard %s: %s", s.Kind, orElse(why, "member "+s.Member.String()+" is not in the cluster"))
+		}
+	case EnableDowngrade:
+		if voters, healthy := len(e.Voters()), len(e.HealthyVoters()); healthy < voters {
+			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
 		}
 	case RetireMember:
 		if found {

@@ -42,6 +42,10 @@ const (
 	RestartMember  Kind = "restart-member"
 	FinishRestart  Kind = "finish-restart"
 	RollBackMember Kind = "roll-back-member"
+	// Before etcd's version changes.
+	TakeSnapshot    Kind = "take-snapshot"
+	EnableDowngrade Kind = "enable-downgrade"
+	CancelDowngrade Kind = "cancel-downgrade"
 )
 
 // Step is one thing to do, as data. Every step of a plan may be carried out
@@ -67,7 +71,7 @@ type Step struct {
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.
-	Version   string             `json:"version,omitempty"` // of etcd, to be installed
+	Version   string             `json:"version,omitempty"` // of etcd, to be installed or to go down to
 	Units     []cluster.Unit     `json:"units,omitempty"`
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
@@ -82,6 +86,8 @@ type Step struct {
 	User *cluster.RemovedUser `json:"user,omitempty"`
 	// Restart is the record of a restart, to be written or dropped.
 	Restart *cluster.Restart `json:"restart,omitempty"`
+	// Snapshot is one to be taken.
+	Snapshot *cluster.Snapshot `json:"snapshot,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during

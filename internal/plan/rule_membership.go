@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"cke/internal/cluster"
 )
@@ -30,10 +31,8 @@ func ruleMembership(in input) verdict {
 	}
 	for _, m := range surplus {
 		if !m.Healthy {
-			// A voter that does not serve makes etcd refuse every addition. Whoever comes
-			// in its place is made ready meanwhile.
-			_, v := in.ready(missing)
-			return v.and(takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))))
+			// A voter that does not serve makes etcd refuse every addition.
+			return replaceDead(in, m, missing)
 		}
 	}
 	if len(missing) > 0 && len(e.Voters()) <= len(in.wanted) {
@@ -96,8 +95,8 @@ func add(in input, missing []cluster.Node) verdict {
 		}
 	}
 	fit, v := in.ready(missing)
-	if asks := in.unmeasuredRivals(missing); len(asks) > 0 {
-		v.steps = joinChecks(v.steps, asks)
+	rivals := in.unmeasuredRivals(missing)
+	if v.steps = joinChecks(v.steps, rivals); len(rivals) > 0 {
 		return v // the seat may be another's
 	}
 	if len(fit) == 0 {
@@ -110,6 +109,24 @@ func add(in input, missing []cluster.Node) verdict {
 		Tolerance: &Tolerance{Before: t, During: t, After: t},
 	})
 	return v
+}
+
+// replaceDead takes out a voter that does not serve and is not wanted any more. Its
+// removal brings nobody closer to losing quorum, nor further from it, so it waits
+// until one who comes in its place is ready: the cluster is short of a voter no
+// longer than that one needs to catch up.
+func replaceDead(in input, m cluster.Member, missing []cluster.Node) verdict {
+	why := fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))
+	fit, v := in.ready(missing)
+	awaited := slices.ContainsFunc(missing, func(n cluster.Node) bool { return in.node(n.Hostname).Awaited })
+	if len(fit) == 0 && (awaited || len(v.steps) > 0) && removalUnsafe(in.st.Etcd, m) == "" {
+		v.reasons = append(v.reasons, Reason{
+			Level: Waiting, Rule: "successorIsMadeReady", Node: in.name(m),
+			Text: why + ", and goes once a node is ready to take its place",
+		})
+		return v
+	}
+	return v.and(takeOut(in, m, why))
 }
 
 // unhealthyVoters tells of voters that do not serve while their process runs or

@@ -30,8 +30,12 @@ import (
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
+//	version V                               the spec's, installed everywhere beside 3.7.3
+//	runs NAME V STORAGE                     the version of a member and of its data
+//	snapshot V AGO | downgrade V            taken for version V; what etcd prepares for
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
+//	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	before D INDEX                          so long ago the log had come so far
@@ -98,6 +102,8 @@ func (w *world) line(f []string) error {
 		return w.unit(cluster.NodeName(args[0]), args[1:])
 	case "restart":
 		return w.restart(args)
+	case "version", "runs", "snapshot", "downgrade":
+		return w.version(f[0], args)
 	case "nounit":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Unit = nil })
 	case "data":
@@ -108,6 +114,8 @@ func (w *world) line(f []string) error {
 		return err
 	case "member":
 		return w.member(cluster.NodeName(args[0]), args[1:])
+	case "heard":
+		return w.heard(cluster.NodeName(args[0]), args[1:])
 	case "gone":
 		url := w.find(cluster.NodeName(args[0])).PeerURL()
 		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
@@ -193,6 +201,26 @@ func (w *world) phase(p cluster.Phase) {
 }
 
 func idOf(n cluster.Node) cluster.MemberID { return cluster.BootstrapMemberID(token, n.PeerURL()) }
+
+func (w *world) heard(name cluster.NodeName, args []string) error {
+	h := cluster.Heard{Member: idOf(w.find(name))}
+	var ago string
+	if _, err := fmt.Sscan(strings.Join(args, " "), &h.Bytes, &h.RaftIndex, &h.RaftTerm, &ago); err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(ago)
+	h.At, h.AskedAt = w.now.Add(-d), w.now.Add(-d)
+	if w.st.Heard == nil {
+		w.st.Heard = map[cluster.NodeName]cluster.Heard{}
+	}
+	w.st.Heard[name] = h
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		for i := range ns.Data {
+			ns.Data[i].Bytes = h.Bytes
+		}
+	})
+	return err
+}
 
 func (w *world) find(name cluster.NodeName) cluster.Node {
 	for _, n := range append(slices.Clone(w.spec.Nodes), w.st.Leaving...) {

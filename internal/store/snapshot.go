@@ -33,6 +33,8 @@ type Snapshot struct {
 	// Restart is the member that is being restarted with other settings, or was
 	// rolled back; nil for none.
 	Restart *cluster.Restart
+	// Snapshot is the last one taken before a change of etcd's version.
+	Snapshot *cluster.Snapshot
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -70,11 +72,11 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(restartKey(name)))
+		clientv3.OpGet(restartKey(name)), clientv3.OpGet(snapshotKey(name)))
 	if err != nil {
 		return o, err
 	}
-	var errs [10]error
+	var errs [11]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -94,6 +96,9 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	o.Defrag, errs[8] = decodeAll[cluster.DefragRequest](ranges[8])
 	for _, kv := range ranges[9] {
 		o.Restart, errs[9] = decode[*cluster.Restart](kv)
+	}
+	for _, kv := range ranges[10] {
+		o.Snapshot.Snapshot, errs[10] = decode[*cluster.Snapshot](kv)
 	}
 	return o, errors.Join(errs[:]...)
 }

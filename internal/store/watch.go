@@ -52,7 +52,7 @@ type nameWatch struct {
 func (w *nameWatch) run(ctx context.Context, next int64) int64 {
 	ctx, cancel := w.store.bind(ctx)
 	defer cancel()
-	changes := w.store.client.Watch(ctx, allClusters, clientv3.WithPrefix(), clientv3.WithRev(next))
+	changes := w.store.client.Watch(clientv3.WithRequireLeader(ctx), allClusters, clientv3.WithPrefix(), clientv3.WithRev(next))
 	for {
 		var out chan<- string
 		var head string
@@ -162,7 +162,7 @@ func (w *recordWatch) deliver(ctx context.Context, records []record.Record) bool
 func (w *recordWatch) run(ctx context.Context, next int64) int64 {
 	ctx, cancel := w.store.bind(ctx)
 	defer cancel()
-	changes := w.store.client.Watch(ctx, recordKeys(w.name), clientv3.WithPrefix(), clientv3.WithRev(next))
+	changes := w.store.client.Watch(clientv3.WithRequireLeader(ctx), recordKeys(w.name), clientv3.WithPrefix(), clientv3.WithRev(next))
 	for resp := range changes {
 		if resp.Err() != nil {
 			break
