@@ -119,6 +119,8 @@ type NodeState struct {
 	APIServer []string `json:"apiserver,omitempty"`
 	// APIServerFails: with these files no API server can use the cluster now.
 	APIServerFails bool `json:"apiserver_fails,omitempty"`
+	// Disk is where its members' data lies; no Mount when the host has not said.
+	Disk Disk `json:"disk,omitzero"`
 	// Measured is its last preflight; nil if there was none.
 	Measured *Measured `json:"measured,omitempty"`
 }

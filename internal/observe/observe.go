@@ -196,7 +196,7 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 	fenced, deposed := o.fenced(f)
 	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
-		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data, Disk: f.Disk,
 		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
 		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}

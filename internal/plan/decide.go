@@ -104,6 +104,7 @@ func rules() []rule {
 		ruleBootstrap,
 		ruleIdentity,
 		ruleHosts,
+		ruleFull,
 		ruleCertificates,
 		ruleAPIServer,
 		ruleGateway,

@@ -17,6 +17,7 @@ import (
 //	growth SIZE                     a day
 //	defrag NODE                     ada asked for it
 //	hash NODE HASH COMPACTED | hash NODE away       of its data at revision 9000
+//	disk NODE SIZE FREE             of its data, on /srv/etcd
 //	window W | nodefrag             of etcd.defrag
 func (w *world) space(word string, args []string) error {
 	sizes := make([]units.Size, len(args))
@@ -75,6 +76,10 @@ func (w *world) space(word string, args []string) error {
 			return err
 		}
 		w.st.Etcd.Hashes = append(w.st.Etcd.Hashes, h)
+	case "disk":
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.Disk = cluster.Disk{Mount: "/srv/etcd", Size: int64(sizes[1]), Free: int64(sizes[2])}
+		})
 	case "window":
 		w.spec.Etcd.Defrag.Window = cluster.Window(args[0] + " " + args[1])
 	case "nodefrag":
