@@ -130,6 +130,8 @@ type NodeState struct {
 	APIServer []string `json:"apiserver,omitempty"`
 	// APIServerFails: with these files no API server can use the cluster now.
 	APIServerFails bool `json:"apiserver_fails,omitempty"`
+	// Disk is where its members' data lies; no Mount when the host has not said.
+	Disk Disk `json:"disk,omitzero"`
 	// Measured is its last preflight; nil if there was none.
 	Measured *Measured `json:"measured,omitempty"`
 }
@@ -216,6 +218,9 @@ type EtcdState struct {
 	// Usage is where the data is, largest first; it is looked at only when that
 	// matters, and rarely.
 	Usage []PrefixUsage `json:"usage,omitempty"`
+	// Hashes are what the voters' data adds up to; looked at only when some member's
+	// may be corrupt.
+	Hashes []MemberHash `json:"hashes,omitempty"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

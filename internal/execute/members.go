@@ -144,6 +144,9 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 	}
 	e, err := a.membership(ctx)
 	_, there := e.Member(a.step.Member)
+	if err == nil && there && a.step.Corrupt {
+		err = a.corrupt(ctx, e)
+	}
 	return !there, err
 }
 

@@ -148,13 +148,15 @@ type Facts struct {
 	Aside     []AsideDir         `json:"aside,omitempty"`
 	// Public holds the content of public files; for a key, PublicKeyOf says
 	// whether it belongs to its certificate.
-	Public   map[FileKind][]byte `json:"public,omitempty"`
-	KeyFits  map[FileKind]bool   `json:"key_fits,omitempty"`
-	StoreID  string              `json:"store_id,omitempty"` // whom the machine belongs to
-	Epoch    int64               `json:"epoch,omitempty"`
-	Free     int64               `json:"free_bytes"` // on the data file system
-	Helper   string              `json:"helper"`     // the helper's version
-	Hostname string              `json:"hostname"`
+	Public  map[FileKind][]byte `json:"public,omitempty"`
+	KeyFits map[FileKind]bool   `json:"key_fits,omitempty"`
+	StoreID string              `json:"store_id,omitempty"` // whom the machine belongs to
+	Epoch   int64               `json:"epoch,omitempty"`
+	Free    int64               `json:"free_bytes"` // on the data file system
+	// Disk is where members' data lies.
+	Disk     cluster.Disk `json:"disk,omitzero"`
+	Helper   string       `json:"helper"` // the helper's version
+	Hostname string       `json:"hostname"`
 	// Boot is the kernel's own name for this boot of the machine.
 	Boot string `json:"boot"`
 	// Runtime is what runs members here: process or systemd.

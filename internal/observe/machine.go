@@ -61,7 +61,7 @@ func (a *answer) says(b *answer) bool {
 }
 
 func withoutSizes(f host.Facts) host.Facts {
-	f.Free = 0
+	f.Free, f.Disk.Free = 0, 0
 	if f.Gateway != nil {
 		g := *f.Gateway
 		g.Connections = nil

@@ -60,6 +60,8 @@ type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
 	// Usage estimates where the data is.
 	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
+	// Hashes compares the voters' data.
+	Hashes(ctx context.Context, members []cluster.Member, nodes []cluster.Node) []cluster.MemberHash
 	// Keep closes the connections to all but these members.
 	Keep(urls []string)
 }
@@ -105,7 +107,8 @@ type Observer struct {
 	measured map[cluster.NodeName]cluster.Measured
 	heard    map[cluster.NodeName]cluster.Heard
 
-	space space
+	space  space
+	hashed hashed
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
@@ -161,6 +164,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Nodes = o.nodes(ctx, w)
 	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
+	st.Etcd.Hashes = o.hashes(ctx, w, st)
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)
@@ -207,7 +211,8 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 	}
 	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
-		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Boot: f.Boot, CanReboot: f.Runtime == string(cluster.RuntimeSystemd), Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Boot: f.Boot, CanReboot: f.Runtime == string(cluster.RuntimeSystemd),
+		Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data, Disk: f.Disk,
 		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
 		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}

@@ -353,3 +353,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 func (*slowEtcd) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.PrefixUsage, error) {
 	return nil, nil
 }
+
+func (*slowEtcd) Hashes(context.Context, []cluster.Member, []cluster.Node) []cluster.MemberHash {
+	return nil
+}

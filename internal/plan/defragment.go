@@ -33,7 +33,25 @@ func (in input) interrupts(m cluster.Member) bool {
 // leader last and only after leadership has moved to one that is not among them.
 // All the others serve meanwhile.
 func defragment(in input, all []cluster.Member, why func(cluster.Member) string) verdict {
-	m := leaderLast(all)
+	var fit []cluster.Member
+	var lacking []Reason
+	for _, m := range all {
+		if r, ok := in.lacksRoom(m); ok {
+			lacking = append(lacking, r)
+			continue
+		}
+		fit = append(fit, m)
+	}
+	if len(fit) == 0 {
+		return verdict{reasons: lacking}
+	}
+	v := in.defragmentOne(fit, all, why)
+	v.reasons = append(v.reasons, lacking...)
+	return v
+}
+
+func (in input) defragmentOne(fit, all []cluster.Member, why func(cluster.Member) string) verdict {
+	m := leaderLast(fit)
 	reason := why(m)
 	if ill := in.otherVoterIll(m); ill != "" {
 		return verdict{reasons: []Reason{{

@@ -69,6 +69,9 @@ type Step struct {
 	// DataLost: the member is removed because its host says that its data is
 	// gone. The host is asked again immediately before.
 	DataLost bool `json:"data_lost,omitempty"`
+	// Corrupt: the member is removed because its data is not that of the others.
+	// All are compared again immediately before.
+	Corrupt bool `json:"corrupt,omitempty"`
 	// NotServing: the member is removed because it does not serve. It is asked again
 	// immediately before, and stays if it answers.
 	NotServing bool `json:"not_serving,omitempty"`

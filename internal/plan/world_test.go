@@ -334,6 +334,10 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.Sealed = false
 		case "ended":
 			us.Exit, us.Log = "exit status 1", "cannot lock data directory\n"
+		case "roomless":
+			us.Running, us.Started, us.Exit = false, nil, "exit status 1: save raft entries: write wal: no space left on device"
+		case "refuses":
+			us.Running, us.Started, us.Exit = false, nil, "exit status 1: checking initial corruption: 3e35 found data inconsistency with peers"
 		case "lost":
 			us.DataLost = true
 		case "unmounted":

@@ -21,7 +21,7 @@ import (
 )
 
 // TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild,
-// repair and rolling changes, and kills the daemon right after each effect in turn. The next daemon
+// repair, rolling changes and the healing of a full database, and kills the daemon right after each effect in turn. The next daemon
 // finishes the job: one cluster, founded once, with authentication on, exactly
 // the wanted members and every tenant's data.
 func TestKilledAfterEveryEffect(t *testing.T) {
@@ -40,6 +40,10 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 		t.Run("rolling", func(t *testing.T) {
 			t.Parallel()
 			walkRolling(t, r, rand.New(rand.NewPCG(seed, 3)))
+		})
+		t.Run("space", func(t *testing.T) {
+			t.Parallel()
+			walkSpace(t, r, rand.New(rand.NewPCG(seed, 4)))
 		})
 	})
 	if !t.Failed() { // else the walk is not complete

@@ -17,8 +17,11 @@ import (
 // withSettings is a cluster.yml whose section etcd says more.
 func (e *env) withSettings(more string, nodes ...int) string {
 	const quota = "etcd: {quota: 512MiB"
-	if more == "" {
+	switch {
+	case more == "":
 		return e.clusterYAML(nodes...)
+	case strings.HasPrefix(more, "quota:"):
+		return e.etcdYAML(more, nodes...)
 	}
 	return strings.Replace(e.clusterYAML(nodes...), quota, quota+", "+more, 1)
 }

@@ -56,7 +56,10 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 		return err
 	}
 	f.StoreID, f.Epoch = owner.StoreID, owner.Epoch
-	f.Free, err = freeBytes(a.layout.dataRoot())
+	if f.Free, err = freeBytes(a.layout.dataRoot()); err != nil {
+		return err
+	}
+	f.Disk, err = diskOf(a.layout.dataRoot())
 	return err
 }
 
