@@ -349,3 +349,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 		}
 	})
 }
+
+func (*slowEtcd) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.PrefixUsage, error) {
+	return nil, nil
+}
