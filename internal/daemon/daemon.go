@@ -41,7 +41,11 @@ Usage:
 Flags:
   --config FILE          the configuration (default /etc/cke/config.yml)
   --restore-state FILE   begin from a file of "ckecli state backup"; the data
-                         directory must be empty and the seal key in its place
+                         directory, or the store the configuration names, must
+                         be empty and the seal key in its place
+
+Where the configuration names a store, several daemons may share it: one leads,
+the others wait. ckecli leader says which.
 
 The daemon stops gracefully at SIGTERM or SIGINT; etcd members go on.
 `

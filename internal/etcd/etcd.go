@@ -97,7 +97,7 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 		Endpoints:            []string{url},
 		TLS:                  c.opts.TLS,
 		DialKeepAliveTime:    10 * time.Second,
-		DialKeepAliveTimeout: 5 * time.Second,
+		DialKeepAliveTimeout: c.opts.ackPatience(),
 		MaxUnaryRetries:      1,
 		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
 		DialOptions: []grpc.DialOption{

@@ -315,7 +315,7 @@ func TestOnceDeposedAlwaysDeposed(t *testing.T) {
 			t.Fatalf("the look says %q, %+v", st.NewerLeader, st.Nodes["n2"])
 		}
 		l.hosts["n2"].takes = time.Hour
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if st, _ := l.look(t); st.Nodes["n2"].Reachable() || st.NewerLeader == "" {
 			t.Errorf("once the host is silent the look says %q, %+v", st.NewerLeader, st.Nodes["n2"])
 		}
