@@ -116,8 +116,8 @@ func newRun(t *testing.T, machines int, program string) *run {
 		t.Fatal(err)
 	}
 	lab.BuildSkewable(t, etcd, program)
+	r.lab = lab.Start(t, machines, lab.DataDisk("1G")) // which others may have for a while
 	r.began = time.Now()
-	r.lab = lab.Start(t, machines, lab.DataDisk("1G"))
 	for i := 1; i <= machines; i++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		key, err := r.lab.Machine(i).HostKeyFingerprint(ctx)
