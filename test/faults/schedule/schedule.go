@@ -82,11 +82,13 @@ const (
 	Pause    Operation = "pause and resume"
 	Clean    Operation = "clean nodes"
 	State    Operation = "state backup"
+	Version  Operation = "change etcd's version"
+	Defrag   Operation = "defragment"
 )
 
 // Operations are all kinds there are.
 func Operations() []Operation {
-	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State}
+	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag}
 }
 
 // Spec is what is wanted of the cluster, in numbers.
@@ -94,6 +96,8 @@ type Spec struct {
 	Nodes    []int // machines, sorted
 	Domain   int   // how often it was changed
 	Settings int
+	// Older: the minor version before.
+	Older bool
 }
 
 // Round is a fault and an operation that meet.
@@ -141,7 +145,13 @@ func (r Round) String() string {
 	switch r.Operation {
 	case Add, Remove, Replace:
 		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
-	default: // the nodes stay
+	case Version:
+		if r.Spec.Older {
+			b.WriteString(", down")
+		} else {
+			b.WriteString(", up")
+		}
+	default: // it says it all
 	}
 	if r.Spare > 0 {
 		fmt.Fprintf(&b, "; h%d comes in its place", r.Spare)
@@ -245,6 +255,8 @@ func (s *Schedule) apply(o Operation) {
 		s.spec.Domain++
 	case Settings:
 		s.spec.Settings++
+	case Version:
+		s.spec.Older = !s.spec.Older
 	default: // the spec stays
 	}
 	slices.Sort(s.spec.Nodes)
