@@ -210,6 +210,7 @@ func (r *run) round(round schedule.Round) {
 		operate()
 		r.wait(round.Lag)
 	}
+	from := r.rec.Now()
 	heal := r.lab.Break(t, fault)
 	broken := time.Now()
 	if !round.First {
@@ -247,6 +248,9 @@ func (r *run) round(round schedule.Round) {
 	healing := time.Now()
 	heal()
 	healed := time.Now()
+	if round.Fault.Stalls() {
+		r.rec.Stall(history.Window{Name: fault.Name, From: from, To: r.rec.Now()})
+	}
 	r.in.Within(settling, "the operation is accepted", func() error {
 		if err != nil {
 			err = r.operate(round)

@@ -66,6 +66,12 @@ func (f Fault) Silences() bool {
 	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Dead, Majority, Blackout}, f)
 }
 
+// Stalls says whether its victim stands still while it lasts, or nearly, and goes
+// on afterwards as if nothing had been.
+func (f Fault) Stalls() bool {
+	return slices.Contains([]Fault{Stall, StallEtcd, DiskHang, SlowDisk, SlowCPU}, f)
+}
+
 // Operation is a kind of operation of CKE's.
 type Operation string
 
