@@ -66,6 +66,12 @@ func (f Fault) Silences() bool {
 	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Dead, Majority, Blackout}, f)
 }
 
+// Stalls says whether its victim stands still while it lasts, or nearly, and goes
+// on afterwards as if nothing had been.
+func (f Fault) Stalls() bool {
+	return slices.Contains([]Fault{Stall, StallEtcd, DiskHang, SlowDisk, SlowCPU}, f)
+}
+
 // Operation is a kind of operation of CKE's.
 type Operation string
 
@@ -82,11 +88,13 @@ const (
 	Pause    Operation = "pause and resume"
 	Clean    Operation = "clean nodes"
 	State    Operation = "state backup"
+	Version  Operation = "change etcd's version"
+	Defrag   Operation = "defragment"
 )
 
 // Operations are all kinds there are.
 func Operations() []Operation {
-	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State}
+	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag}
 }
 
 // Spec is what is wanted of the cluster, in numbers.
@@ -94,6 +102,8 @@ type Spec struct {
 	Nodes    []int // machines, sorted
 	Domain   int   // how often it was changed
 	Settings int
+	// Older: the minor version before.
+	Older bool
 }
 
 // Round is a fault and an operation that meet.
@@ -141,7 +151,13 @@ func (r Round) String() string {
 	switch r.Operation {
 	case Add, Remove, Replace:
 		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
-	default: // the nodes stay
+	case Version:
+		if r.Spec.Older {
+			b.WriteString(", down")
+		} else {
+			b.WriteString(", up")
+		}
+	default: // it says it all
 	}
 	if r.Spare > 0 {
 		fmt.Fprintf(&b, "; h%d comes in its place", r.Spare)
@@ -245,6 +261,8 @@ func (s *Schedule) apply(o Operation) {
 		s.spec.Domain++
 	case Settings:
 		s.spec.Settings++
+	case Version:
+		s.spec.Older = !s.spec.Older
 	default: // the spec stays
 	}
 	slices.Sort(s.spec.Nodes)
