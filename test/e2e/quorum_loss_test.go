@@ -43,6 +43,7 @@ func TestQuorumLossPage(t *testing.T) {
 
 	page := drive.ReadPage(t, "quorum-loss.md")
 	e.typed(page.Commands("## 1. Look what there is") + page.Commands("## 2. Hold CKE back"))
+	e.Says("while paused", e.blocked("clusterIsPaused").Plan.String(), "whichDataIsWhere cp1: member "+survivor.String())
 	out := e.typed(page.Commands("### With `cke dev`", "ADDRESS="+e.addr(1), "MEMBER="+survivor.String(), "ROOT="+e.Dir+"/nodes/cp1"))
 	e.Says("etcdutl", out, "REVISION")
 	e.typed(page.Commands("## 4. Let CKE go on"))
