@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
@@ -19,12 +20,26 @@ import (
 	"cke/test/drive"
 )
 
+// fill writes values of 256 KiB to four keys until etcd has no space for more.
+func (s *scenes) fill(app *clientv3.Client) {
+	s.t.Helper()
+	value := strings.Repeat("x", 256<<10)
+	for n := range 1000 {
+		if _, err := app.Put(s.ctx(), fmt.Sprintf("/app/big/%d", n%4), value); errors.Is(err, rpctypes.ErrNoSpace) {
+			return
+		} else if err != nil {
+			s.t.Fatalf("put %d: %v", n, err)
+		}
+	}
+	s.t.Fatal("the quota is never reached")
+}
+
 // killedDuring begins something with a daemon that is killed after one of its first
 // effects, drawn by chance, and lets another finish it.
-func (s *scenes) killedDuring(begin func(), over func(api.Status) bool) {
+func (s *scenes) killedDuring(first int, begin func(), over func(api.Status) bool) {
 	s.t.Helper()
 	s.daemon.Kill()
-	n := 1 + s.rnd.IntN(6)
+	n := 1 + s.rnd.IntN(first)
 	if !s.daemon.StartWith([]string{"CKE_EFFECT_TRACE=" + s.Write("trace", ""), "CKE_EFFECT_KILL=" + strconv.Itoa(n)}) {
 		s.t.Fatal("the daemon ended before anything began")
 	}

@@ -43,6 +43,7 @@ func TestScenes(t *testing.T) {
 		{"crash loop", (*scenes).crashLoop},
 		{"quorum loss", (*scenes).quorumLoss},
 		{"spare", (*scenes).spare},
+		{"no space", (*scenes).noSpace},
 	} {
 		began := time.Now()
 		if !t.Run(scene.name, func(t *testing.T) { scene.play(s.in(t)) }) {
@@ -85,7 +86,7 @@ func (s *scenes) noSpare() {
 func (s *scenes) emptyDisk() {
 	w := s.StartLoad(false, s.addrs(1, 2)...)
 	member, m := s.MemberID("h3"), s.lab.Machine(3)
-	s.killedDuring(func() {
+	s.killedDuring(6, func() {
 		s.must(m.PowerCut(), m.ReplaceDataDisk(), m.On())
 	}, func(st api.Status) bool { return st.Settled && memberOn(st, "h3") != member })
 	s.whole(1, 2, 3)
@@ -217,7 +218,7 @@ func (s *scenes) spare() {
 	s.OnlyMembersAre("h1", "h4", "h5")
 	w := s.StartLoad(false, s.addrs(1, 4)...)
 	died := time.Now()
-	s.killedDuring(func() { s.cutPower(5) }, func(st api.Status) bool {
+	s.killedDuring(6, func() { s.cutPower(5) }, func(st api.Status) bool {
 		return st.Healthy && memberOn(st, "h2") != 0 && memberOn(st, "h5") == 0
 	})
 	for _, r := range s.History() {
@@ -237,4 +238,28 @@ func (s *scenes) spare() {
 	})
 	s.OnlyMembersAre("h1", "h2", "h4")
 	w.Finish(300)
+}
+
+// noSpace: history fills the quota, and etcd refuses every write. CKE makes room and
+// lets them in again, although the daemon is killed in the midst of it. Reads go on.
+func (s *scenes) noSpace() {
+	s.Set(strings.Replace(strings.Replace(s.yaml(1, 4, 5, 2), "etcd: {", "etcd: {members: 3, ", 1), "256MiB", "32MiB", 1))
+	w := s.StartLoad(false, s.addrs(1, 4)...)
+	app := s.Connect(s.UserCert("app"), s.addrs(1, 2, 4)...)
+	s.killedDuring(4, func() { s.fill(app) }, func(st api.Status) bool {
+		for _, n := range st.Nodes {
+			if m := n.Member; m != nil && m.DBSize > 16<<20 {
+				return false
+			}
+		}
+		return st.Settled && len(st.Alarms) == 0
+	})
+	w.Wrote(100)
+	w.Finish(200)
+	for _, k := range []plan.Kind{plan.Compact, plan.Defragment, plan.DisarmAlarm} {
+		if s.CountSteps(k) == 0 {
+			s.t.Errorf("it healed without %s", k)
+		}
+	}
+	s.t.Logf("a person sees\n%s", s.CLI("history", "-n", "10"))
 }
