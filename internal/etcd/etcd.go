@@ -110,7 +110,7 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 			}),
 			// gRPC's default is 32 KiB for each member of each cluster. A snapshot's
 			// frames are larger than this and go past the buffer.
-			grpc.WithReadBufferSize(4 << 10), grpc.WithSharedWriteBuffer(true),
+			grpc.WithReadBufferSize(4 << 10),
 		},
 	})
 	if err != nil {
