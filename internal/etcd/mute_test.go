@@ -69,7 +69,7 @@ func TestWhoDoesNotAnswerIsNotWaitedForAgain(t *testing.T) {
 	pb.RegisterMaintenanceServer(srv, answers)
 	pb.RegisterClusterServer(srv, answers)
 	pb.RegisterAuthServer(srv, answers)
-	go srv.Serve(talks) //nolint:errcheck // ends with Stop
+	go srv.Serve(talks) // ends with Stop
 	t.Cleanup(srv.Stop)
 	c := New(Options{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
