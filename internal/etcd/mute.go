@@ -33,7 +33,7 @@ func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
 		if c.answered(ep) {
 			known.Go(func() { answers[i] = c.ask(ctx, ep) })
 		} else {
-			late[i] = c.askAside(ep) //nolint:contextcheck // its answer counts whoever waits for it
+			late[i] = c.askAside(ep)
 		}
 	}
 	known.Wait()
