@@ -39,7 +39,7 @@ type restart struct {
 // of one that is cared for by hand, under the same load.
 func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
 	return withBoth(ctx, o, l, ", gateway: true", func(t *tended, h *hand) (err error) {
-		ways, drop, err := restarts(ctx, t, h)
+		ways, drop, err := restarts(ctx, o, t, h)
 		defer func() { err = errors.Join(err, drop()) }()
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
 }
 
 // restarts are the ways there are. What is returned closes their clients.
-func restarts(ctx context.Context, t *tended, h *hand) (ways []*restart, drop func() error, err error) {
+func restarts(ctx context.Context, o options, t *tended, h *hand) (ways []*restart, drop func() error, err error) {
 	var closers []func() error
 	drop = func() error {
 		var errs []error
@@ -77,7 +77,7 @@ func restarts(ctx context.Context, t *tended, h *hand) (ways []*restart, drop fu
 	if err != nil {
 		return nil, drop, err
 	}
-	cke := &restart{name: byCKE, roll: t.roll, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})}}
+	cke := &restart{name: byCKE, roll: func(ctx context.Context) error { return t.roll(ctx, o) }, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})}}
 	hands := &restart{name: "by hand", roll: h.roll, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: h.endpoints(), TLS: h.root})}}
 	for i := range 3 {
 		way, err := dialed(ctx, t.l, t.l.Machine(i+1))
@@ -169,14 +169,18 @@ func summarizeRolled(name order, all []rolled) {
 }
 
 // roll has CKE restart the three members, by a flag that changes nothing else.
-func (t *tended) roll(ctx context.Context) error {
+func (t *tended) roll(ctx context.Context, o options) error {
 	before, err := t.processes(ctx, 1, 2, 3)
 	if err != nil {
 		return err
 	}
 	t.edition++
 	t.tail = rollingTail(t.edition)
+	began := time.Now()
 	if err := t.members(ctx, 1, 2, 3); err != nil {
+		return err
+	}
+	if err := t.tellSince(ctx, o, began); err != nil {
 		return err
 	}
 	after, err := t.processes(ctx, 1, 2, 3)

@@ -45,6 +45,11 @@ type Client struct {
 	auth    authCache
 	via     Endpoint          // whom Observe asked for what all share the last time
 	answers map[Endpoint]bool // who answered Observe the last time
+	aside   map[Endpoint]*pending
+
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	asking sync.WaitGroup // the questions aside
 }
 
 // New returns a client that knows no member yet.
@@ -52,11 +57,16 @@ func New(o Options) *Client {
 	if o.Until == nil {
 		o.Until = func() time.Time { return time.Time{} }
 	}
-	return &Client{opts: o, conns: map[string]*clientv3.Client{}, answers: map[Endpoint]bool{}}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Client{
+		opts: o, conns: map[string]*clientv3.Client{}, answers: map[Endpoint]bool{}, aside: map[Endpoint]*pending{}, ctx: ctx, stop: stop,
+	}
 }
 
 // Close ends all connections.
 func (c *Client) Close() error {
+	c.stop()
+	c.asking.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
@@ -110,7 +120,7 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 			}),
 			// gRPC's default is 32 KiB for each member of each cluster. A snapshot's
 			// frames are larger than this and go past the buffer.
-			grpc.WithReadBufferSize(4 << 10), grpc.WithSharedWriteBuffer(true),
+			grpc.WithReadBufferSize(4 << 10),
 		},
 	})
 	if err != nil {

@@ -19,14 +19,6 @@ import (
 // not serving in the sense of anyone's request timeout.
 const askTimeout = 2 * time.Second
 
-// muteTimeout is what a member that did not answer the last time, or is asked for
-// the first time, gets beyond the others: one that is there answers at once, and
-// every look and every guard would wait for one that is not. A connection that takes
-// longer is made all the same, and the next question finds it.
-const muteTimeout = 250 * time.Millisecond
-
-var errMute = errors.New("it does not answer, as the others do")
-
 // answer is what one member said of itself.
 type answer struct {
 	endpoint  Endpoint
@@ -138,51 +130,6 @@ func (c *Client) askStrangers(ctx context.Context, members []cluster.Member, nod
 	return c.askAll(ctx, eps)
 }
 
-func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
-	answers := make([]answer, len(endpoints))
-	mutes, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var known, mute sync.WaitGroup
-	alone := true // nobody is known to answer
-	for i, ep := range endpoints {
-		if c.answered(ep) {
-			alone = false
-			known.Go(func() { answers[i] = c.ask(ctx, ep) })
-		} else {
-			mute.Go(func() { answers[i] = c.ask(mutes, ep) })
-		}
-	}
-	known.Wait()
-	if !alone {
-		late := time.AfterFunc(muteTimeout, func() { stop(errMute) })
-		defer late.Stop()
-	}
-	mute.Wait()
-	if ctx.Err() == nil { // a question that was given up says nothing
-		c.remember(answers)
-	}
-	return answers
-}
-
-// remember keeps who answers.
-func (c *Client) remember(answers []answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range answers {
-		if a.statusErr == nil {
-			c.answers[a.endpoint] = true
-		} else {
-			delete(c.answers, a.endpoint)
-		}
-	}
-}
-
-func (c *Client) answered(ep Endpoint) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.answers[ep]
-}
-
 func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -201,9 +148,6 @@ func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
 	}()
 	a.status, a.statusErr = conn.Status(ctx, string(ep))
 	switch {
-	case a.statusErr != nil && errors.Is(context.Cause(ctx), errMute):
-		a.statusErr = fmt.Errorf("ask %s for its status: %w", ep, errMute)
-		stop()
 	case a.statusErr != nil:
 		a.statusErr = fmt.Errorf("ask %s for its status: %w", ep, a.statusErr)
 		stop()

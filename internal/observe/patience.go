@@ -136,8 +136,8 @@ func (o *Observer) answered(ctx context.Context, clusterName string, m *machine,
 type expected int
 
 const (
-	late   expected = iota // a question to it was open already
-	slow                   // it needed long the last time, or did not answer
+	late   expected = iota // a question to it was open already, or failed the last time
+	slow                   // it needed long the last time
 	prompt                 // everyone else
 	kinds
 )
@@ -163,9 +163,9 @@ func newPatience(founding bool) *patience {
 func (p *patience) expect(m *machine) {
 	k := prompt
 	switch {
-	case m.open != nil:
+	case m.open != nil || m.last != nil && m.last.err != nil:
 		k = late
-	case m.last != nil && (m.last.err != nil || m.last.arrived.Sub(m.last.asked) >= patienceMax):
+	case m.last != nil && m.last.arrived.Sub(m.last.asked) >= patienceMax:
 		k = slow
 	}
 	p.kind = append(p.kind, k)

@@ -54,3 +54,20 @@ func TestAMemberThatHearsNobodyIsNotBelieved(t *testing.T) {
 		}
 	}
 }
+
+// What the metrics are called is etcd's to say.
+func TestARealMemberSaysHowFarItIs(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h, u := inProcess(t, b), b.founder()
+	b.install(t, h, u)
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
+	eventually(t, "it says that it has applied something", func() bool {
+		applied, err := askApplied(t.Context(), at, u.Member)
+		return err == nil && applied > 0
+	})
+	if applied, err := askApplied(t.Context(), at, u.Member+1); err != nil || applied != 0 {
+		t.Errorf("another member has applied %d, %v", applied, err)
+	}
+}
