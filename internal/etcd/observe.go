@@ -61,6 +61,7 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	c.remember(via)
 	if via != "" {
 		c.shared(ctx, via, early, &e)
+		c.alarms(ctx, via, answers, &e)
 	}
 	if !e.Quorum {
 		c.remembered(ctx, &e, answers)
@@ -68,6 +69,7 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	answers = append(answers, c.askStrangers(ctx, e.Members, nodes)...)
 	for i := range e.Members {
 		fill(&e.Members[i], nodes, answers)
+		e.Members[i].Alarms = alarmsOf(e.Members[i].ID, e.Alarms)
 	}
 	return e
 }
@@ -243,7 +245,7 @@ func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
 	m.Version, m.RaftIndex, m.RaftApplied, m.RaftTerm = st.Version, st.RaftIndex, st.RaftAppliedIndex, st.RaftTerm
 	m.Storage = st.StorageVersion
 	m.DBSize, m.DBSizeInUse = st.DbSize, st.DbSizeInUse
-	m.Alarms = st.Errors
+	m.Quota = st.DbSizeQuota
 	switch {
 	case a.readErr != nil:
 		m.Err = a.readErr.Error()
@@ -273,6 +275,7 @@ const (
 	Silent Pulse = iota
 	Leaderless
 	Serving
+	Alarmed // it serves, and an alarm is up
 )
 
 // Ping asks each endpoint for its status only. It takes a second at most.
@@ -291,6 +294,8 @@ func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]Pu
 			case err != nil:
 			case st.Leader == 0:
 				felt[i] = Leaderless
+			case slices.ContainsFunc(st.Errors, isAlarm):
+				felt[i] = Alarmed
 			default:
 				felt[i] = Serving
 			}

@@ -19,6 +19,7 @@ const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
 	StoreForgetUser       Effect = "store.forget-user"
+	StoreForgetDefrag     Effect = "store.forget-defrag"
 	StorePutRestart       Effect = "store.put-restart"
 	StoreDropRestart      Effect = "store.drop-restart"
 	StorePutSnapshot      Effect = "store.put-snapshot"
@@ -39,6 +40,9 @@ const (
 	EtcdMoveLeader        Effect = "etcd.move-leader"
 	EtcdEnableDowngrade   Effect = "etcd.enable-downgrade"
 	EtcdCancelDowngrade   Effect = "etcd.cancel-downgrade"
+	EtcdCompact           Effect = "etcd.compact"
+	EtcdDefragment        Effect = "etcd.defragment"
+	EtcdDisarm            Effect = "etcd.disarm-alarm"
 	EtcdDeleteUser        Effect = "etcd.delete-user"
 	EtcdDeleteRole        Effect = "etcd.delete-role"
 	EtcdAddRole           Effect = "etcd.add-role"
@@ -53,11 +57,11 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart, StorePutSnapshot, WriteSnapshot,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag, StorePutRestart, StoreDropRestart,
+		StorePutSnapshot, WriteSnapshot, EtcdEnableDowngrade, EtcdCancelDowngrade,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
-		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
-		EtcdEnableDowngrade, EtcdCancelDowngrade,
+		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader, EtcdCompact, EtcdDefragment, EtcdDisarm,
 		EtcdDeleteUser, EtcdDeleteRole, EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
 }
@@ -65,12 +69,17 @@ func Effects() []Effect {
 // After is told of each mutation, successful or not, right after it.
 type After func(plan.Kind, Effect)
 
+// Outcome is told how each mutation went, before After is.
+type Outcome func(plan.Kind, Effect, error)
+
 type effects struct {
-	kind  plan.Kind
-	after After
+	kind    plan.Kind
+	after   After
+	outcome Outcome
 }
 
 func (f effects) did(e Effect, err error) error {
+	f.outcome(f.kind, e, err)
 	f.after(f.kind, e)
 	return err
 }
@@ -90,6 +99,10 @@ func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.N
 
 func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error {
 	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
+}
+
+func (s effectStore) ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error {
+	return s.f.did(StoreForgetDefrag, s.Store.ForgetDefrag(ctx, name, n))
 }
 
 func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
@@ -168,6 +181,9 @@ type Etcd interface {
 	ValidateDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
 	EnableDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
 	CancelDowngrade(ctx context.Context, ep etcd.Endpoint) error
+	Compact(ctx context.Context, ep etcd.Endpoint, revision int64) error
+	Defragment(ctx context.Context, ep etcd.Endpoint) error
+	Disarm(ctx context.Context, ep etcd.Endpoint, alarm string) error
 	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
 	DeleteUser(ctx context.Context, ep etcd.Endpoint, user string) error
 	DeleteRole(ctx context.Context, ep etcd.Endpoint, role string) error

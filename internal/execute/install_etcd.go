@@ -37,6 +37,9 @@ func Timeout(k plan.Kind) time.Duration {
 	if k == plan.TakeSnapshot {
 		return time.Hour
 	}
+	if k == plan.Defragment {
+		return defragTimeout
+	}
 	return 2 * time.Minute
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -54,7 +55,21 @@ func (in input) follow() (Plan, leaver) {
 			break
 		}
 	}
+	p.Steps = withoutRevivals(p.Steps)
 	return p, outgoing
+}
+
+// withoutRevivals starts no member that is taken out because it does not serve: a
+// start that hangs would keep its node busy, and the removal from ever being
+// begun.
+func withoutRevivals(steps []Step) []Step {
+	dying := map[cluster.NodeName]bool{}
+	for _, s := range steps {
+		if s.Kind == RemoveMember && s.NotServing {
+			dying[s.Nodes[0]] = true
+		}
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == StartMembers && len(s.Nodes) == 1 && dying[s.Nodes[0]] })
 }
 
 // verdict is what one rule has to say.
@@ -103,18 +118,21 @@ func rules() []rule {
 		ruleLearners,
 		ruleLostData,
 		ruleReplace,
+		ruleNoSpace,
 		ruleMembership,
 		ruleVersion,
 		ruleRolling,
+		ruleDefragment,
+		ruleQuota,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns, leads or serves;
-// such steps are taken one at a time.
+// ChangesMembership says whether the step changes who votes, learns, leads or for
+// a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment:
 		return true
 	default:
 		return false

@@ -30,6 +30,10 @@ const (
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
 	ForgetUser          Kind = "forget-user"
+	Compact             Kind = "compact"
+	Defragment          Kind = "defragment"
+	DisarmAlarm         Kind = "disarm-alarm"
+	ForgetDefrag        Kind = "forget-defrag"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -69,6 +73,12 @@ type Step struct {
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	// Alarm is the kind of alarm that is disarmed.
+	Alarm string `json:"alarm,omitempty"`
+	// Revision is what is compacted to.
+	Revision int64 `json:"revision,omitempty"`
+	// Interrupts: the cluster stands still meanwhile, and the reason says how long.
+	Interrupts bool `json:"interrupts,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
 	// Restart is the record of a restart, to be written or dropped.
@@ -140,6 +150,9 @@ func (s Step) Key() string {
 	if s.Version != "" {
 		k += " " + s.Version
 	}
+	if s.Alarm != "" {
+		k += " " + s.Alarm
+	}
 	if s.User != nil {
 		k += " " + s.User.Name
 	}
@@ -158,6 +171,12 @@ func (s Step) String() string {
 	}
 	if s.To != 0 {
 		fmt.Fprintf(&b, " to=%s", s.To)
+	}
+	if s.Alarm != "" {
+		fmt.Fprintf(&b, " %s", s.Alarm)
+	}
+	if s.Revision != 0 {
+		fmt.Fprintf(&b, " revision=%d", s.Revision)
 	}
 	if s.User != nil {
 		fmt.Fprintf(&b, " %s", s.User.Name)

@@ -151,7 +151,7 @@ func (w *world) line(f []string) error {
 		if known, err := w.members(f[0], args); known {
 			return err
 		}
-		return w.kubernetes(f[0], args)
+		return w.space(f[0], args)
 	}
 	return nil
 }
