@@ -36,6 +36,8 @@ type shelf struct {
 	users   []cluster.User
 	removed []cluster.RemovedUser
 	restart *cluster.Restart // never changed in place
+	// snapshot is the last one before a change of version; never changed in place.
+	snapshot *cluster.Snapshot
 }
 
 const clusterID cluster.ClusterID = 0xc1
