@@ -65,7 +65,7 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member serves with its settings"
 	}
 	if in.blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
-		return "the member does not serve, and there is no way back to blame its settings for: they are as before, or it did not serve before, or its data is of the newer etcd by now"
+		return "the member does not serve, and giving it what it had before would not help"
 	}
 	return ""
 }
