@@ -92,6 +92,8 @@ func (h *hand) do(step Step) error {
 		return h.does("drop the record of a drain", func() error { h.s.dropDrain(*step.Drain); return nil })
 	case FinishRestart:
 		return h.does("drop the record of a restart", func() error { h.s.dropRestart(*step.Restart); return nil })
+	case TakeSnapshot:
+		return h.does("take a snapshot", func() error { h.s.takeSnapshot(*step.Snapshot); return nil })
 	case ConfigureAuth:
 		return h.configureAuth(step)
 	case ForgetNode:
@@ -115,6 +117,8 @@ func (h *hand) do(step Step) error {
 func (h *hand) done(step Step) (bool, error) {
 	s := h.s
 	switch step.Kind {
+	case TakeSnapshot:
+		return false, nil
 	case CheckHosts:
 		return false, nil // it is asked for only when too little is known
 	case RecordBootstrap:
@@ -156,6 +160,10 @@ func (h *hand) done(step Step) (bool, error) {
 		return found, nil
 	case PromoteLearner:
 		return found && !m.Learner, nil
+	case EnableDowngrade:
+		return e.Downgrade != "" && cluster.MinorOf(e.Downgrade) == cluster.MinorOf(step.Version), nil
+	case CancelDowngrade:
+		return e.Downgrade == "", nil
 	case MoveLeader:
 		return !found || !m.Leader, nil
 	default:
@@ -295,6 +303,11 @@ func (h *hand) changeMembership(step Step) error {
 			return s.promote(step.Member)
 		case MoveLeader:
 			return s.moveLeader(step.To)
+		case EnableDowngrade:
+			return s.enableDowngrade(cluster.MinorOf(step.Version))
+		case CancelDowngrade:
+			s.raft.downgrade = cluster.Minor{}
+			return nil
 		default:
 			return s.remove(step.Member)
 		}

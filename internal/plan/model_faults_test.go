@@ -157,7 +157,7 @@ func (s *sim) timePasses(t *rapid.T) {
 func (s *sim) editSpec(t *rapid.T) {
 	spec := s.store.spec
 	spec.Nodes = slices.Clone(spec.Nodes)
-	switch rapid.IntRange(0, 6).Draw(t, "edit") {
+	switch rapid.IntRange(0, 8).Draw(t, "edit") {
 	case 0:
 		spec = s.drawSpec(t)
 	case 1:
@@ -175,6 +175,8 @@ func (s *sim) editSpec(t *rapid.T) {
 	case 4:
 		i := rapid.IntRange(0, len(spec.Nodes)-1).Draw(t, "node")
 		spec.Nodes[i] = drawTenants(t, spec.Nodes[i])
+	case 6, 7:
+		spec.Etcd.Version = map[string]string{olderVersion: cluster.DefaultVersion, cluster.DefaultVersion: olderVersion}[spec.Etcd.Version]
 	case 5:
 		spec.Etcd.ExtraArgs = badSetting()
 	default:

@@ -190,7 +190,7 @@ func (h *hand) startUnit(b *box) error {
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
 	b.ended = 0
-	if !b.certs || b.portBusy || !worksWith(u) {
+	if !b.certs || b.portBusy || !worksWith(u) || s.tooOld(u) {
 		b.ended = u.Member
 		return errEnds
 	}

@@ -48,10 +48,8 @@ func (s *sim) observe() cluster.State {
 	st := cluster.State{
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
-		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
-		Restart:  s.store.restart,
-		Drains:   slices.Clone(s.store.drains),
-		Reboot:   s.store.reboot,
+		Releases: releases(), Snapshot: s.store.snapshot,
+		Restart: s.store.restart, Drains: slices.Clone(s.store.drains), Reboot: s.store.reboot,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -106,7 +104,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Fenced = errFenced.Error()
 	}
 	if !b.noVersion {
-		ns.Versions = []string{cluster.DefaultVersion}
+		ns.Versions = []string{olderVersion, cluster.DefaultVersion}
 	}
 	if b.portBusy && b.proc == nil {
 		ns.BusyPorts = []int{cluster.ClientPort}
@@ -187,6 +185,9 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		s.eyes.trail = s.eyes.trail.With(front)
 	}
 	if e.Quorum {
+		if s.raft.downgrade != (cluster.Minor{}) {
+			e.Downgrade = s.raft.downgrade.String() + ".0"
+		}
 		e.Auth = cluster.Auth{Known: true, Enabled: s.raft.auth.Enabled, Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}}
 		for k, v := range s.raft.auth.Users {
 			e.Auth.Users[k] = slices.Clone(v)
@@ -224,6 +225,7 @@ func (s *sim) status(p peer, answers []*box) cluster.Member {
 		}
 		m.Healthy = s.serves() && !b.isolated
 		m.Leader = p.id == s.raft.leader
+		m.Version, m.Storage = b.proc.unit.Version, s.raft.version.String()+".0"
 		m.RaftIndex, m.RaftApplied, m.RaftTerm = b.proc.index, b.proc.index, s.raft.term
 		return m
 	}

@@ -69,6 +69,9 @@ type consensus struct {
 	// the entry that did it.
 	ran     map[cluster.MemberID]bool
 	removed map[cluster.MemberID]uint64
+	// version is the cluster's, which the members' data has too; downgrade what it is
+	// to go down to, or zero.
+	version, downgrade cluster.Minor
 }
 
 const (
@@ -200,6 +203,7 @@ func (s *sim) pass(d time.Duration) {
 	if l == nil {
 		return
 	}
+	s.settleVersion()
 	s.propose(1+uint64(d.Seconds()*writeRate), l.cfg)
 	for _, p := range s.connected() {
 		m, ok := l.cfg.find(p.unit.Member)

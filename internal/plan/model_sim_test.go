@@ -38,6 +38,8 @@ type shelf struct {
 	restart *cluster.Restart // never changed in place
 	drains  []cluster.Drain  // nor this
 	reboot  *cluster.Reboot
+	// snapshot is the last one before a change of version; never changed in place.
+	snapshot *cluster.Snapshot
 }
 
 const clusterID cluster.ClusterID = 0xc1

@@ -41,7 +41,7 @@ func TestModel(t *testing.T) {
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, StopMember, FinishDrain,
 		DrainNode, UndrainNode, RebootMachine, FinishReboot,
-		RestartMember, FinishRestart, RollBackMember,
+		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
 	} {
 		if done[k] == 0 {
 			t.Errorf("no world needed %s; the model is too tame", k)

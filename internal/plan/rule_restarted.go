@@ -64,8 +64,8 @@ func (in input) restartIsOver(r cluster.Restart) string {
 	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
-	if blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
-		return "the member does not serve, and its settings are not to blame: they are as before, or it did not serve before either"
+	if in.blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
+		return "the member does not serve, and giving it what it had before would not help"
 	}
 	return ""
 }
@@ -85,14 +85,26 @@ func (in input) restartIsDue(r cluster.Restart) bool {
 	return r.Failed == "" && u != nil && u.Started != nil && (u.StaleCA || !u.Started.SameSettings(u.Unit))
 }
 
-// blameless: whatever becomes of the member, its new settings are not the cause.
-func blameless(r cluster.Restart) bool { return r.Down || r.From.SameSettings(r.To) }
+// blameless: whatever becomes of the member, there is no way back. Its settings are
+// as before, or it did not serve before either, or the cluster is of the newer etcd by
+// now, and so the member has served with it.
+func (in input) blameless(r cluster.Restart) bool {
+	if r.Down || r.From.SameSettings(r.To) {
+		return true
+	}
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		if cluster.MinorOf(r.From.Version).Before(cluster.MinorOf(m.Storage)) {
+			return true
+		}
+	}
+	return false
+}
 
 // didNotComeBack says how a member fails with its new settings, or nothing.
 func (in input) didNotComeBack(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
-	if blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+	if in.blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
 	// Of a member that this cke has not watched all the time, not all is known.
