@@ -39,6 +39,7 @@ func (h *hand) restart(step Step) error {
 	}
 	install := func(u cluster.Unit) error { return h.installUnit(b, copyUnit(u)) }
 	if step.Kind == RollBackMember {
+		r.At = s.now
 		if err := put(); err != nil {
 			return err
 		}
