@@ -70,6 +70,7 @@ func (a rollBackMember) Done(ctx context.Context) (bool, error) {
 
 func (a rollBackMember) Do(ctx context.Context) error {
 	r := *a.step.Restart
+	r.At = a.x.o.Now().UTC()
 	return a.onNodeFor(ctx, restartTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
 		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
 			return err

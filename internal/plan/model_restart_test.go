@@ -39,6 +39,7 @@ func (h *hand) restart(step Step) error {
 	}
 	install := func(u cluster.Unit) error { return h.installUnit(b, copyUnit(u)) }
 	if step.Kind == RollBackMember {
+		r.At = s.now
 		if err := put(); err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (h *hand) restart(step Step) error {
 			return err
 		}
 	} else {
-		if r.From.SameSettings(r.To) && (b.proc == nil || !b.proc.staleCA) {
+		if r.From.SameSettings(r.To) && b.proc != nil && !b.proc.staleCA {
 			s.t.Fatalf("%s is restarted with the settings it has", r.Node)
 		}
 		if old := s.store.restart; old != nil && old.Failed != "" && old.To.SameSettings(r.To) {

@@ -58,6 +58,9 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		if !in.settingsFailed() {
 			return "the spec says other settings now than those that failed"
 		}
+		if !m.Healthy && in.notServedSince(r, m) >= comeBackPatience && !in.rollsBack(r.Node) {
+			return "the member does not serve with what it had before either: its new settings are not to blame"
+		}
 		return ""
 	}
 	u := in.node(r.Node).Unit
@@ -107,23 +110,27 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 	if in.blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
-	// Of a member that this cke has not watched all the time, not all is known.
-	since := r.At
-	if m, ok := in.st.Etcd.Member(r.Member); ok {
-		if m.Healthy {
-			return ""
-		}
-		if m.UnhealthySince.After(since) {
-			since = m.UnhealthySince
-		}
+	m, _ := in.st.Etcd.Member(r.Member)
+	if m.Healthy {
+		return ""
 	}
 	switch {
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
-	case u.Running && in.now.Sub(since) >= comeBackPatience:
+	case u.Running && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
 	return ""
+}
+
+// notServedSince is for how long a member has not served since its record was
+// written. Of one that this cke has not watched all the time, not all is known.
+func (in input) notServedSince(r cluster.Restart, m cluster.Member) time.Duration {
+	since := r.At
+	if m.UnhealthySince.After(since) {
+		since = m.UnhealthySince
+	}
+	return in.now.Sub(since)
 }
 
 func lastWords(u *cluster.UnitState) string {
@@ -183,15 +190,15 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 // rollsBack: the plan gives the node's member its old unit.
 func (in input) rollsBack(n cluster.NodeName) bool {
 	r := in.st.Restart
-	if r == nil || r.Node != n || in.restartIsOver(*r) != "" {
+	if r == nil || r.Node != n {
 		return false
 	}
 	ns := in.node(n)
 	if r.Failed == "" {
-		return in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
+		return in.restartIsOver(*r) == "" && in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
 	}
 	u := ns.Unit
-	return usable(ns) && u != nil && u.Unit.Member == r.Member &&
+	return in.settingsFailed() && usable(ns) && u != nil && u.Unit.Member == r.Member &&
 		(u.Unit.SameSettings(r.To) || u.Started != nil && u.Started.SameSettings(r.To))
 }
 
