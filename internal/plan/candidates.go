@@ -22,7 +22,7 @@ func (in input) ready(nodes []cluster.Node) ([]cluster.Node, verdict) {
 		if _, ok := in.putOff(n); ok {
 			continue // and of this
 		}
-		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
+		if version := in.joinVersion(); !hasVersion(in.node(n.Hostname), version) {
 			in.needVersion(&v, n, version)
 			continue
 		}

@@ -28,7 +28,7 @@ func (in input) prepared() input {
 func (in input) follow() (Plan, cluster.MemberID) {
 	p := Plan{Cluster: in.spec.Name}
 	var outgoing cluster.MemberID
-	changing := false
+	changing, held := false, false
 	for _, r := range rules() {
 		v := r(in)
 		for _, s := range v.steps {
@@ -44,11 +44,12 @@ func (in input) follow() (Plan, cluster.MemberID) {
 			}
 			p.Steps = append(p.Steps, s)
 		}
-		// Nobody else is added or taken out while one is on its way out.
-		changing = changing || v.hold
-		if v.outgoing != 0 && outgoing == 0 {
+		// Nobody else is added or taken out while one is on its way out, and nobody is
+		// on its way out who has to wait.
+		if v.outgoing != 0 && outgoing == 0 && !held {
 			outgoing, changing = v.outgoing, true
 		}
+		held, changing = held || v.hold, changing || v.hold
 		p.Reasons = append(p.Reasons, v.reasons...)
 		if v.stop {
 			break
@@ -117,17 +118,21 @@ func rules() []rule {
 		ruleLearners,
 		ruleLostData,
 		ruleReplace,
+		ruleNoSpace,
 		ruleMembership,
+		ruleVersion,
 		ruleRolling,
+		ruleDefragment,
+		ruleQuota,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns, leads or serves;
-// such steps are taken one at a time.
+// ChangesMembership says whether the step changes who votes, learns, leads or for
+// a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, StopMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, StopMember, EnableDowngrade, CancelDowngrade, Defragment:
 		return true
 	default:
 		return false
