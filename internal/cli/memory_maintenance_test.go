@@ -42,7 +42,7 @@ func (m *memory) UndrainNode(ctx context.Context, name, node string) (api.DrainA
 // RebootNodes has all of them rebooted at once, but for stuck, which never is.
 func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootRequest) (cluster.Reboot, error) {
 	out := cluster.Reboot{By: "tester", Why: r.Why, At: start()}
-	return out, m.with(ctx, name, func(c *memoryCluster) error {
+	err := m.with(ctx, name, func(c *memoryCluster) error {
 		for _, n := range r.Nodes {
 			if n == "cp1" {
 				return api.Refused("node cp1 is not rebooted: cke itself runs on its machine", "reboot it by hand")
@@ -55,6 +55,7 @@ func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootReque
 		m.wake()
 		return nil
 	})
+	return out, err
 }
 
 func (m *memory) CancelReboot(ctx context.Context, name string) error {
