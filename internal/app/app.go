@@ -151,7 +151,17 @@ func (e *hintError) Hint() string  { return e.hint }
 func (e *hintError) Unwrap() error { return e.error }
 
 func (a *App) identity() host.Identity {
-	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch()}
+	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch(), Elected: a.store.Shared()}
+}
+
+// caller is who a host is told that calls, as known right before it is asked. A
+// process that was stopped and goes on later asks nobody in an old leader's name.
+func (a *App) caller() host.Identity {
+	id := a.identity()
+	if a.store.Shared() && !a.store.Leads() {
+		id.Epoch = -1
+	}
+	return id
 }
 
 func (a *App) listen() ([]net.Listener, error) {

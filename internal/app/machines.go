@@ -27,7 +27,7 @@ func newMachines(a *App) (*machines, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Version, o.Caller, o.Log = a.o.Version, a.identity, a.log
+	o.Version, o.Caller, o.Log = a.o.Version, a.caller, a.log
 	o.Trusted = func(ctx context.Context, address string) (string, error) {
 		k, err := a.store.HostKey(ctx, address)
 		if k == nil {
@@ -35,7 +35,7 @@ func newMachines(a *App) (*machines, error) {
 		}
 		return k.Key, err
 	}
-	m := &machines{localHosts: newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log), remote: remote.New(o)}
+	m := &machines{localHosts: newLocalHosts(a.o.Config.Local, a.o.Version, a.caller, a.log), remote: remote.New(o)}
 	if !a.store.Shared() {
 		return m, nil
 	}

@@ -128,6 +128,9 @@ func (e *UnreachableError) Hint() string {
 	return "look at the host, its network and its sshd; address and port are those in cluster.yml"
 }
 
+// ErrTooLate says that the caller leads no more, so that nothing was sent.
+var ErrTooLate = errors.New("this cke does not lead any more")
+
 // ErrSessionEnded says that the byte stream to the machine is closed: a new
 // session is needed. The error that wraps it says what the machine last said.
 var ErrSessionEnded = errors.New("session ended")

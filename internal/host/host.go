@@ -181,5 +181,8 @@ type AsideDir struct {
 // Identity is who calls: every request carries it, every mutation is fenced by it.
 type Identity struct {
 	StoreID string `json:"store_id"`
-	Epoch   int64  `json:"epoch"`
+	Epoch   int64  `json:"epoch"` // negative: the caller leads no more, and sends nothing
+	// Elected says that the caller leads after others with the same store, one of
+	// which may not know it yet: the machine heeds its epoch from the first look on.
+	Elected bool `json:"elected,omitempty"`
 }

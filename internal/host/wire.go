@@ -33,6 +33,8 @@ const (
 const (
 	HeaderStore = "Cke-Store"
 	HeaderEpoch = "Cke-Epoch"
+	// HeaderElected is "true" or left out.
+	HeaderElected = "Cke-Elected"
 )
 
 // FactsRequest is the body of facts. Without an address no port is looked at.

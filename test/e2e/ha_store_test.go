@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"cke/internal/api"
 	"cke/test/drive"
 )
@@ -189,4 +191,60 @@ func (p *pair) read(name string) string {
 	b, err := os.ReadFile(filepath.Join(p.Dir, name))
 	must(p.t, err)
 	return string(b)
+}
+
+// TestTermsLeaveNothing takes the lead from a daemon again and again: each time it
+// stands in line anew, and no connection or file of an earlier term stays open.
+func TestTermsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 1)
+	p.Start()
+	p.set(1)
+	store := p.etcd.Connect()
+	open := func() int {
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+		must(t, err)
+		return len(files)
+	}
+	c := p.Client() // one, for its connection is the daemon's too
+	epoch, before := int64(0), 0
+	for round := range 12 {
+		if round == 2 { // by then everything was used once
+			before = open()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		line, err := store.Get(ctx, "/cke/leaders/", clientv3.WithPrefix())
+		must(t, err)
+		for _, kv := range line.Kvs {
+			_, err := store.Revoke(ctx, clientv3.LeaseID(kv.GetLease()))
+			must(t, err)
+		}
+		cancel()
+		p.Eventually("it leads again", func() error {
+			l, err := c.Leader(t.Context())
+			if err == nil && (!l.Self || l.Epoch == epoch) {
+				err = fmt.Errorf("epoch %d", l.Epoch)
+			}
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(t.Context(), "main")
+			if err == nil && !s.Settled {
+				err = errors.New("not settled")
+			}
+			if err == nil {
+				epoch = l.Epoch
+			}
+			return err
+		})
+	}
+	if epoch < 12 {
+		t.Errorf("the epoch is %d after 12 terms", epoch)
+	}
+	p.Eventually("what earlier terms had open is closed", func() error {
+		if now := open(); now > before+4 {
+			return fmt.Errorf("%d files are open, were %d", now, before)
+		}
+		return nil
+	})
 }
