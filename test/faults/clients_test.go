@@ -112,7 +112,7 @@ func (c *clients) connect(ctx context.Context, tls *tls.Config, addresses []stri
 	}
 	cl, err := clientv3.New(clientv3.Config{
 		Endpoints: eps, TLS: tls, DialTimeout: 5 * time.Second, Logger: zap.NewNop(), MaxUnaryRetries: 1,
-		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: time.Second, PermitWithoutStream: true,
+		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: time.Second,
 	})
 	if err != nil {
 		c.t.Fatal(err)
