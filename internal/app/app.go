@@ -16,6 +16,7 @@ import (
 	"cke/internal/config"
 	"cke/internal/execute"
 	"cke/internal/host"
+	"cke/internal/host/agent"
 	"cke/internal/release"
 	"cke/internal/store"
 )
@@ -53,6 +54,8 @@ type App struct {
 	wg     sync.WaitGroup
 	// failed carries the first error that ends the daemon.
 	failed chan error
+	// boot is that of the machine this is.
+	boot string
 }
 
 // New returns a daemon that has not started.
@@ -80,6 +83,9 @@ func (a *App) Start(ctx context.Context) (err error) {
 	}
 	if a.hosts, err = newMachines(a); err != nil {
 		return err
+	}
+	if a.boot, err = agent.BootID(); err != nil {
+		return fmt.Errorf("tell which boot of this machine it is: %w", err)
 	}
 	a.wg.Go(func() {
 		if err := a.hosts.releases.Look(a.ctx); err != nil && a.ctx.Err() == nil {

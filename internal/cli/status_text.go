@@ -35,7 +35,7 @@ func statusText(st api.Status, now time.Time) string {
 	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
 		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
 	}
-	b.WriteString("\n" + membersText(st.Nodes, st.Strangers, now))
+	b.WriteString("\n" + membersText(st, now))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
 	b.WriteString(quotaText(st.Quota))
 	b.WriteString(gatewaysText(st.Nodes))
@@ -95,7 +95,8 @@ func mayFail(n int) string {
 	return fmt.Sprintf("%d more may fail", n)
 }
 
-func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Time) string {
+func membersText(st api.Status, now time.Time) string {
+	nodes, strangers := st.Nodes, st.Strangers
 	if len(nodes) == 0 && len(strangers) == 0 {
 		return "no nodes\n"
 	}
@@ -107,12 +108,21 @@ func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Ti
 		} else {
 			row = append(row, "-", spareText(n), nodeHealth(n))
 		}
+		if isDrained(st, n) {
+			row[4] = "drained"
+		}
 		rows = append(rows, row)
 	}
 	for _, m := range strangers {
 		rows = append(rows, append([]string{"unknown", m.PeerURL}, memberCells(m, now)...))
 	}
 	return table(rows)
+}
+
+// isDrained: its member is stopped because a person wants it to be.
+func isDrained(st api.Status, n api.NodeStatus) bool {
+	return (n.Member == nil || !n.Member.Healthy) &&
+		slices.ContainsFunc(st.Drains, func(d cluster.Drain) bool { return d.Node == n.Hostname && !d.Over() })
 }
 
 // memberCells has no numbers of a member that did not answer: zero is none.

@@ -29,6 +29,10 @@ type State struct {
 	Etcd    EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Drains are the nodes under maintenance.
+	Drains []Drain `json:"drains,omitempty"`
+	// Reboot is which machines are to be rebooted.
+	Reboot *Reboot `json:"reboot,omitempty"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
@@ -94,6 +98,10 @@ type NodeState struct {
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
+	// Boot tells this boot of the machine from all others. CanReboot: its members are
+	// run by systemd, which can reboot it.
+	Boot      string `json:"boot,omitempty"`
+	CanReboot bool   `json:"can_reboot,omitempty"`
 	// Versions are the etcd versions installed, such as "3.7.3".
 	Versions []string `json:"versions,omitempty"`
 	// BusyPorts are member ports in use by something that is not this unit.

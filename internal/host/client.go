@@ -67,6 +67,11 @@ func (c *Client) Clean(ctx context.Context, cluster string) error {
 	return c.call(ctx, VerbClean, ClusterRequest{Cluster: cluster}, nil)
 }
 
+// Reboot implements Host.
+func (c *Client) Reboot(ctx context.Context, req Reboot) error {
+	return c.call(ctx, VerbReboot, req, nil)
+}
+
 // WaitUnit implements Host.
 func (c *Client) WaitUnit(ctx context.Context, cluster string, running bool) error {
 	return c.call(ctx, VerbWaitUnit, WaitRequest{Cluster: cluster, Running: running}, nil)

@@ -62,6 +62,8 @@ const (
 	// NoGateway: the machine cannot have one, for it is not CKE's alone or has no
 	// systemd.
 	NoGateway GuardKind = "no-gateway"
+	// NoReboot: the machine is not run by systemd, or runs another boot by now.
+	NoReboot GuardKind = "no-reboot"
 	// PortInUse: another program listens where the gateway is to.
 	PortInUse GuardKind = "port-in-use"
 	// NotAllowed: the machine does not allow client certificates in a directory.

@@ -23,6 +23,7 @@ const (
 	VerbReleaseOffset  = "release-offset"
 	VerbPutRelease     = "put-release"
 	VerbPurge          = "purge"
+	VerbReboot         = "reboot"
 	VerbPutGateway     = "put-gateway"
 	VerbRemoveGateway  = "remove-gateway"
 	VerbPutClientFiles = "put-client-files"

@@ -36,6 +36,10 @@ type Wanted struct {
 	Defrag []cluster.DefragRequest
 	// Restart is a member that is being restarted, or was rolled back.
 	Restart *cluster.Restart
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
+	// Reboot is which machines are to be rebooted.
+	Reboot *cluster.Reboot
 	// Snapshot was taken before a change of etcd's version.
 	Snapshot *cluster.Snapshot
 }
@@ -136,7 +140,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
-		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot,
+		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
@@ -192,7 +196,7 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 	fenced, deposed := o.fenced(f)
 	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
-		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Boot: f.Boot, CanReboot: f.Runtime == string(cluster.RuntimeSystemd), Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
 		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
 		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}

@@ -86,7 +86,7 @@ type verdict struct {
 // and adds what another rule has to say after it.
 func (v verdict) and(w verdict) verdict {
 	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
-	v.stop = v.stop || w.stop
+	v.stop, v.hold = v.stop || w.stop, v.hold || w.hold
 	if v.outgoing == 0 {
 		v.outgoing = w.outgoing
 	}
@@ -109,6 +109,8 @@ func rules() []rule {
 		ruleGateway,
 		ruleUnits,
 		ruleRestarted,
+		ruleDrain,
+		ruleReboot,
 		ruleStart,
 		ruleQuorum,
 		ruleAuth,
@@ -130,7 +132,7 @@ func rules() []rule {
 // a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, StopMember, EnableDowngrade, CancelDowngrade, Defragment:
 		return true
 	default:
 		return false

@@ -11,7 +11,7 @@ import (
 // cost quorum or data, so that a rule's mistake does not become an outage.
 func Guard(s Step, e cluster.EtcdState) error {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember, EnableDowngrade, CancelDowngrade,
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, StopMember, RetireMember, RestartMember, EnableDowngrade, CancelDowngrade,
 		Compact, Defragment, DisarmAlarm:
 		if !e.Quorum {
 			return fmt.Errorf("guard %s: no quorum now", s.Kind)
@@ -53,6 +53,10 @@ func Guard(s Step, e cluster.EtcdState) error {
 	case RestartMember:
 		if why := restartUnsafe(e, m, s.Restart.Down); !found || why != "" {
 			return fmt.Errorf("guard %s: %s", s.Kind, orElse(why, "member "+s.Member.String()+" is not in the cluster"))
+		}
+	case StopMember:
+		if why := drainUnsafe(e, m, s.Drain.Interrupt); found && why != "" {
+			return fmt.Errorf("guard %s: %s", s.Kind, why)
 		}
 	case EnableDowngrade:
 		if voters, healthy := len(e.Voters()), len(e.HealthyVoters()); healthy < voters {

@@ -84,6 +84,12 @@ func (h *hand) do(step Step) error {
 		return h.eachNode(step)
 	case RestartMember, RollBackMember:
 		return h.restart(step)
+	case StopMember:
+		return h.stopDrained(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return h.rebootStep(step)
+	case FinishDrain:
+		return h.does("drop the record of a drain", func() error { h.s.dropDrain(*step.Drain); return nil })
 	case FinishRestart:
 		return h.does("drop the record of a restart", func() error { h.s.dropRestart(*step.Restart); return nil })
 	case ConfigureAuth:
@@ -121,6 +127,10 @@ func (h *hand) done(step Step) (bool, error) {
 		return !slices.Contains(s.store.removed, *step.User), nil
 	case RestartMember, RollBackMember, FinishRestart:
 		return s.restartDone(step)
+	case StopMember, FinishDrain:
+		return s.drainDone(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return s.rebootDone(step)
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])

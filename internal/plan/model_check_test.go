@@ -69,9 +69,16 @@ func (s *sim) judge(step Step) {
 	case StartMembers:
 		for _, name := range step.Nodes {
 			b := s.hosts[name]
+			if s.isDrained(name) {
+				s.t.Fatalf("%s is to start, and is drained", name)
+			}
 			if b.unit == nil || b.seals[b.unit.Member] && !b.hasData(b.unit.Member) {
 				s.t.Fatalf("%s is to start without its data", name)
 			}
+		}
+	case StopMember:
+		if why := s.rashStop(step); why != "" {
+			s.t.Fatalf("%s, but %s", step, why)
 		}
 	case AddLearner:
 		s.unfit(step)
@@ -215,6 +222,12 @@ func (s *sim) misplaced() string {
 	}
 	if s.store.restart != nil {
 		return "a restart is on record"
+	}
+	if s.store.reboot != nil {
+		return "a reboot is on record"
+	}
+	if len(s.store.drains) > 0 {
+		return "a drain is on record"
 	}
 	members := map[cluster.NodeName]cluster.MemberID{}
 	for _, m := range s.raft.agreed {

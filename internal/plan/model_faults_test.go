@@ -22,21 +22,25 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		}
 	}
 	all := map[string]func(*rapid.T){
-		"spec edited":     s.editSpec,
-		"time passes":     s.timePasses,
-		"auth drifts":     s.authDrifts,
-		"user added":      s.addUser,
-		"user removed":    s.removeUser,
-		"power cut":       func(*rapid.T) { s.powerCut() },
-		"repair":          func(*rapid.T) { s.repair() },
-		"member killed":   on("member killed", func(b *box) { b.proc = nil }),
-		"data wiped":      func(t *rapid.T) { s.wipe(t, gentle) },
-		"helper away":     on("helper away", func(b *box) { b.helperAway = true }),
-		"network away":    on("network away", func(b *box) { b.netAway = true }),
-		"host down":       on("host down", func(b *box) { b.netAway, b.proc = true, nil }),
-		"host back":       on("host back", func(b *box) { b.helperAway, b.netAway = false, false }),
-		"member isolated": on("member isolated", func(b *box) { b.isolated = true }),
-		"member rejoined": on("member rejoined", s.rejoin),
+		"spec edited":       s.editSpec,
+		"time passes":       s.timePasses,
+		"auth drifts":       s.authDrifts,
+		"user added":        s.addUser,
+		"user removed":      s.removeUser,
+		"node drained":      s.drain,
+		"node undrained":    s.undrain,
+		"reboot asked":      s.askReboot,
+		"reboot called off": func(*rapid.T) { s.cancelReboot() },
+		"power cut":         func(*rapid.T) { s.powerCut() },
+		"repair":            func(*rapid.T) { s.repair() },
+		"member killed":     on("member killed", func(b *box) { b.proc = nil }),
+		"data wiped":        func(t *rapid.T) { s.wipe(t, gentle) },
+		"helper away":       on("helper away", func(b *box) { b.helperAway = true }),
+		"network away":      on("network away", func(b *box) { b.netAway = true }),
+		"host down":         on("host down", func(b *box) { b.netAway, b.proc = true, nil }),
+		"host back":         on("host back", func(b *box) { b.helperAway, b.netAway = false, false }),
+		"member isolated":   on("member isolated", func(b *box) { b.isolated = true }),
+		"member rejoined":   on("member rejoined", s.rejoin),
 		"disk unmounted": on("disk unmounted", func(b *box) {
 			if b.unit != nil && b.seals[b.unit.Member] && b.proc == nil {
 				b.unmounted = true
@@ -92,6 +96,11 @@ func (s *sim) repair() {
 	s.logf("repair")
 	s.kube.away = false
 	s.store.spec.Etcd.ExtraArgs = nil
+	for _, d := range s.store.drains {
+		if !d.Reboot {
+			s.endDrain(d.Node)
+		}
+	}
 	for _, b := range s.boxes() {
 		if b.isolated {
 			s.rejoin(b)

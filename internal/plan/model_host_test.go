@@ -21,6 +21,7 @@ type box struct {
 	portBusy   bool
 	noVersion  bool
 	slowDisk   bool // too slow to carry a member
+	boots      int
 
 	certs   bool // installed; without them etcd ends at its start
 	certDue bool // something is wrong with them, but etcd runs

@@ -50,6 +50,8 @@ func (s *sim) observe() cluster.State {
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
 		Restart:  s.store.restart,
+		Drains:   slices.Clone(s.store.drains),
+		Reboot:   s.store.reboot,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -99,7 +101,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	if err := b.reach(); err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
-	ns := cluster.NodeState{Arch: "amd64"}
+	ns := cluster.NodeState{Arch: "amd64", Boot: b.boot(), CanReboot: b.node.User != ""}
 	if b.fenced {
 		ns.Fenced = errFenced.Error()
 	}

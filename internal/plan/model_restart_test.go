@@ -77,6 +77,9 @@ func (s *sim) dropRestart(r cluster.Restart) {
 // asksToInterrupt: the settings were changed by a person, and of so few voters
 // none can be spared.
 func (s *sim) asksToInterrupt(step Step) bool {
+	if step.Kind == StopMember {
+		return step.Drain.Interrupt && len(s.raft.agreed.voters()) <= 2
+	}
 	return step.Kind == RestartMember && len(s.raft.agreed.voters()) <= 2 && step.Tolerance.After == step.Tolerance.Before
 }
 

@@ -36,6 +36,8 @@ type shelf struct {
 	users   []cluster.User
 	removed []cluster.RemovedUser
 	restart *cluster.Restart // never changed in place
+	drains  []cluster.Drain  // nor this
+	reboot  *cluster.Reboot
 }
 
 const clusterID cluster.ClusterID = 0xc1

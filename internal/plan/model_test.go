@@ -39,7 +39,8 @@ func TestModel(t *testing.T) {
 	})
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
-		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser,
+		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, StopMember, FinishDrain,
+		DrainNode, UndrainNode, RebootMachine, FinishReboot,
 		RestartMember, FinishRestart, RollBackMember,
 	} {
 		if done[k] == 0 {

@@ -30,10 +30,18 @@ const (
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
 	ForgetUser          Kind = "forget-user"
-	Compact             Kind = "compact"
-	Defragment          Kind = "defragment"
-	DisarmAlarm         Kind = "disarm-alarm"
-	ForgetDefrag        Kind = "forget-defrag"
+	// Of nodes under maintenance.
+	StopMember  Kind = "stop-member"
+	FinishDrain Kind = "finish-drain"
+	// Of machines that are rebooted.
+	DrainNode     Kind = "drain-node"
+	UndrainNode   Kind = "undrain-node"
+	RebootMachine Kind = "reboot-machine"
+	FinishReboot  Kind = "finish-reboot"
+	Compact       Kind = "compact"
+	Defragment    Kind = "defragment"
+	DisarmAlarm   Kind = "disarm-alarm"
+	ForgetDefrag  Kind = "forget-defrag"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -73,6 +81,8 @@ type Step struct {
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	Drain     *cluster.Drain     `json:"drain,omitempty"`
+	Reboot    *cluster.Reboot    `json:"reboot,omitempty"`
 	// Alarm is the kind of alarm that is disarmed.
 	Alarm string `json:"alarm,omitempty"`
 	// Revision is what is compacted to.

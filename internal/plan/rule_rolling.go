@@ -180,7 +180,7 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
 	for _, m := range in.st.Etcd.HealthyVoters() {
 		n, known := in.nodeOf(m)
-		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
+		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && !in.drained(n.Hostname) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
 			return m, true
 		}
 	}

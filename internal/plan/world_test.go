@@ -38,6 +38,8 @@ import (
 //	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
+//	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
+//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before
 //	before D INDEX                          so long ago the log had come so far
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX

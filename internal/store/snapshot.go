@@ -33,6 +33,10 @@ type Snapshot struct {
 	// Restart is the member that is being restarted with other settings, or was
 	// rolled back; nil for none.
 	Restart *cluster.Restart
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
+	// Reboot is which machines are to be rebooted; nil for none.
+	Reboot *cluster.Reboot
 	// Snapshot is the last one taken before a change of etcd's version.
 	Snapshot *cluster.Snapshot
 }
@@ -72,11 +76,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(restartKey(name)), clientv3.OpGet(snapshotKey(name)))
+		clientv3.OpGet(restartKey(name)), clientv3.OpGet(snapshotKey(name)),
+		clientv3.OpGet(drainKeys(name), clientv3.WithPrefix()), clientv3.OpGet(rebootKey(name)))
 	if err != nil {
 		return o, err
 	}
-	var errs [11]error
+	var errs [13]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -99,6 +104,10 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	}
 	for _, kv := range ranges[10] {
 		o.Snapshot.Snapshot, errs[10] = decode[*cluster.Snapshot](kv)
+	}
+	o.Drains, errs[11] = decodeAll[cluster.Drain](ranges[11])
+	for _, kv := range ranges[12] {
+		o.Reboot, errs[12] = decode[*cluster.Reboot](kv)
 	}
 	return o, errors.Join(errs[:]...)
 }

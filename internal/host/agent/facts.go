@@ -45,6 +45,9 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 	if f.Hostname, err = os.Hostname(); err != nil {
 		return err
 	}
+	if f.Boot, err = bootID(); err != nil {
+		return err
+	}
 	if f.Versions, err = a.versions.list(ctx); err != nil {
 		return err
 	}

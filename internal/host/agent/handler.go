@@ -48,6 +48,7 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbPutRelease, a.putReleaseVerb())
 	mux.Handle("POST /v1/"+host.VerbPurge, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.PurgeRequest) error { return a.purge(ctx, id) })))
+	mux.Handle("POST /v1/"+host.VerbReboot, a.verb(maxBody, mutation(a.reboot)))
 	mux.Handle("POST /v1/"+host.VerbPutGateway, a.verb(maxBody, mutation(a.putGateway)))
 	mux.Handle("POST /v1/"+host.VerbRemoveGateway, a.verb(maxBody, mutation(a.removeGateway)))
 	mux.Handle("POST /v1/"+host.VerbPutClientFiles, a.verb(maxBody, mutation(a.putClientFiles)))
