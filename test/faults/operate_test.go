@@ -41,10 +41,28 @@ func (r *run) operate(round schedule.Round) error {
 		return nil
 	case schedule.Defrag:
 		return r.cli("etcd", "defrag")
+	case schedule.Drain, schedule.Restart:
+		return r.maintain(round)
 	case schedule.State:
 		return r.cli("state", "backup", fmt.Sprintf("%s/state-%d.backup", r.in.Dir, round.N))
 	}
 	return fmt.Errorf("nobody knows how to %s", round.Operation)
+}
+
+// maintain is asked for while something may be broken, and waits for that no longer
+// than a moment: what has begun goes on by itself.
+func (r *run) maintain(round schedule.Round) error {
+	node := r.lab.Machine(round.Other).Name()
+	if round.Operation == schedule.Drain {
+		return inOrder(
+			func() error { return r.cli("node", "drain", node, "--why", "to see what happens", "--timeout", "5s") },
+			func() error { return r.cli("node", "undrain", node, "--timeout", "30s") })
+	}
+	err := r.cli("node", "reboot", node, "--why", "to see what happens", "--timeout", "3s")
+	if err != nil && strings.Contains(err.Error(), "is not there yet") {
+		return nil // who waits for a settled cluster waits for it
+	}
+	return err
 }
 
 // cli runs ckecli; what it says when it fails is the error.

@@ -340,6 +340,9 @@ func (r *run) settled() {
 		if !s.Settled || !s.Healthy {
 			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
 		}
+		if s.Reboot != nil || len(s.Drains) > 0 {
+			return fmt.Errorf("maintenance goes on: %v %v\n%s", s.Reboot, s.Drains, s.Plan)
+		}
 		return membersAre(s, want)
 	})
 }

@@ -90,11 +90,13 @@ const (
 	State    Operation = "state backup"
 	Version  Operation = "change etcd's version"
 	Defrag   Operation = "defragment"
+	Drain    Operation = "drain and undrain" // of the round's other machine
+	Restart  Operation = "reboot by CKE"     // the same
 )
 
 // Operations are all kinds there are.
 func Operations() []Operation {
-	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag}
+	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag, Drain, Restart}
 }
 
 // Spec is what is wanted of the cluster, in numbers.
@@ -116,7 +118,7 @@ type Round struct {
 	Victim int
 	// Amount is between 0 and 1, how bad a fault is that can be more or less.
 	Amount float64
-	// Other is a machine, not the victim, for faults between two.
+	// Other is a node, not the victim, for faults between two and for maintenance.
 	Other int
 	// Spare is the machine that comes in the place of a dead one.
 	Spare int
@@ -157,6 +159,8 @@ func (r Round) String() string {
 		} else {
 			b.WriteString(", up")
 		}
+	case Drain, Restart:
+		fmt.Fprintf(&b, ", h%d", r.Other)
 	default: // it says it all
 	}
 	if r.Spare > 0 {
@@ -204,18 +208,18 @@ func (s *Schedule) Next() Round {
 		First: s.r.IntN(2) == 0, Lag: s.between(0, 2*time.Second),
 	}
 	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
-	r.Operation = s.possible(s.ops.draw(s.r))
-	if s.r.IntN(4) == 0 {
-		r.Kill = s.between(100*time.Millisecond, 2*time.Second)
-	}
 	if r.Fault == Dead && len(s.spec.Nodes) == s.machines {
 		r.Fault = PowerOff // nobody is left to come in its place
 	}
 	if r.Fault == Dead { // CKE has its hands full
-		r.Leader, r.Operation, r.Kill = false, None, 0
-		r.Spare = s.one(s.spare())
+		r.Leader, r.Operation, r.Spare = false, None, s.one(s.spare())
 		s.drop(r.Victim)
 		s.spec.Nodes = append(s.spec.Nodes, r.Spare)
+	} else {
+		r.Operation = s.possible(s.ops.draw(s.r))
+		if s.r.IntN(4) == 0 {
+			r.Kill = s.between(100*time.Millisecond, 2*time.Second)
+		}
 	}
 	s.apply(r.Operation)
 	r.Spec = s.spec
