@@ -53,6 +53,7 @@ func ruleRolling(in input) verdict {
 	o, wait := in.nextToRestart(todo)
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
+		v.outgoing = in.stillGoing(todo)
 		return v
 	}
 	next := in.restart(o, todo)
@@ -60,6 +61,18 @@ func ruleRolling(in input) verdict {
 		return other.node.Hostname == o.node.Hostname
 	}))...)
 	return next
+}
+
+// stillGoing is the member whose endpoint was withdrawn for its restart: while the
+// others follow a new leader, nobody is sent back to it for a moment.
+func (in input) stillGoing(todo []outdated) cluster.MemberID {
+	for _, o := range todo {
+		since, begun := in.st.WithdrawnSince[o.member.ID]
+		if begun && o.member.Healthy && in.now.Sub(since) < withdrawalPatience && !tooFew(in.st.Etcd) {
+			return o.member.ID
+		}
+	}
+	return 0
 }
 
 func pending(todo []outdated) (reasons []Reason) {
