@@ -20,6 +20,7 @@ type box struct {
 	unmounted  bool
 	portBusy   bool
 	noVersion  bool
+	full       bool // no room for its members' data
 	slowDisk   bool // too slow to carry a member
 
 	certs   bool // installed; without them etcd ends at its start
@@ -187,7 +188,7 @@ func (h *hand) startUnit(b *box) error {
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
 	b.ended = 0
-	if !b.certs || b.portBusy || !worksWith(u) {
+	if !b.certs || b.portBusy || b.full || !worksWith(u) {
 		b.ended = u.Member
 		return errEnds
 	}

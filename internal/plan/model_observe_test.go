@@ -49,7 +49,7 @@ func (s *sim) observe() cluster.State {
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
-		Restart:  s.store.restart,
+		Restart:  s.store.restart, Defrag: slices.Clone(s.store.defrag),
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -113,6 +113,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
 	}
 	s.tenantFacts(b, &ns)
+	ns.Disk = spaceFacts(b)
 	if !b.unmounted {
 		for _, id := range slices.Sorted(maps.Keys(b.dirs)) {
 			ns.Data = append(ns.Data, cluster.DataDir{Member: id, WAL: true, Mark: b.dirs[id].mark})
@@ -174,6 +175,7 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		m := &e.Members[i]
 		m.UnhealthySince = since(s.eyes.unhealthy, m.ID, !m.Healthy, s.now)
 	}
+	s.observeSpace(&e)
 	if before, ok := s.eyes.trail.Before(s.now); ok {
 		e.Before = &before
 	}
