@@ -65,7 +65,7 @@ func (h *hand) apply(step Step) error {
 }
 
 func (h *hand) do(step Step) error {
-	if step.ChangesMembership() || step.Kind == RetireMember {
+	if step.ChangesMembership() || step.Kind == RetireMember || step.Kind == Compact || step.Kind == DisarmAlarm {
 		if err := Guard(step, h.s.observeEtcd(nil)); err != nil {
 			return err
 		}
@@ -108,6 +108,8 @@ func (h *hand) do(step Step) error {
 			}
 			return nil
 		})
+	case Compact, Defragment, DisarmAlarm, ForgetDefrag:
+		return h.makeRoom(step)
 	default:
 		return h.changeMembership(step)
 	}
@@ -155,6 +157,8 @@ func (h *hand) done(step Step) (bool, error) {
 	switch step.Kind {
 	case ConfigureAuth:
 		return !slices.ContainsFunc(step.Auth, func(c AuthChange) bool { return !authApplied(c, e.Auth) }), nil
+	case Compact, Defragment, DisarmAlarm, ForgetDefrag:
+		return s.spaceDone(step, e), nil
 	case AddLearner:
 		_, found = e.MemberAt(s.hosts[step.Nodes[0]].node)
 		return found, nil

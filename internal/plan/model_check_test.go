@@ -38,7 +38,7 @@ func (s *sim) look() Plan {
 
 // judge holds a step against the world as it truly is.
 func (s *sim) judge(step Step) {
-	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) {
+	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) && (!step.Interrupts || s.needlessStall(step)) {
 		s.t.Fatalf("a step gives quorum up: %s", step)
 	}
 	switch step.Kind {
@@ -74,6 +74,9 @@ func (s *sim) judge(step Step) {
 			}
 			if b.unit == nil || b.seals[b.unit.Member] && !b.hasData(b.unit.Member) {
 				s.t.Fatalf("%s is to start without its data", name)
+			}
+			if b.full && b.proc == nil && b.seals[b.unit.Member] {
+				s.t.Fatalf("%s is to start on a full disk", name)
 			}
 		}
 	case StopMember:
@@ -219,6 +222,9 @@ func (s *sim) misplaced() string {
 		if n.ControlPlane {
 			able[n.PeerURL()] = n
 		}
+	}
+	if s.raft.room.noSpace || len(s.store.defrag) > 0 {
+		return "the databases were not seen to"
 	}
 	if s.store.restart != nil {
 		return "a restart is on record"

@@ -60,6 +60,7 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
 	}
 	maps.Copy(all, s.tenantFaults(on))
+	maps.Copy(all, s.spaceFaults(on))
 	return all
 }
 
@@ -110,7 +111,7 @@ func (s *sim) repair() {
 		if b.isolated {
 			s.rejoin(b)
 		}
-		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion, b.slowDisk = false, false, false, false, false, false, false
+		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion, b.slowDisk, b.full = false, false, false, false, false, false, false, false
 	}
 	s.settle()
 }

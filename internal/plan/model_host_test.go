@@ -20,6 +20,7 @@ type box struct {
 	unmounted  bool
 	portBusy   bool
 	noVersion  bool
+	full       bool // no room for its members' data
 	slowDisk   bool // too slow to carry a member
 	boots      int
 
@@ -190,7 +191,7 @@ func (h *hand) startUnit(b *box) error {
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
 	b.ended = 0
-	if !b.certs || b.portBusy || !worksWith(u) || s.tooOld(u) {
+	if !b.certs || b.portBusy || b.full || !worksWith(u) || s.tooOld(u) {
 		b.ended = u.Member
 		return errEnds
 	}

@@ -48,7 +48,7 @@ func (s *sim) observe() cluster.State {
 	st := cluster.State{
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
-		Releases: releases(), Snapshot: s.store.snapshot,
+		Releases: releases(), Snapshot: s.store.snapshot, Defrag: slices.Clone(s.store.defrag),
 		Restart: s.store.restart, Drains: slices.Clone(s.store.drains), Reboot: s.store.reboot,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
@@ -113,6 +113,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
 	}
 	s.tenantFacts(b, &ns)
+	ns.Disk = spaceFacts(b)
 	if !b.unmounted {
 		for _, id := range slices.Sorted(maps.Keys(b.dirs)) {
 			ns.Data = append(ns.Data, cluster.DataDir{Member: id, WAL: true, Mark: b.dirs[id].mark})
@@ -178,6 +179,7 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		m := &e.Members[i]
 		m.UnhealthySince = since(s.eyes.unhealthy, m.ID, !m.Healthy, s.now)
 	}
+	s.observeSpace(&e)
 	if before, ok := s.eyes.trail.Before(s.now); ok {
 		e.Before = &before
 	}

@@ -67,6 +67,7 @@ type consensus struct {
 	agreed config
 	// ran are the members that ever had a log, removed those taken out again, by
 	// the entry that did it.
+	room    room
 	ran     map[cluster.MemberID]bool
 	removed map[cluster.MemberID]uint64
 	// version is the cluster's, which the members' data has too; downgrade what it is

@@ -35,6 +35,7 @@ type shelf struct {
 	leaving []cluster.Node
 	users   []cluster.User
 	removed []cluster.RemovedUser
+	defrag  []cluster.DefragRequest
 	restart *cluster.Restart // never changed in place
 	drains  []cluster.Drain  // nor this
 	reboot  *cluster.Reboot

@@ -42,6 +42,7 @@ func TestModel(t *testing.T) {
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, StopMember, FinishDrain,
 		DrainNode, UndrainNode, RebootMachine, FinishReboot,
 		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
+		Compact, Defragment, DisarmAlarm, ForgetDefrag,
 	} {
 		if done[k] == 0 {
 			t.Errorf("no world needed %s; the model is too tame", k)

@@ -17,14 +17,18 @@ func ruleFull(in input) verdict {
 		if !usable(ns) || !ns.Full() {
 			continue
 		}
-		v.reasons = append(v.reasons, Reason{
-			Level: Blocked, Rule: "fileSystemIsFull", Node: n.Hostname,
-			Text: fmt.Sprintf("the member's data is on %s, of which %s of %s are free: it starts by itself once there are %s",
-				ns.Disk.Mount, roundSize(ns.Disk.Free), roundSize(ns.Disk.Size), units.Size(ns.NeedsFree())),
-			Hint: fmt.Sprintf("make room on %s, or make it larger; never delete anything in the member's own directory", ns.Disk.Mount),
-		})
+		v.reasons = append(v.reasons, fileSystemIsFull(n, ns))
 	}
 	return v
+}
+
+func fileSystemIsFull(n cluster.Node, ns cluster.NodeState) Reason {
+	return Reason{
+		Level: Blocked, Rule: "fileSystemIsFull", Node: n.Hostname,
+		Text: fmt.Sprintf("the member's data is on %s, of which %s of %s are free: it starts by itself once there are %s",
+			ns.Disk.Mount, roundSize(ns.Disk.Free), roundSize(ns.Disk.Size), units.Size(ns.NeedsFree())),
+		Hint: fmt.Sprintf("make room on %s, or make it larger; never delete anything in the member's own directory", ns.Disk.Mount),
+	}
 }
 
 // spareRoom is what stays free for a member's log while its database is copied.

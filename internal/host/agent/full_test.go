@@ -29,7 +29,7 @@ func TestFullDiskSpoilsNothing(t *testing.T) {
 		if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size=512k"); err != nil {
 			t.Skipf("mount a small file system: %v", err)
 		}
-		defer func() { must(t, unix.Unmount(at, unix.MNT_DETACH)) }()
+		t.Cleanup(func() { must(t, unix.Unmount(at, unix.MNT_DETACH)) })
 		fill = append(fill, func() { fillUp(t, filepath.Join(at, "filler")) })
 	}
 	u := b.founder()

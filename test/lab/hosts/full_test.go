@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"testing"
+	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/plan"
@@ -14,6 +15,7 @@ import (
 func TestFullFileSystems(t *testing.T) {
 	e := newCluster(t, 3, []int{1, 2, 3}, lab.DataDisk("1G"))
 	w := e.tenant(true, 1, 2, 3)
+	began := time.Now()
 	w.Wrote(50)
 	full := func(i int) func() { return e.lab.Break(t, lab.DiskFull(e.lab.Machine(i))) }
 	told := func(n cluster.NodeName) {
@@ -44,6 +46,7 @@ func TestFullFileSystems(t *testing.T) {
 	e.OnlyMembersAre(e.names(1, 2, 3)...)
 	w.Wrote(50)
 	w.Finish(200)
+	t.Logf("full and empty again twice: %s", time.Since(began).Round(time.Second))
 	for _, k := range []plan.Kind{plan.RemoveMember, plan.AddLearner, plan.PromoteLearner} {
 		if n := e.CountSteps(k); n != 0 {
 			t.Errorf("%d times %s", n, k)
