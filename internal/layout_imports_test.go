@@ -179,9 +179,9 @@ func TestImportsPointOneWay(t *testing.T) {
 func refuse(path, self, imported string) string {
 	where, other := name(imported)
 	if other == "" {
-		// Machines for tests and benchmarks, and a Kubernetes; no program may get
-		// hold of them.
-		if (within(where, "test/lab") || within(where, "test/kube/k8s")) && (within(path, "test") || within(path, "bench")) {
+		// Machines for tests and benchmarks, simulated ones, and a Kubernetes; no
+		// program may get hold of them.
+		if (within(where, "test/lab") || within(where, "test/sim") || within(where, "test/kube/k8s")) && (within(path, "test") || within(path, "bench")) {
 			return ""
 		}
 		return "nothing imports from outside internal/"

@@ -71,6 +71,9 @@ func (o *Observer) forget(all []cluster.Node) {
 		if !there[name] {
 			m.giveUp()
 			delete(o.machines, name)
+			o.judging.Lock()
+			delete(o.judged, name)
+			o.judging.Unlock()
 		}
 	}
 }
