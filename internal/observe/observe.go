@@ -89,7 +89,9 @@ type Observer struct {
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
 
-	measuring sync.Mutex
+	// measuring holds one token while hosts are measured: two at a time would wait
+	// for each other's ports.
+	measuring chan struct{}
 
 	// judged are the certificates looked at last, by node; o.mu may be held.
 	judging sync.Mutex
@@ -103,7 +105,7 @@ func New(o Options) *Observer {
 		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
 		machines: map[cluster.NodeName]*machine{}, unreachable: map[cluster.NodeName]time.Time{},
 		unhealthy: map[cluster.MemberID]time.Time{}, withdrawn: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
-		measured: map[cluster.NodeName]cluster.Measured{}, judged: map[cluster.NodeName]*judgement{},
+		measured: map[cluster.NodeName]cluster.Measured{}, judged: map[cluster.NodeName]*judgement{}, measuring: make(chan struct{}, 1),
 	}
 }
 

@@ -94,19 +94,24 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 	return v
 }
 
-// silentSince is since when the host of a member that does not serve may have
-// been away. One that answered after the member had ceased to serve was there to
-// tell the member's peers, whatever became of it since.
+// silentSince is since when the host of a member that does not serve has been
+// away, at the latest: a host whose helper is silent may be there all the same,
+// and is while its member serves. One that answered after the member had ceased
+// to serve was there to tell the member's peers, whatever became of it since.
 func (in input) silentSince(m cluster.Member) (time.Time, bool) {
 	n, known := in.nodeOf(m)
 	if !known || m.Healthy {
 		return time.Time{}, false
 	}
 	ns := in.node(n.Hostname)
-	if !ns.Reachable() {
-		return ns.UnreachableSince, true
+	since, silent := ns.UnreachableSince, true
+	if ns.Reachable() {
+		since, silent = ns.AnsweredAt, !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
 	}
-	return ns.AnsweredAt, !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
+	if m.UnhealthySince.After(since) {
+		since = m.UnhealthySince
+	}
+	return since, silent
 }
 
 // removalUnsafe says why removing this voter would leave fewer healthy voters

@@ -36,6 +36,7 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 	m, w := h.m, h.m.w
 	w.mu.Lock()
 	takes, helper := w.between(verb+" on "+string(m.name()), answerLeast, answerMost)+m.slow, m.helper
+	sent := time.Now()
 	deaf := m.down || m.away || helper == silent
 	w.mu.Unlock()
 	if deaf {
@@ -58,6 +59,7 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 	case !m.hears():
 		deaf = true
 	default:
+		h.c.sent = sent
 		err = do()
 	}
 	w.mu.Unlock()

@@ -78,9 +78,11 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 	if err := h.call(ctx, verb, func() error { return h.act("begin to "+verb, func() error { return m.beginStart(id) }) }); err != nil {
 		return err
 	}
+	sent := time.Now()
 	for step := 0; ; {
 		done, err := false, error(nil)
 		m.w.do(func() {
+			h.c.sent = sent
 			done, err = h.goOn(id, verb, &step)
 		})
 		if done || err != nil {

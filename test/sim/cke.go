@@ -31,8 +31,8 @@ type CKE struct {
 	frozen chan struct{} // closed when it goes on; nil while it does
 	// lives is how many more effects it lives for; negative: all.
 	lives int
-	// deposed: a newer one has begun.
-	deposed bool
+	// deposed is when a newer one began; sent is when what it does now was asked.
+	deposed, sent time.Time
 }
 
 var errKilled = errors.New("this cke is dead")
@@ -45,8 +45,11 @@ func (w *World) Begin() *CKE {
 }
 
 func (w *World) begin() *CKE {
+	w.advance()
 	for _, c := range w.ckes {
-		c.deposed = true
+		if c.deposed.IsZero() {
+			c.deposed = w.raft.at
+		}
 	}
 	w.shelf.epoch++
 	c := &CKE{w: w, epoch: w.shelf.epoch, lives: -1}
@@ -196,7 +199,7 @@ func (c *CKE) effect(what string, do func() error) error {
 	if served && !w.canServe() {
 		w.violate("quorumIsKept", "%s costs the cluster its quorum", what)
 	}
-	if err == nil && c.deposed {
+	if err == nil && !c.deposed.IsZero() && c.sent.After(c.deposed) {
 		w.judgeDeposed(c, what)
 	}
 	w.inspect()

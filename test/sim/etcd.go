@@ -170,6 +170,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	w.mu.Lock()
 	m := w.byClientURL(string(via))
 	takes := w.between(what, askLeast, askMost) + w.lags
+	sent := time.Now()
 	w.mu.Unlock()
 	if err := c.sleep(ctx, takes); err != nil {
 		return err
@@ -186,6 +187,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	case !w.reads(m, w.lead()):
 		err = rpctypes.ErrNoLeader
 	default:
+		c.sent = sent
 		err = c.effect(what, do)
 		lost = err == nil && w.chance(what+" lost").Uint64N(100) < w.loses
 	}

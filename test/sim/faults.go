@@ -233,6 +233,9 @@ func (w *World) repair() {
 			m.hung = false
 			m.met()
 		}
+		if len(m.versions) == 0 && m.node.User == "" {
+			m.versions = []string{cluster.DefaultVersion} // a person puts it there
+		}
 		m.comeBack()
 		m.rejoin()
 		m.reclaim()

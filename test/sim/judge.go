@@ -144,7 +144,7 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	switch {
 	case m.lingers(now):
 		w.violate("peersNoticeFirst", "voter %s is removed %s after its machine fell silent", id, now.Sub(m.gone))
-	case serves && now.Sub(m.proc.met) > justNow && w.offered(m):
+	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
 	}
 }

@@ -47,7 +47,7 @@ func (c *CKE) publish(ctx context.Context) {
 		}
 		news := false
 		w.mu.Lock()
-		if !w.kube.away && !c.dead && !c.deposed && len(ready) > 0 && !slices.Equal(ready, w.kube.ready) {
+		if !w.kube.away && !c.dead && c.deposed.IsZero() && len(ready) > 0 && !slices.Equal(ready, w.kube.ready) {
 			w.kube.ready, news = ready, true
 		}
 		w.mu.Unlock()
