@@ -108,12 +108,12 @@ func (w *World) judgePromote(id cluster.MemberID) {
 	if !ok || !p.learner {
 		return // etcd refuses it
 	}
-	m := w.byPeerURL(p.url)
+	m, r := w.byPeerURL(p.url), w.replicas()[id]
 	switch {
-	case m == nil || !m.running(id):
+	case m == nil || r == nil || !m.running(id) && w.raft.at.Sub(m.quit) > justNow+w.lags:
 		w.violate("learnersAreCaughtUp", "learner %s is promoted, and does not run", id)
-	case m.proc.index+slackOfPromotion < w.raft.acked:
-		w.violate("learnersAreCaughtUp", "learner %s is promoted with %d of %d entries", id, m.proc.index, w.raft.acked)
+	case r.index+slackOfPromotion+uint64(w.lags.Seconds()*float64(w.raft.rate)) < w.raft.acked:
+		w.violate("learnersAreCaughtUp", "learner %s is promoted with %d of %d entries", id, r.index, w.raft.acked)
 	}
 }
 

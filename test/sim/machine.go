@@ -51,6 +51,7 @@ type machine struct {
 	aside    []host.AsideDir
 	proc     *process
 	exit     string
+	quit     time.Time     // when the last process ended
 	ended    chan struct{} // closed and replaced when a process begins or ends
 	runs     int           // how many processes there were
 }
@@ -196,7 +197,7 @@ func (m *machine) exits(why string) {
 }
 
 func (m *machine) stopped(why string) {
-	m.proc, m.exit, m.hung = nil, why, false
+	m.proc, m.exit, m.hung, m.quit = nil, why, false, m.w.raft.at
 	m.changed()
 }
 
