@@ -116,7 +116,7 @@ test-lab: build ## the same work on real hosts
 	@$(TIER) lab
 
 .PHONY: test-faults
-test-faults: build ## faults under load
+test-faults: build ## clients' histories under random faults and operations; CKE_FAULTS_SEED, CKE_FAULTS_FOR
 	@$(TIER) faults
 
 .PHONY: test-kube

@@ -15,7 +15,7 @@ import (
 
 // compare measures CKE and the floor on this machine's loopback.
 func compare(ctx context.Context, o options) error {
-	return alternate(ctx, o.pairs, []way{
+	return alternate(ctx, o.times(foundingPairs), []way{
 		{name: atOnce, run: func(ctx context.Context, n int) (parts, []string, error) { return floor(ctx, o, n, atOnce) }},
 		{name: oneFirst, run: func(ctx context.Context, n int) (parts, []string, error) { return floor(ctx, o, n, oneFirst) }},
 		{name: byCKE, cke: true, run: func(ctx context.Context, n int) (parts, []string, error) { return bootstrap(ctx, o, n) }},

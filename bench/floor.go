@@ -93,7 +93,7 @@ func network(n, side int) string { return fmt.Sprintf("127.%d.%d", 91+side, n+1)
 
 func floors(ctx context.Context, o options) error {
 	took := map[order][]time.Duration{}
-	for n := range o.pairs {
+	for n := range o.times(foundingPairs) {
 		for _, how := range []order{atOnce, oneFirst} {
 			p, _, err := floor(ctx, o, n, how)
 			if err != nil {

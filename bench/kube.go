@@ -3,15 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
 	"cke/test/kube/k8s"
@@ -30,14 +25,10 @@ const (
 // of.
 type kubernetes struct {
 	*k8s.Plane
-	d     *daemon
-	l     *lab.Lab
+	*tended
 	c     *k8s.Client
-	etcd  *clientv3.Client // as root
 	names *net.Resolver
 	audit string // what user cke asked for
-	head  string // of cluster.yml, up to the nodes
-	tail  string // and after them
 }
 
 // inKubernetes measures how soon Kubernetes and its DNS know of members that die
@@ -48,8 +39,8 @@ func inKubernetes(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	k := &kubernetes{l: l, audit: filepath.Join(o.dir, "audit.log")}
-	if err := k.start(ctx, o); err != nil {
+	k := &kubernetes{audit: filepath.Join(o.dir, "audit.log")}
+	if err := k.start(ctx, o, l); err != nil {
 		return errors.Join(err, k.stop())
 	}
 	for _, measure := range []func(context.Context) error{
@@ -62,26 +53,12 @@ func inKubernetes(ctx context.Context, o options) (err error) {
 	return errors.Join(err, k.stop())
 }
 
-func (k *kubernetes) start(ctx context.Context, o options) (err error) {
-	s, err := inLab(ctx, k.l, "quota: 256MiB")
-	if err != nil {
+func (k *kubernetes) start(ctx context.Context, o options, l *lab.Lab) (err error) {
+	const tail = "etcd: {quota: 256MiB}\n" + roomyPreflight
+	if k.tended, err = tend(ctx, o, l, "cke-kube", "interval: 2s\n", "", tail); err != nil {
 		return err
 	}
-	k.head, k.tail = "name: bench\nnodes:\n", "etcd: {quota: 256MiB}\npreflight: {min_free: 100MiB, max_fsync: 10s}\n"
-	s.config += "interval: 2s\n"
-	if k.d, err = startDaemon(ctx, o, "cke-kube", s); err != nil {
-		return err
-	}
-	if err := k.members(ctx, 1, 2, 3); err != nil {
-		return err
-	}
-	config, err := rootConfig(ctx, k.d.api)
-	if err != nil {
-		return err
-	}
-	if k.etcd, err = clientv3.New(clientv3.Config{Endpoints: s.endpoints(), TLS: config, Logger: quietLogger()}); err != nil {
-		return err
-	}
+	s := k.d.site
 	if err := k.serve(ctx, o, s); err != nil {
 		return err
 	}
@@ -142,50 +119,11 @@ func (k *kubernetes) publish(ctx context.Context) error {
 }
 
 func (k *kubernetes) stop() error {
-	var err error
-	if k.etcd != nil {
-		err = k.etcd.Close()
-	}
 	if k.Plane != nil {
 		k.Close()
 	}
-	if k.d != nil {
-		err = errors.Join(err, k.d.stop())
+	if k.tended == nil {
+		return nil
 	}
-	return err
-}
-
-func (k *kubernetes) address(i int) string { return k.l.Machine(i).Addr().String() }
-
-// put sets a cluster of these machines.
-func (k *kubernetes) put(ctx context.Context, nodes ...int) error {
-	var b strings.Builder
-	for _, i := range nodes {
-		m := k.l.Machine(i)
-		key, err := m.HostKeyFingerprint(ctx)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q}\n", m.Addr(), m.Name(), key)
-	}
-	_, err := k.d.api.PutSpec(ctx, "cluster.yml", []byte(k.head+b.String()+k.tail))
-	return err
-}
-
-// members sets a cluster of these machines and waits until it is settled.
-func (k *kubernetes) members(ctx context.Context, nodes ...int) error {
-	if err := k.put(ctx, nodes...); err != nil {
-		return err
-	}
-	return k.settled(ctx, nodes...)
-}
-
-func (k *kubernetes) settled(ctx context.Context, nodes ...int) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return k.d.until(ctx, func(s api.Status) bool {
-		return s.Settled && len(s.Nodes) == len(nodes) && !slices.ContainsFunc(nodes, func(i int) bool {
-			return !slices.ContainsFunc(s.Nodes, func(n api.NodeStatus) bool { return string(n.Hostname) == k.l.Machine(i).Name() })
-		})
-	})
+	return errors.Join(k.etcd.Close(), k.d.stop())
 }

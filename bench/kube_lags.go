@@ -5,19 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"time"
-
-	"go.uber.org/zap"
 
 	"cke/test/kube/k8s"
 )
 
 const serviceName = "cke-etcd.kube-system.svc.cluster.local."
-
-func quietLogger() *zap.Logger { return zap.NewNop() }
 
 // lags are how long after something happened each of two places told of it.
 type lags struct{ slice, dns []time.Duration }
@@ -95,26 +90,6 @@ func (k *kubernetes) promotions(ctx context.Context) error {
 	}
 	l.print("a promotion")
 	return nil
-}
-
-// promoted waits until etcd counts the member on a machine among the voters.
-func (k *kubernetes) promoted(ctx context.Context, i int) (time.Time, error) {
-	url := "https://" + net.JoinHostPort(k.address(i), "2380")
-	var at time.Time
-	err := poll(ctx, func(ctx context.Context) bool {
-		list, err := k.etcd.MemberList(ctx)
-		if err != nil {
-			return false // asked again at once
-		}
-		at = time.Now()
-		for _, m := range list.Members {
-			if !m.IsLearner && m.Name != "" && slices.Contains(m.PeerURLs, url) {
-				return true
-			}
-		}
-		return false
-	})
-	return at, err
 }
 
 // since waits until the slice has an address as ready, or has it not, and the

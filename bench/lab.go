@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,62 +11,6 @@ import (
 	"cke/internal/cluster"
 	"cke/test/lab"
 )
-
-// onMachines measures on real machines (docs/LAB.md): what CKE takes over SSH,
-// beside the best that a person could do with ssh.
-func onMachines(ctx context.Context, o options) error {
-	all := []struct {
-		name     string
-		machines int
-		opts     []lab.Option
-		run      func(context.Context, options, *lab.Lab) error
-	}{
-		{"bootstrap", 3, nil, bootstrapInLab},
-		{"distribute", 3, nil, distributeInLab},
-		{"facts", 3, nil, factsInLab},
-		{"boot", 10, nil, nil},
-		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
-	}
-	var l *lab.Lab
-	for _, b := range all {
-		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), b.name) {
-			continue
-		}
-		var err error
-		if l, err = sized(l, b.machines, b.opts); err != nil { //nolint:contextcheck // a lab is taken down whoever gave up
-			return err
-		}
-		if b.run == nil {
-			continue
-		}
-		fmt.Printf("-- %s\n", b.name)
-		if err := b.run(ctx, o, l); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", b.name, err), l.Close())
-		}
-	}
-	if l == nil {
-		return fmt.Errorf("-only names nothing of %q", o.only)
-	}
-	return l.Close()
-}
-
-// sized keeps a lab that has the right number of machines, or boots another one.
-func sized(l *lab.Lab, machines int, opts []lab.Option) (*lab.Lab, error) {
-	if l != nil && len(l.Machines()) == machines {
-		return l, nil
-	}
-	if l != nil {
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
-	}
-	l, err := lab.Open(machines, opts...)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Printf("-- %d machines booted in %d ms\n", machines, l.BootTime().Milliseconds())
-	return l, nil
-}
 
 // inLab is a cluster of a lab's machines, host keys pinned. The box's disk is
 // shared by everything that runs here, and the machines' own are small: neither
@@ -84,7 +27,7 @@ func inLab(ctx context.Context, l *lab.Lab, etcd string) (site, error) {
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q}\n", m.Addr(), m.Name(), key)
 		s.addresses = append(s.addresses, m.Addr().String())
 	}
-	fmt.Fprintf(&b, "etcd: {%s}\npreflight: {min_free: 100MiB, max_fsync: 10s}\n", etcd)
+	fmt.Fprintf(&b, "etcd: {%s}\n%s", etcd, roomyPreflight)
 	s.spec = []byte(b.String())
 	return s, nil
 }
@@ -103,7 +46,8 @@ const (
 const clean = `
 systemctl kill -s KILL 'etcd-*' 2>/dev/null || true
 systemctl stop 'etcd-*'
-rm -rf /etc/systemd/system/etcd-* /etc/systemd/system/multi-user.target.wants/etcd-* /run/systemd/system/etcd-*
+systemctl stop cke-gateway.service 2>/dev/null || true
+rm -rf /etc/systemd/system/cke-gateway* /etc/systemd/system/etcd-* /etc/systemd/system/multi-user.target.wants/etcd-* /run/systemd/system/etcd-*
 rm -rf /etc/cke /var/lib/cke /etc/floor /var/lib/floor /opt/floor "$@"
 systemctl daemon-reload
 systemctl reset-failed
@@ -191,7 +135,7 @@ func bootstrapInLab(ctx context.Context, o options, l *lab.Lab) error {
 	if _, _, err := foundInLab(ctx, o, l, 0, all); err != nil {
 		return err
 	}
-	return alternate(ctx, o.pairs, []way{
+	return alternate(ctx, o.times(foundingPairs), []way{
 		{name: atOnce, run: func(ctx context.Context, n int) (parts, []string, error) {
 			return floorInLab(ctx, o, l, n, atOnce, all)
 		}},
@@ -209,7 +153,7 @@ func distributeInLab(ctx context.Context, o options, l *lab.Lab) error {
 	if _, _, err := foundInLab(ctx, o, l, 0, all); err != nil {
 		return err
 	}
-	return alternate(ctx, o.pairs, []way{
+	return alternate(ctx, o.times(foundingPairs), []way{
 		{name: "scp, " + atOnce, run: func(ctx context.Context, n int) (parts, []string, error) {
 			return floorInLab(ctx, o, l, n, atOnce, helper)
 		}},

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -36,7 +37,7 @@ func floorInLab(ctx context.Context, o options, l *lab.Lab, n int, how order, le
 	if err := cleaned(ctx, l, left); err != nil {
 		return p, nil, err
 	}
-	h := &byHand{lab: l, etcd: etcdOn(), dir: filepath.Join(o.dir, fmt.Sprintf("floor-%d", n))}
+	h := &byHand{machines: l.Machines(), etcd: etcdOn(), dir: filepath.Join(o.dir, fmt.Sprintf("floor-%d", n))}
 	if left != all {
 		h.etcd = floorEtcd
 	}
@@ -47,7 +48,7 @@ func floorInLab(ctx context.Context, o options, l *lab.Lab, n int, how order, le
 
 	p.start()
 	if left != all {
-		if err := h.copy(ctx, filepath.Join(o.bin, "etcd")); err != nil {
+		if err := h.copyTo(ctx, filepath.Join(o.bin, "etcd"), h.machines); err != nil {
 			return p, nil, err
 		}
 		p.done("scp")
@@ -65,16 +66,17 @@ func floorInLab(ctx context.Context, o options, l *lab.Lab, n int, how order, le
 
 // byHand is three machines' members set up over ssh.
 type byHand struct {
-	lab  *lab.Lab
-	etcd string // the binary on the machines
-	dir  string
-	root *tls.Config
-	tars [][]byte // for each machine
+	machines []*lab.Machine
+	spares   []*lab.Machine // have certificates, and no member to begin with
+	etcd     string         // the binary on the machines
+	dir      string
+	root     *tls.Config
+	tars     [][]byte // for each machine
 }
 
 func (h *byHand) endpoints() []string {
 	var out []string
-	for _, m := range h.lab.Machines() {
+	for _, m := range h.machines {
 		out = append(out, "https://"+m.Addr().String()+":2379")
 	}
 	return out
@@ -83,36 +85,43 @@ func (h *byHand) endpoints() []string {
 // prepare makes all that is ready beforehand.
 func (h *byHand) prepare(ctx context.Context) (err error) {
 	pki := map[string]net.IP{}
-	var peers []string
-	for _, m := range h.lab.Machines() {
+	for _, m := range slices.Concat(h.machines, h.spares) {
 		pki[filepath.Join(h.dir, m.Name())] = m.Addr().AsSlice()
-		peers = append(peers, fmt.Sprintf("%s=https://%s:2380", m.Name(), m.Addr()))
 	}
 	if h.root, err = writeFiles(pki); err != nil {
 		return err
 	}
-	for _, m := range h.lab.Machines() {
-		most, err := maxFiles(ctx, m)
-		if err != nil {
-			return err
-		}
-		files, err := tarOf(filepath.Join(h.dir, m.Name()), unitByHand(h.etcd, floorMember{
-			name: m.Name(), address: m.Addr().String(), local: "127.0.0.1", pki: floorPKI, data: floorData,
-			log: []string{"--log-outputs=stderr"}, peers: peers,
-		}.flags(), most))
+	for _, m := range h.machines {
+		files, err := h.files(ctx, m, "new", h.machines)
 		if err != nil {
 			return err
 		}
 		h.tars = append(h.tars, files)
 	}
 	if h.etcd == floorEtcd {
-		for _, m := range h.lab.Machines() {
+		for _, m := range h.machines {
 			if _, err := m.Exec(ctx, "mkdir", "-p", filepath.Dir(floorEtcd)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// files are what a machine gets that founds or joins a cluster of these.
+func (h *byHand) files(ctx context.Context, m *lab.Machine, state string, of []*lab.Machine) ([]byte, error) {
+	most, err := maxFiles(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	var peers []string
+	for _, p := range of {
+		peers = append(peers, fmt.Sprintf("%s=https://%s:2380", p.Name(), p.Addr()))
+	}
+	return tarOf(filepath.Join(h.dir, m.Name()), unitByHand(h.etcd, floorMember{
+		name: m.Name(), address: m.Addr().String(), local: "127.0.0.1", pki: floorPKI, data: floorData,
+		log: []string{"--log-outputs=stderr"}, peers: peers, state: state,
+	}.flags(), most))
 }
 
 // tarOf packs what one machine gets.
@@ -150,7 +159,7 @@ func tarOf(pki, unit string) ([]byte, error) {
 func (h *byHand) start(ctx context.Context, how order) error {
 	begun := make(chan struct{}) // the first one has asked its peers
 	g, ctx := errgroup.WithContext(ctx)
-	for i, m := range h.lab.Machines() {
+	for i, m := range h.machines {
 		g.Go(func() error {
 			before, after := "", ""
 			wait := make(chan struct{})
@@ -215,10 +224,10 @@ func session(ctx context.Context, m *lab.Machine, script string, files []byte, w
 	return nil
 }
 
-// copy copies etcd to all machines at once.
-func (h *byHand) copy(ctx context.Context, etcd string) error {
+// copyTo copies etcd to these machines at once.
+func (h *byHand) copyTo(ctx context.Context, etcd string, machines []*lab.Machine) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, m := range h.lab.Machines() {
+	for _, m := range machines {
 		g.Go(func() error {
 			args := append(m.SSHOptions(), "-q", "-p", etcd, lab.Root+"@"+m.Addr().String()+":"+floorEtcd)
 			if out, err := exec.CommandContext(ctx, "scp", args...).CombinedOutput(); err != nil {

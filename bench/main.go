@@ -7,7 +7,9 @@
 //	bench idle        memory and CPU of an idle cke
 //	bench lab         the same on real machines over SSH (docs/LAB.md), beside
 //	                  plain ssh and scp; what a machine's answer takes; twenty
-//	                  machines. Needs root.
+//	                  machines; changes of the membership and rolling restarts,
+//	                  beside the same by hand; hundreds of simulated clusters.
+//	                  Needs root.
 //	bench kube        how soon a real Kubernetes and its DNS know of a member that
 //	                  died or was promoted, and what CKE asks of the API server
 //	                  in quiet. Needs root, and `make build-kube`.
@@ -26,9 +28,11 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"cke/internal/units"
 )
 
-const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 7] [-for 60s] [-only bootstrap,distribute,facts,boot,twenty] [-v] | bench kube [-for 60s]"
+const synopsis = "usage: bench bootstrap|floor [-pairs 7] [-v] | bench idle [-settle 2m] [-for 60s] | bench lab [-pairs 0] [-for 60s] [-size 1GiB] [-fleet 100,300,1000] [-only PART,…] [-v] | bench kube [-for 60s]"
 
 // options of all subcommands.
 type options struct {
@@ -38,7 +42,17 @@ type options struct {
 	settle time.Duration // idle: wait this long before measuring
 	span   time.Duration // idle: measure for this long
 	only   string        // lab: nothing but these
+	size   int64         // lab: bytes of the database that a dead member held
+	fleet  string        // lab: how many clusters
 	v      bool          // print CKE's history of each bootstrap
+}
+
+// times is how often to measure: as often as was asked for, or this often.
+func (o options) times(unasked int) int {
+	if o.pairs > 0 {
+		return o.pairs
+	}
+	return unasked
 }
 
 func main() {
@@ -46,14 +60,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, synopsis)
 		os.Exit(2)
 	}
-	var o options
+	o := options{size: 1 << 30}
 	f := flag.NewFlagSet("bench "+os.Args[1], flag.ExitOnError)
 	f.StringVar(&o.bin, "bin", "bin", "directory of cke and etcd")
 	f.StringVar(&o.dir, "dir", ".cache/bench", "directory for data, removed afterwards")
-	f.IntVar(&o.pairs, "pairs", 7, "how many pairs")
+	f.IntVar(&o.pairs, "pairs", 0, "how many pairs; 0 is as many as each part needs")
 	f.DurationVar(&o.settle, "settle", 2*time.Minute, "how long cke idles before it is measured")
 	f.DurationVar(&o.span, "for", time.Minute, "how long it is measured")
-	f.StringVar(&o.only, "only", "", "lab: which parts, of bootstrap,distribute,facts,boot,twenty")
+	f.Func("size", "lab: size of the database whose dead member is replaced (default 1GiB)", func(text string) error {
+		size, err := units.ParseSize(text)
+		o.size = int64(size)
+		return err
+	})
+	f.StringVar(&o.fleet, "fleet", "100,300,1000", "lab: numbers of simulated clusters")
+	f.StringVar(&o.only, "only", "", "lab: nothing but these parts, of "+partNames())
 	f.BoolVar(&o.v, "v", false, "print CKE's own history of each bootstrap")
 	if err := f.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)
@@ -68,8 +88,8 @@ func main() {
 }
 
 func run(ctx context.Context, what string, o options) (err error) {
-	if o.pairs < 1 {
-		return fmt.Errorf("-pairs must be at least 1, not %d", o.pairs)
+	if o.pairs < 0 {
+		return fmt.Errorf("-pairs must not be negative, but it is %d", o.pairs)
 	}
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return err

@@ -64,7 +64,7 @@ func (h *handMade) flags(i int) []string {
 			"--enable-log-rotation=true",
 			`--log-rotation-config-json={"maxsize":16,"maxage":0,"maxbackups":2,"localtime":false,"compress":false}`,
 		},
-		peers: peers,
+		peers: peers, state: "new",
 	}.flags()
 }
 
@@ -75,6 +75,7 @@ type floorMember struct {
 	pki, data     string // directories
 	log           []string
 	peers         []string
+	state         string // of the initial cluster
 }
 
 // flags are those of a member CKE runs; compareFlags holds them equal.
@@ -106,7 +107,7 @@ func (m floorMember) flags() []string {
 		"--quota-backend-bytes=8589934592",
 		"--logger=zap",
 	}, m.log, []string{
-		"--initial-cluster-state=new",
+		"--initial-cluster-state=" + m.state,
 		"--initial-cluster-token=floor",
 		"--initial-cluster=" + strings.Join(m.peers, ","),
 	})

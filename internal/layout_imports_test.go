@@ -75,6 +75,9 @@ func shared() map[string][]string {
 		"go.etcd.io/etcd/api/v3":    {"etcd", "store"},
 		// etcd logs through zap: both clients and the embedded server are bridged to slog.
 		"go.uber.org/zap": {"etcd", "store"},
+		// How patient a connection to etcd is, and what goes over it, can only be said
+		// in gRPC's words.
+		"google.golang.org/grpc": {"etcd", "store"},
 		// Both ends of SSH: cke's, and a server for tests.
 		"golang.org/x/crypto": {"host/remote", "host/remote/sshtest"},
 		// System calls the standard library has no name for: file locks, peer
@@ -179,9 +182,10 @@ func TestImportsPointOneWay(t *testing.T) {
 func refuse(path, self, imported string) string {
 	where, other := name(imported)
 	if other == "" {
-		// Machines for tests and benchmarks, simulated ones, and a Kubernetes; no
-		// program may get hold of them.
-		if (within(where, "test/lab") || within(where, "test/sim") || within(where, "test/kube/k8s")) && (within(path, "test") || within(path, "bench")) {
+		// Machines for tests and benchmarks, simulated ones, a Kubernetes, and a judge
+		// of histories; no program may get hold of them.
+		if (within(where, "test/lab") || within(where, "test/sim") || within(where, "test/kube/k8s") || within(where, "test/faults")) &&
+			(within(path, "test") || within(path, "bench")) {
 			return ""
 		}
 		return "nothing imports from outside internal/"

@@ -70,6 +70,7 @@ type Backend interface {
 
 	// StateBackup writes CKE's own state as one file.
 	StateBackup(ctx context.Context, w io.Writer) error
+	// Leader is the daemon that acts, whichever is asked.
 	Leader(ctx context.Context) (Leader, error)
 }
 
@@ -88,6 +89,8 @@ const (
 	CodeInvalid  = "invalid"   // bad input: exit 1, status 422
 	CodeNotFound = "not-found" // names something that is not there: exit 1, status 404
 	CodeFailed   = "failed"    // tried and did not work: exit 1, status 500
+	// CodeNotLeader: another daemon answers this: exit 4, status 503.
+	CodeNotLeader = "not-leader"
 )
 
 // Error is an error meant for the caller.
@@ -95,18 +98,26 @@ type Error struct {
 	Code    string
 	Message string
 	Hint    string
+	// Leader is with NotLeader: where to ask instead.
+	Leader string
 }
 
 func (e *Error) Error() string { return e.Message }
 
 // Refused says that a rule holds this back.
-func Refused(message, hint string) *Error { return &Error{CodeRefused, message, hint} }
+func Refused(message, hint string) *Error {
+	return &Error{Code: CodeRefused, Message: message, Hint: hint}
+}
 
 // Invalid says that the input is wrong.
-func Invalid(message, hint string) *Error { return &Error{CodeInvalid, message, hint} }
+func Invalid(message, hint string) *Error {
+	return &Error{Code: CodeInvalid, Message: message, Hint: hint}
+}
 
 // NotFound says that the thing named does not exist.
-func NotFound(message, hint string) *Error { return &Error{CodeNotFound, message, hint} }
+func NotFound(message, hint string) *Error {
+	return &Error{Code: CodeNotFound, Message: message, Hint: hint}
+}
 
 type callerKey struct{}
 

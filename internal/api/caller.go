@@ -39,11 +39,11 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 
 // identified names the caller of each request: the socket's peer as
 // "uid 1000 (alice)", or the common name of a verified client certificate.
-func identified(next http.Handler) http.Handler {
+func identified(machine string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := "unknown"
 		if uid, ok := r.Context().Value(peerKey{}).(uint32); ok {
-			who = uidName(uid)
+			who = callerOn(uidName(uid), machine)
 		}
 		if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 			leaf := r.TLS.VerifiedChains[0][0]

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,9 @@ type Client struct {
 	base   string
 	http   *http.Client
 	tls    *tls.Config // nil on a unix socket
+
+	others []*Client // of more daemons with the same store
+	turn   atomic.Int32
 }
 
 // ClientTLS names the PEM files for HTTPS: the CA of the server (empty: the
@@ -33,9 +37,25 @@ type ClientTLS struct {
 	CA, Cert, Key string
 }
 
-// NewClient takes unix:///path/to/socket or https://host:port. It does not
-// connect yet.
-func NewClient(server string, files ClientTLS) (*Client, error) {
+// NewClient takes unix:///path/to/socket or https://host:port, or several with
+// commas between them. It does not connect yet.
+func NewClient(servers string, files ClientTLS) (*Client, error) {
+	var first *Client
+	for server := range strings.SplitSeq(servers, ",") {
+		c, err := newClient(strings.TrimSpace(server), files)
+		if err != nil {
+			return nil, err
+		}
+		if first == nil {
+			first = c
+		} else {
+			first.others = append(first.others, c)
+		}
+	}
+	return first, nil
+}
+
+func newClient(server string, files ClientTLS) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, badServer(server)
@@ -113,8 +133,8 @@ type request struct {
 	body         []byte
 }
 
-// send returns the answer to a request that succeeded; its body is the caller's to close.
-func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+// sendOne returns the answer to a request that succeeded; its body is the caller's to close.
+func (c *Client) sendOne(ctx context.Context, r request) (*http.Response, error) {
 	connected := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected = true },
@@ -151,7 +171,7 @@ func (c *Client) problem(resp *http.Response) error {
 			Hint:    "is another program listening there?",
 		}
 	}
-	return &Error{Code: p.Code, Message: p.Detail, Hint: p.Hint}
+	return &Error{Code: p.Code, Message: p.Detail, Hint: p.Hint, Leader: p.Leader}
 }
 
 // callJSON sends a request and decodes its answer into out, unless that is nil.
@@ -185,5 +205,5 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("read answer of %s: %w", c.server, err)
+	return fmt.Errorf("read answer of %s: %w", c.current().server, err)
 }

@@ -38,7 +38,7 @@ func (s *server) clusterOperations() {
 			// The buffer goes back to a pool after this call.
 			return b.PutSpec(ctx, in.File, bytes.Clone(in.RawBody))
 		})
-	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/spec", "get-spec", "What is wanted, as JSON"),
+	call(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/spec", "get-spec", "What is wanted, as JSON")),
 		func(ctx context.Context, in *ClusterPath) (SpecAnswer, error) {
 			spec, revision, err := b.Spec(ctx, in.Cluster)
 			return SpecAnswer{Spec: spec, Revision: revision}, err
@@ -52,12 +52,12 @@ func (s *server) clusterOperations() {
 		})
 	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/plan", "get-plan", "What would be done now, on a fresh observation"),
 		func(ctx context.Context, in *ClusterPath) (plan.Plan, error) { return b.Plan(ctx, in.Cluster) })
-	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/history", "get-history", "What was done, oldest first"),
+	call(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/history", "get-history", "What was done, oldest first")),
 		func(ctx context.Context, in *historyInput) ([]record.Record, error) {
 			list, err := b.History(ctx, in.Cluster, in.N)
 			return orEmpty(list), err
 		})
-	follow(s, s.operation(http.MethodGet, "/clusters/{cluster}/history/follow", "follow-history", "The newest records and each new one"),
+	follow(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/history/follow", "follow-history", "The newest records and each new one")),
 		func(ctx context.Context, in *historyInput, fn func(record.Record) error) error {
 			return b.FollowHistory(ctx, in.Cluster, in.N, fn)
 		})
@@ -73,7 +73,7 @@ type yamlAnswer struct {
 }
 
 func (s *server) specYAML() {
-	yamlText(s, s.operation(http.MethodGet, "/clusters/{cluster}/spec.yaml", "get-spec-yaml", "What is wanted, as a cluster.yml"),
+	yamlText(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/spec.yaml", "get-spec-yaml", "What is wanted, as a cluster.yml")),
 		func(ctx context.Context, in *ClusterPath) ([]byte, error) { return s.backend.SpecYAML(ctx, in.Cluster) })
 }
 

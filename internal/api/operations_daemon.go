@@ -61,10 +61,10 @@ func (s *server) nodeOperations() {
 
 func (s *server) daemonOperations() {
 	b := s.backend
-	call(s, s.operation(http.MethodGet, "/leader", "get-leader", "The daemon that acts"),
+	call(s, anywhere(s.operation(http.MethodGet, "/leader", "get-leader", "The daemon that acts")),
 		func(ctx context.Context, _ *struct{}) (Leader, error) { return b.Leader(ctx) })
-	call(s, s.operation(http.MethodGet, "/version", "get-version", "The daemon's version"),
+	call(s, anywhere(s.operation(http.MethodGet, "/version", "get-version", "The daemon's version")),
 		func(context.Context, *struct{}) (Version, error) { return Version{Version: s.options.Version}, nil })
-	octets(s, s.operation(http.MethodGet, "/state", "backup-state", "CKE's own state as one file, keys sealed"),
+	octets(s, anywhere(s.operation(http.MethodGet, "/state", "backup-state", "CKE's own state as one file, keys sealed")),
 		func(ctx context.Context, _ *struct{}, w *octetWriter) error { return b.StateBackup(ctx, w) })
 }

@@ -48,7 +48,7 @@ func (s *server) etcdOperations() {
 			}
 			return b.Issue(ctx, in.Cluster, in.Body.User, ttl.Std())
 		})
-	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/users", "list-users", "The tenants"),
+	call(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/users", "list-users", "The tenants")),
 		func(ctx context.Context, in *ClusterPath) ([]cluster.User, error) {
 			list, err := b.Users(ctx, in.Cluster)
 			return orEmpty(list), err

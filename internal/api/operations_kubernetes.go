@@ -41,7 +41,7 @@ func (s *server) kubernetesOperations() {
 		func(ctx context.Context, in *manifestsInput) ([]byte, error) {
 			return b.Manifests(ctx, in.Cluster, Subject{ServiceAccount: in.ServiceAccount, User: in.User, Group: in.Group})
 		})
-	call(s, s.operation(http.MethodGet, "/clusters/{cluster}/kubernetes/bundles", "list-bundles", "The Secrets of users"),
+	call(s, anywhere(s.operation(http.MethodGet, "/clusters/{cluster}/kubernetes/bundles", "list-bundles", "The Secrets of users")),
 		func(ctx context.Context, in *ClusterPath) ([]cluster.Bundle, error) {
 			list, err := b.Bundles(ctx, in.Cluster)
 			return orEmpty(list), err

@@ -39,7 +39,9 @@ func problemOf(err error) *problem {
 	if !errors.As(err, &e) {
 		return newProblem(http.StatusInternalServerError, CodeFailed, err.Error(), "")
 	}
-	return newProblem(statusOf(e.Code), e.Code, err.Error(), e.Hint)
+	p := newProblem(statusOf(e.Code), e.Code, err.Error(), e.Hint)
+	p.Leader = e.Leader
+	return p
 }
 
 func statusOf(code string) int {
@@ -50,6 +52,8 @@ func statusOf(code string) int {
 		return http.StatusUnprocessableEntity
 	case CodeNotFound:
 		return http.StatusNotFound
+	case CodeNotLeader:
+		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError
 	}

@@ -15,6 +15,10 @@ type Options struct {
 	// Version is the daemon's, as in "1.2.3".
 	Version string
 	Log     *slog.Logger
+	// Lead lets in what only a leader answers. Nil: this daemon always leads.
+	Lead Lead
+	// Machine is named beside the users of the socket; empty: this is the only one.
+	Machine string
 }
 
 // NewServer serves a Backend under /v1 and its own description at
@@ -24,7 +28,7 @@ func NewServer(b Backend, o Options) http.Handler {
 	mux := http.NewServeMux()
 	api := newAPI(mux, b, o)
 	serveOpenAPI(mux, api.OpenAPI())
-	return logged(o.Log, identified(readBody(problems(mux))))
+	return logged(o.Log, identified(o.Machine, readBody(problems(mux))))
 }
 
 func newAPI(mux *http.ServeMux, b Backend, o Options) huma.API {
@@ -38,6 +42,7 @@ func newAPI(mux *http.ServeMux, b Backend, o Options) huma.API {
 	config.Transformers = []huma.Transformer{humaErrors}
 	api := humago.New(mux, config)
 	s := &server{backend: b, options: o, api: api}
+	api.UseMiddleware(s.gate)
 	s.clusterOperations()
 	s.etcdOperations()
 	s.kubernetesOperations()
@@ -75,7 +80,7 @@ func (s *server) operation(method, path, id, summary string) huma.Operation {
 		// readBody has read it already, within its own limits.
 		MaxBodyBytes: -1, BodyReadTimeout: -1,
 		Responses: map[string]*huma.Response{"default": {
-			Description: "Refused, invalid, not found or failed; `code` says which.",
+			Description: "Refused, invalid, not found, another daemon's to answer, or failed; `code` says which.",
 			Content:     map[string]*huma.MediaType{problemType: {Schema: schema}},
 		}},
 	}
@@ -86,7 +91,7 @@ func call[I, T any](s *server, op huma.Operation, do func(context.Context, *I) (
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answer[T], error) {
 		out, err := do(ctx, in)
 		if err != nil {
-			return nil, problemOf(err)
+			return nil, problemOf(unled(ctx, err))
 		}
 		return &answer[T]{Body: out}, nil
 	})
@@ -97,7 +102,7 @@ func nothing[I any](s *server, op huma.Operation, do func(context.Context, *I) e
 	op.DefaultStatus = http.StatusNoContent
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*struct{}, error) {
 		if err := do(ctx, in); err != nil {
-			return nil, problemOf(err)
+			return nil, problemOf(unled(ctx, err))
 		}
 		return nil, nil
 	})

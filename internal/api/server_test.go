@@ -136,11 +136,12 @@ func TestErrorsKeepCodeAndHint(t *testing.T) {
 		status int
 		want   Error
 	}{
-		{Refused("no quorum", "wait"), 409, Error{CodeRefused, "no quorum", "wait"}},
-		{Invalid("bad name", ""), 422, Error{CodeInvalid, "bad name", ""}},
-		{NotFound("no such cluster", "list"), 404, Error{CodeNotFound, "no such cluster", "list"}},
-		{errors.New("disk on fire"), 500, Error{CodeFailed, "disk on fire", ""}},
-		{fmt.Errorf("get x: %w", Refused("no", "h")), 409, Error{CodeRefused, "get x: no", "h"}},
+		{Refused("no quorum", "wait"), 409, Error{Code: CodeRefused, Message: "no quorum", Hint: "wait"}},
+		{Invalid("bad name", ""), 422, Error{Code: CodeInvalid, Message: "bad name", Hint: ""}},
+		{NotFound("no such cluster", "list"), 404, Error{Code: CodeNotFound, Message: "no such cluster", Hint: "list"}},
+		{errors.New("disk on fire"), 500, Error{Code: CodeFailed, Message: "disk on fire", Hint: ""}},
+		{NotLeader("not me", "ask", "https://b"), 503, Error{Code: CodeNotLeader, Message: "not me", Hint: "ask", Leader: "https://b"}},
+		{fmt.Errorf("get x: %w", Refused("no", "h")), 409, Error{Code: CodeRefused, Message: "get x: no", Hint: "h"}},
 	} {
 		_, client := serve(t, asked{status: func(context.Context, string) (Status, error) { return Status{}, c.give }})
 		_, err := client.Status(t.Context(), "main")

@@ -126,15 +126,16 @@ func (w flushed) Write(p []byte) (int, error) {
 func stream[I any](s *server, op huma.Operation, do func(context.Context, *I, *streamWriter) error) {
 	huma.Register(s.api, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
-			r, raw := humago.Unwrap(hc)
+			_, raw := humago.Unwrap(hc)
+			ctx := hc.Context() // the gate's, which is not the request's own
 			w := &streamWriter{w: raw, control: http.NewResponseController(raw)}
-			err := do(r.Context(), in, w)
+			err := unled(ctx, do(ctx, in, w))
 			if err != nil && w.begun {
 				level := slog.LevelWarn
-				if r.Context().Err() != nil {
+				if ctx.Err() != nil {
 					level = slog.LevelDebug // the client has left, as one who watches does
 				}
-				s.options.Log.Log(r.Context(), level, "stream breaks off", "operation", op.OperationID, "error", err)
+				s.options.Log.Log(ctx, level, "stream breaks off", "operation", op.OperationID, "error", err)
 				panic(http.ErrAbortHandler)
 			}
 			if err != nil {

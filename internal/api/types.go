@@ -16,9 +16,12 @@ type Problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
-	// Code is "refused" (blocked by a rule), "invalid" (bad input), "not-found"
-	// or "failed".
+	// Code is "refused" (blocked by a rule), "invalid" (bad input), "not-found",
+	// "not-leader" or "failed".
 	Code string `json:"code"`
+	// Leader is where the daemon that leads is reached, with "not-leader" and
+	// where it is known.
+	Leader string `json:"leader,omitempty"`
 }
 
 // Certificate is an issued client certificate, PEM in strings.
@@ -106,6 +109,10 @@ type Leader struct {
 	PID      int       `json:"pid"`
 	Since    time.Time `json:"since"`
 	Version  string    `json:"version"`
+	// Server is where its API is reached from other machines.
+	Server string `json:"server,omitempty"`
+	// Self: it is the daemon that was asked.
+	Self bool `json:"self"`
 }
 
 // SpecAnswer is the wanted spec and its revision in the store.

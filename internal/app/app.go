@@ -9,17 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"cke/internal/api"
 	"cke/internal/config"
 	"cke/internal/execute"
 	"cke/internal/host"
 	"cke/internal/release"
-	"cke/internal/seal"
 	"cke/internal/store"
 )
 
@@ -43,11 +40,12 @@ type App struct {
 	shelf *release.Shelf
 
 	store *store.Store
-	since time.Time
+	self  store.Candidate
 	srv   *http.Server
 
 	mu     sync.Mutex
-	cares  map[string]*care
+	term   *term            // nil while this daemon does not lead
+	cares  map[string]*care // of the term
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -72,7 +70,6 @@ func (a *App) Start(ctx context.Context) (err error) {
 	if err := a.openStore(ctx); err != nil {
 		return err
 	}
-	a.since = time.Now()
 	a.shelf = release.New(release.Options{
 		Dir: a.o.Config.Local.Releases, Cache: filepath.Join(a.o.Config.DataDir, "packed"), Log: a.log,
 	})
@@ -91,11 +88,15 @@ func (a *App) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.careForAll(ctx); err != nil {
-		return errors.Join(err, closeAll(listeners))
+	if !a.store.Shared() {
+		if err := a.leadAlways(ctx); err != nil {
+			return errors.Join(err, closeAll(listeners))
+		}
 	}
 	a.serve(listeners)
-	a.wg.Go(a.followStore)
+	if a.store.Shared() {
+		a.wg.Go(a.leadInTurn)
+	}
 	a.log.Info("cke started", "version", a.o.Version, "store_id", a.store.ID(), "epoch", a.store.Epoch(), "socket", a.o.Config.Socket)
 	return nil
 }
@@ -103,21 +104,23 @@ func (a *App) Start(ctx context.Context) (err error) {
 // Failed delivers the error that made the daemon unable to go on.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Stop ends the API, the loops, the connections to hosts and the store, in this order. Members go on.
+// Stop ends the API, the loops, the connections to hosts and the store, in this
+// order. Where another daemon waits for the lead, the loops go first, and with
+// them the requests under way. Members go on.
 func (a *App) Stop(ctx context.Context) error {
 	var errs []error
+	if a.store != nil && a.store.Shared() {
+		a.cancel()
+		errs = append(errs, a.end(ctx))
+	}
 	if a.srv != nil {
 		errs = append(errs, a.srv.Shutdown(ctx))
 	}
 	a.cancel()
-	a.wg.Wait()
-	a.mu.Lock()
-	cares := a.cares
-	a.cares = map[string]*care{}
-	a.mu.Unlock()
-	for _, c := range cares {
-		errs = append(errs, c.close())
+	if a.store != nil {
+		errs = append(errs, a.end(ctx))
 	}
+	a.wg.Wait()
 	if a.hosts != nil {
 		errs = append(errs, a.hosts.remote.Close())
 	}
@@ -126,65 +129,6 @@ func (a *App) Stop(ctx context.Context) error {
 		a.store = nil
 	}
 	return errors.Join(errs...)
-}
-
-func (a *App) openStore(ctx context.Context) error {
-	key, err := a.sealKey()
-	if err != nil {
-		return err
-	}
-	cfg := a.o.Config
-	if a.o.RestoreState != "" {
-		if err := restoreState(ctx, cfg.DataDir, a.o.RestoreState, key, a.log); err != nil {
-			return err
-		}
-	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("read the hostname: %w", err)
-	}
-	a.store, err = store.Open(ctx, store.Options{Dir: cfg.DataDir, Sealer: key, Log: a.log, Hostname: hostname})
-	return err
-}
-
-func restoreState(ctx context.Context, dir, file string, key *seal.Key, log *slog.Logger) (err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("open state backup: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	err = store.Restore(ctx, dir, f, key, log)
-	if errors.Is(err, store.ErrExists) {
-		return &hintError{
-			fmt.Errorf("%s: %w", file, err),
-			"to go on with the store that is there, start without --restore-state; to begin from the backup instead, move that directory away",
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
-}
-
-// sealKey loads the key, or makes one for a store that does not exist yet. A
-// store without its key is useless, and a new key would only hide that.
-func (a *App) sealKey() (*seal.Key, error) {
-	cfg := a.o.Config
-	key, err := seal.LoadKey(cfg.KeyFile)
-	if !errors.Is(err, os.ErrNotExist) {
-		return key, err
-	}
-	present, pErr := store.Present(cfg.DataDir)
-	if pErr != nil {
-		return nil, pErr
-	}
-	if a.o.RestoreState != "" || present {
-		return nil, &hintError{
-			fmt.Errorf("the store's seal key is missing: %w", err),
-			"put the key file this store was made with back; without it the CA keys cannot be read",
-		}
-	}
-	return seal.CreateKey(cfg.KeyFile)
 }
 
 type hintError struct {
@@ -201,7 +145,11 @@ func (a *App) identity() host.Identity {
 
 func (a *App) listen() ([]net.Listener, error) {
 	cfg := a.o.Config
-	handler := api.NewServer(backend{a}, api.Options{Version: a.o.Version, Log: a.log})
+	o := api.Options{Version: a.o.Version, Log: a.log, Lead: a.lead}
+	if a.store.Shared() {
+		o.Machine = a.self.Hostname
+	}
+	handler := api.NewServer(backend{a}, o)
 	a.srv = api.HTTPServer(handler, a.log)
 	l, err := api.ListenUnix(cfg.Socket)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -122,8 +121,8 @@ func (b backend) Plan(ctx context.Context, name string) (plan.Plan, error) {
 }
 
 func (b backend) History(ctx context.Context, name string, n int) ([]record.Record, error) {
-	if _, err := b.care(ctx, name); err != nil {
-		return nil, err
+	if _, _, err := b.store.Spec(ctx, name); err != nil {
+		return nil, notFound(err, name)
 	}
 	return b.store.Records(ctx, name, n)
 }
@@ -261,13 +260,13 @@ func notAsked(n cluster.Node, err error) error {
 
 func (b backend) StateBackup(ctx context.Context, w io.Writer) error { return b.store.Backup(ctx, w) }
 
-func (b backend) Leader(context.Context) (api.Leader, error) {
-	hostname, err := os.Hostname()
+func (b backend) Leader(ctx context.Context) (api.Leader, error) {
+	l, err := b.store.Leader(ctx)
 	if err != nil {
-		return api.Leader{}, fmt.Errorf("read the hostname: %w", err)
+		return api.Leader{}, leaderUnknown(err)
 	}
 	return api.Leader{
-		StoreID: b.store.ID(), Epoch: b.store.Epoch(), Hostname: hostname, PID: os.Getpid(),
-		Since: b.since.UTC(), Version: b.o.Version,
+		StoreID: l.StoreID, Epoch: l.Epoch, Hostname: l.Hostname, PID: l.PID, Since: l.Since.UTC(), Version: l.Version,
+		Server: l.Server, Self: l.Candidate == b.self,
 	}, nil
 }

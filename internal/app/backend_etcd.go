@@ -80,8 +80,8 @@ func (b backend) issue(ctx context.Context, c *care, user string, ttl time.Durat
 
 // Users are the tenants and the API server, which has been one from the start.
 func (b backend) Users(ctx context.Context, name string) ([]cluster.User, error) {
-	if _, err := b.care(ctx, name); err != nil {
-		return nil, err
+	if _, _, err := b.store.Spec(ctx, name); err != nil {
+		return nil, notFound(err, name)
 	}
 	users, err := b.store.Users(ctx, name)
 	return append([]cluster.User{{Name: cluster.APIServerUser, Prefix: cluster.APIServerPath}}, users...), err

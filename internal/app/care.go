@@ -54,8 +54,9 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	if c, ok := a.cares[name]; ok {
 		return c, nil
 	}
-	if a.ctx.Err() != nil {
-		return nil, errors.New("the daemon is stopping")
+	t := a.term
+	if t == nil || t.ctx.Err() != nil {
+		return nil, errNotLeading
 	}
 	authority, err := loadAuthority(ctx, a.store, name)
 	if err != nil {
@@ -67,8 +68,8 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 		return nil, err
 	}
 	log := a.log.With("cluster", name)
-	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log})
-	out := &export{a: a, cluster: name, authority: authority}
+	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until})
+	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
 		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, Now: time.Now, Log: log,
@@ -80,45 +81,54 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
 			Authority: authority, Releases: a.shelf, Progress: c.progress, Now: time.Now, Log: log, After: a.o.After,
 		}),
-		Epoch: a.store.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
+		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
 	a.cares[name] = c
-	a.wg.Go(func() { c.loop.Run(a.ctx) })
-	a.wg.Go(func() { out.follow(a.ctx, c.loop) })
+	t.work.Go(func() { c.loop.Run(t.ctx) })
+	t.work.Go(func() { out.follow(t.ctx, c.loop) })
 	return c, nil
 }
 
 // followStore wakes a cluster's loop whenever what is wanted of it changes.
-func (a *App) followStore() {
-	changes, err := a.store.Watch(a.ctx)
+func (a *App) followStore(t *term) {
+	changes, err := a.store.Watch(t.ctx)
 	if err != nil {
-		a.fail(fmt.Errorf("watch the store: %w", err))
+		a.storeFails(t, fmt.Errorf("watch the store: %w", err))
 		return
 	}
 	for {
 		select {
-		case <-a.ctx.Done():
+		case <-t.ctx.Done():
 			return
 		case name, ok := <-changes:
 			if !ok {
-				if a.ctx.Err() == nil {
-					a.fail(fmt.Errorf("watch the store: the watch ended: %w", a.store.Err()))
+				if t.ctx.Err() == nil {
+					a.storeFails(t, fmt.Errorf("watch the store: the watch ended: %w", a.store.Err()))
 				}
 				return
 			}
-			c, err := a.careFor(a.ctx, name)
+			c, err := a.careFor(t.ctx, name)
 			if err != nil {
 				// A cluster whose spec is not written yet comes up again with it.
 				a.log.Warn("begin to care", "cluster", name, "err", err)
 				continue
 			}
-			a.keepHosts(a.ctx, a.log)
+			a.keepHosts(t.ctx, a.log)
 			c.loop.Wake()
 		case <-a.store.Done():
-			a.fail(fmt.Errorf("the store ended: %w", a.store.Err()))
+			a.storeFails(t, fmt.Errorf("the store ended: %w", a.store.Err()))
 			return
 		}
 	}
+}
+
+// storeFails ends a daemon whose own store has failed. One elsewhere comes back.
+func (a *App) storeFails(t *term, err error) {
+	if a.store.Shared() {
+		t.cancel(err)
+		return
+	}
+	a.fail(err)
 }
 
 // loopStore gives the loop the store in its own words.
@@ -129,7 +139,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
-			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart,
 		},
 		Revision: snap.Revision,
 	}, err

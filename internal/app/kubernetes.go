@@ -18,6 +18,7 @@ type export struct {
 	a         *App
 	cluster   string
 	authority pki.Authority
+	until     func() time.Time // no change may outlive it
 
 	mu  sync.Mutex
 	now *publishing // nil while Kubernetes is not told
@@ -112,7 +113,7 @@ func (x *export) begin(ctx context.Context, kubeconfig string, loop *reconcile.L
 			return x.a.store.ForgetBundle(ctx, x.cluster, b.Namespace, b.Name)
 		},
 		Recorded: func(what string, err error) { x.record(ctx, what, err) },
-		Now:      time.Now, Log: x.a.log.With("cluster", x.cluster),
+		Until:    x.until, Now: time.Now, Log: x.a.log.With("cluster", x.cluster),
 	})
 	go func() {
 		defer close(p.ended)

@@ -61,6 +61,14 @@ func sshOptions(c config.SSH, agent string) (remote.Options, error) {
 	return o, nil
 }
 
+// forget ends all connections, and forgets what was learnt of this machine's nodes.
+func (m *machines) forget() error {
+	m.localHosts.mu.Lock()
+	m.localHosts.hosts = map[cluster.NodeName]host.Host{}
+	m.localHosts.mu.Unlock()
+	return m.remote.Keep(nil)
+}
+
 // Host returns the way to a node's machine.
 func (m *machines) Host(n cluster.Node) (host.Host, error) {
 	if n.User != "" {

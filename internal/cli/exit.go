@@ -42,8 +42,11 @@ func report(w io.Writer, err error) int {
 		code, hint = exitUnreachable, unreachable.Hint
 	case errors.As(err, &answered):
 		hint = answered.Hint
-		if answered.Code == api.CodeRefused {
+		switch answered.Code {
+		case api.CodeRefused:
 			code = exitRefused
+		case api.CodeNotLeader:
+			code = exitUnreachable
 		}
 	case errors.Is(err, context.Canceled):
 		message = "interrupted"

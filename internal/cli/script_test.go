@@ -85,7 +85,7 @@ func serveScript(e *testscript.Env, backend *memory, socket string) error {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler)
-	srv := api.HTTPServer(api.NewServer(backend, api.Options{Version: "1.2.3", Log: log}), log)
+	srv := api.HTTPServer(api.NewServer(backend, api.Options{Version: "1.2.3", Log: log, Lead: backend.lead}), log)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	e.Defer(func() {

@@ -23,7 +23,7 @@ type session struct {
 
 func (s *session) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&s.server, "server", "", "where cke serves: unix:///path or https://host:port (or CKE_SERVER)")
+	f.StringVar(&s.server, "server", "", "where cke serves: unix:///path or https://host:port; of several daemons all, with commas between (or CKE_SERVER)")
 	f.StringVar(&s.config, "config", "", "configuration of cke that says where it serves")
 	f.StringVar(&s.tls.CA, "tls-ca", "", "`FILE` with the CA of cke's server certificate (or CKE_TLS_CA)")
 	f.StringVar(&s.tls.Cert, "tls-cert", "", "`FILE` with your client certificate (or CKE_TLS_CERT)")

@@ -9,7 +9,7 @@ import (
 )
 
 // watchStatus follows a cluster's status until ctx ends or fn fails. Once it
-// has begun it outlives a restart of cke.
+// has begun it outlives a restart of cke, and another cke that takes over.
 func watchStatus(ctx context.Context, s *session, c *api.Client, name string, fn func(api.Status) error) error {
 	var fnErr error
 	begun, told := false, false
@@ -25,7 +25,7 @@ func watchStatus(ctx context.Context, s *session, c *api.Client, name string, fn
 			return ctx.Err()
 		case fnErr != nil:
 			return fnErr
-		case errors.As(err, &answered), err != nil && !begun:
+		case errors.As(err, &answered) && (!begun || answered.Code != api.CodeNotLeader), err != nil && !begun:
 			return err
 		}
 		if !told {

@@ -14,14 +14,21 @@ type State struct {
 	// Leaving are nodes gone from the spec whose member or data is not yet out.
 	Leaving []Node `json:"leaving,omitempty"`
 	// Releases are the etcd binaries this cke can put on a remote host.
-	Releases []Release              `json:"releases,omitempty"`
-	Paused   *Pause                 `json:"paused,omitempty"`
-	Nodes    map[NodeName]NodeState `json:"nodes"`
-	Etcd     EtcdState              `json:"etcd"`
+	Releases []Release `json:"releases,omitempty"`
+	Paused   *Pause    `json:"paused,omitempty"`
+	// Restart is a member that is being restarted with other settings, or was
+	// rolled back.
+	Restart *Restart               `json:"restart,omitempty"`
+	Nodes   map[NodeName]NodeState `json:"nodes"`
+	Etcd    EtcdState              `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Setbacks are nodes whose last member was taken out because it did not serve.
+	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Heard is the last that is known of each node's data.
+	Heard map[NodeName]Heard `json:"heard,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.
@@ -76,7 +83,8 @@ type NodeState struct {
 	// Err says since when.
 	Awaited bool `json:"awaited,omitempty"`
 	// AnsweredAt is when this answer came, if it is one to an earlier question;
-	// the host has not answered the present one yet. Zero for a fresh answer.
+	// the host has not answered the present one yet. Zero for a fresh answer. Of a
+	// host that did not answer it is when it last did, zero if nobody remembers.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
@@ -176,7 +184,10 @@ type EtcdState struct {
 	ClusterID ClusterID `json:"cluster_id,omitzero"`
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
-	Auth    Auth     `json:"auth"`
+	// Before is how far the log had come one election timeout ago; nil where nobody
+	// looked.
+	Before *Front `json:"before,omitempty"`
+	Auth   Auth   `json:"auth"`
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`

@@ -31,6 +31,12 @@ const DefaultPath = "/etc/cke/config.yml"
 //	  agent: /run/cke/agent.sock      # an ssh-agent; default: $SSH_AUTH_SOCK, if set; none: none
 //	  known_hosts: /etc/ssh/ssh_known_hosts   # read beside the keys trusted with node trust
 //	  helpers: /opt/cke/bin           # cke-host, cke-host-linux-arm64; default: where cke is
+//	store:                        # an etcd elsewhere that keeps cke's state, for several
+//	  endpoints: [https://10.77.0.5:2379]   # daemons; left out: one inside this daemon
+//	  ca: /etc/cke/store-ca.crt
+//	  certificate: /etc/cke/store.crt
+//	  key: /etc/cke/store.key
+//	  prefix: /cke/
 //	interval: 10s                 # how often the loop looks, besides being woken
 //	log:
 //	  level: info                 # debug, info, warn or error
@@ -51,6 +57,8 @@ type Daemon struct {
 	Listen *Listen `yaml:"listen"`
 	Local  Local   `yaml:"local"`
 	SSH    SSH     `yaml:"ssh"`
+	// Store is an etcd elsewhere. Nil: cke keeps its state itself, in DataDir.
+	Store *Store `yaml:"store"`
 	// Interval is between two rounds of the loop when nothing wakes it; at
 	// least 100 ms.
 	Interval units.Duration `yaml:"interval"`
@@ -104,7 +112,8 @@ type Log struct {
 
 // Client says how ckecli reaches the daemon.
 type Client struct {
-	// Server is unix:///PATH or https://HOST:PORT.
+	// Server is unix:///PATH or https://HOST:PORT; several, with commas between
+	// them, are those of several daemons.
 	Server string `yaml:"server"`
 	// CACertificate, PEM, issued the server's certificate. Empty: one of the
 	// system's.
@@ -139,6 +148,7 @@ func (d Daemon) WithDefaults() Daemon {
 	if d.Interval == 0 {
 		d.Interval = units.Duration(10 * time.Second)
 	}
+	d.Store = d.Store.withDefaults()
 	if d.Client.Server == "" {
 		d.Client.Server = "unix://" + d.Socket
 	}

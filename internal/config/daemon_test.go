@@ -28,9 +28,13 @@ func defaultDaemon() Daemon {
 func TestParseDaemon(t *testing.T) {
 	full := Daemon{
 		DataDir: "/d", KeyFile: "/k", Socket: "/s",
-		Listen:   &Listen{Address: ":4433", Certificate: "/c", Key: "/ck", ClientCA: "/ca"},
-		Local:    Local{Root: "/r", Releases: "/rel"},
-		SSH:      SSH{Identity: "none", Agent: "/a", KnownHosts: "/kh", Helpers: "/h"},
+		Listen: &Listen{Address: ":4433", Certificate: "/c", Key: "/ck", ClientCA: "/ca"},
+		Local:  Local{Root: "/r", Releases: "/rel"},
+		SSH:    SSH{Identity: "none", Agent: "/a", KnownHosts: "/kh", Helpers: "/h"},
+		Store: &Store{
+			Endpoints: []string{"https://10.0.0.5:2379", "http://[::1]:2379"},
+			CA:        "/sca", Certificate: "/sc", Key: "/sk", Prefix: "/team/a/",
+		},
 		Interval: units.Duration(time.Minute),
 		Log:      Log{Level: "debug", Format: "json"},
 		Client:   Client{Server: "https://[fd00::1]:4433", CACertificate: "/ca", Certificate: "/c", Key: "/k"},
@@ -39,10 +43,16 @@ func TestParseDaemon(t *testing.T) {
 	moved.DataDir, moved.Local.Root, moved.Socket, moved.Client.Server = "/srv", "/srv/nodes", "/x", "unix:///x"
 	other := defaultDaemon()
 	other.Client.Server = "unix:///other.sock"
+	shared := defaultDaemon()
+	shared.Store = &Store{Endpoints: []string{"https://etcd.example.org:2379"}, Prefix: "/cke/"}
+	several := defaultDaemon()
+	several.Client = Client{Server: "https://a:1, https://b:1", Certificate: "/c", Key: "/k"}
 	for name, c := range map[string]struct {
 		in   string
 		want Daemon
 	}{
+		"shared":   {"store: {endpoints: ['https://etcd.example.org:2379']}\n", shared},
+		"several":  {"client: {server: 'https://a:1, https://b:1', certificate: /c, key: /k}\n", several},
 		"empty":    {"", defaultDaemon()},
 		"comments": {"# nothing\n\n  # yet\n", defaultDaemon()},
 		"null":     {"local:\nlisten:\nlog: {}\n", defaultDaemon()},
@@ -54,6 +64,7 @@ socket: /s
 listen: {address: ":4433", certificate: /c, key: /ck, client_ca: /ca}
 local: {root: /r, releases: /rel}
 ssh: {identity: none, agent: /a, known_hosts: /kh, helpers: /h}
+store: {endpoints: ["https://10.0.0.5:2379", "http://[::1]:2379"], ca: /sca, certificate: /sc, key: /sk, prefix: /team/a/}
 interval: 1m
 log: {level: debug, format: json}
 client: {server: "https://[fd00::1]:4433", ca_certificate: /ca, certificate: /c, key: /k}

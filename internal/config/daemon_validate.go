@@ -45,6 +45,9 @@ func (d Daemon) validate(clientNamed bool) []cluster.Problem {
 	if d.Listen != nil {
 		d.Listen.validate(add)
 	}
+	if d.Store != nil {
+		d.Store.validate(add)
+	}
 	if d.Interval < minInterval {
 		add("interval", "interval %s is too short: at least %s", d.Interval, minInterval)
 	}
@@ -111,12 +114,18 @@ func badHostPort(s string) string {
 }
 
 func (c Client) validate(add adder, named bool) {
-	u, err := url.Parse(c.Server)
-	web := err == nil && u.Scheme == "https" && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil
-	local := err == nil && u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path)
-	if named && !web && !local {
-		add("client.server", "server %q is neither https://HOST:PORT nor unix:///PATH", short(c.Server))
+	var web, local bool
+	for server := range strings.SplitSeq(c.Server, ",") {
+		server = strings.TrimSpace(server)
+		u, err := url.Parse(server)
+		isWeb := err == nil && u.Scheme == "https" && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil
+		isLocal := err == nil && u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path)
+		if named && !isWeb && !isLocal {
+			add("client.server", "server %q is neither https://HOST:PORT nor unix:///PATH", short(server))
+		}
+		web, local = web || isWeb, local || isLocal
 	}
+	local = local && !web
 	for _, f := range []struct{ path, value string }{
 		{"client.ca_certificate", c.CACertificate}, {"client.certificate", c.Certificate}, {"client.key", c.Key},
 	} {

@@ -31,6 +31,9 @@ type Options struct {
 	// TLS is asked anew for each connection; it carries root's certificate.
 	TLS *tls.Config
 	Log *slog.Logger
+	// Until is the moment that no change may outlive; nil, or the zero time, for
+	// none. It moves on while this cke leads.
+	Until func() time.Time
 }
 
 // Client speaks to one cluster as root. It is safe for concurrent use.
@@ -40,12 +43,16 @@ type Client struct {
 	mu    sync.Mutex
 	conns map[string]*clientv3.Client // by client URL
 	auth  authCache
-	via   Endpoint // whom Observe asked for what all share the last time
+	via   Endpoint          // whom Observe asked for what all share the last time
+	mute  map[Endpoint]bool // who did not answer Observe the last time
 }
 
 // New returns a client that knows no member yet.
 func New(o Options) *Client {
-	return &Client{opts: o, conns: map[string]*clientv3.Client{}}
+	if o.Until == nil {
+		o.Until = func() time.Time { return time.Time{} }
+	}
+	return &Client{opts: o, conns: map[string]*clientv3.Client{}, mute: map[Endpoint]bool{}}
 }
 
 // Close ends all connections.
@@ -76,6 +83,7 @@ func (c *Client) Keep(urls []string) {
 			c.opts.Log.Debug("close connection", "url", url, "err", err)
 		}
 		delete(c.conns, url)
+		delete(c.mute, Endpoint(url))
 	}
 }
 
@@ -92,7 +100,7 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: 5 * time.Second,
 		MaxUnaryRetries:      1,
 		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(led(c.opts.Until)), grpc.WithConnectParams(grpc.ConnectParams{
 			// A member that restarts is back within a second; gRPC's default
 			// would look again only minutes later.
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},

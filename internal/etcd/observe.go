@@ -19,6 +19,12 @@ import (
 // not serving in the sense of anyone's request timeout.
 const askTimeout = 2 * time.Second
 
+// muteTimeout is what a member gets that did not answer the last time: one that is
+// back answers at once, and every look and every guard would wait for one that is
+// not. A connection that takes longer is made all the same, and the next question
+// finds it.
+const muteTimeout = 500 * time.Millisecond
+
 // answer is what one member said of itself.
 type answer struct {
 	endpoint  Endpoint
@@ -124,11 +130,36 @@ func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
 		wg.Go(func() { answers[i] = c.ask(ctx, ep) })
 	}
 	wg.Wait()
+	if ctx.Err() == nil { // a question that was given up says nothing
+		c.heard(answers)
+	}
 	return answers
 }
 
+// heard remembers who answers.
+func (c *Client) heard(answers []answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range answers {
+		if a.statusErr == nil {
+			delete(c.mute, a.endpoint)
+		} else {
+			c.mute[a.endpoint] = true
+		}
+	}
+}
+
+func (c *Client) patience(ep Endpoint) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mute[ep] {
+		return muteTimeout
+	}
+	return askTimeout
+}
+
 func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience(ep))
 	defer cancel()
 	a := answer{endpoint: ep}
 	conn, err := c.conn(string(ep))

@@ -19,6 +19,8 @@ const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
 	StoreForgetUser       Effect = "store.forget-user"
+	StorePutRestart       Effect = "store.put-restart"
+	StoreDropRestart      Effect = "store.drop-restart"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -47,7 +49,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
@@ -83,6 +85,14 @@ func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.N
 
 func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error {
 	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
+}
+
+func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
+	return s.f.did(StorePutRestart, s.Store.PutRestart(ctx, name, r))
+}
+
+func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
+	return s.f.did(StoreDropRestart, s.Store.DropRestart(ctx, name, r))
 }
 
 type effectHost struct {

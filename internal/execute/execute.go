@@ -24,6 +24,8 @@ type Store interface {
 	AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
+	PutRestart(ctx context.Context, name string, r cluster.Restart) error
+	DropRestart(ctx context.Context, name string, r cluster.Restart) error
 }
 
 // Options for New.
@@ -148,6 +150,12 @@ func (t target) action() (action, error) {
 		return forgetNode{t}, nil
 	case plan.ForgetUser:
 		return forgetUser{t}, nil
+	case plan.RestartMember:
+		return restartMember{t}, nil
+	case plan.FinishRestart:
+		return finishRestart{t}, nil
+	case plan.RollBackMember:
+		return rollBackMember{t}, nil
 	default:
 		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
 	}

@@ -127,6 +127,11 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("the data of member %s is not lost", a.step.Member)
 		}
 	}
+	if a.step.NotServing { // it may have been started since its host was asked
+		if n, err := a.node(a.step.Nodes[0]); err == nil {
+			a.x.o.Observer.AskAgain(n)
+		}
+	}
 	e, err := a.membership(ctx)
 	_, there := e.Member(a.step.Member)
 	return !there, err

@@ -103,6 +103,10 @@ func (t target) onEach(ctx context.Context, names []cluster.NodeName, do func(co
 
 // onNode works on the one node of a step.
 func (t target) onNode(ctx context.Context, do func(context.Context, cluster.Node, host.Host) error) error {
+	return t.onNodeFor(ctx, nodeTimeout, do)
+}
+
+func (t target) onNodeFor(ctx context.Context, limit time.Duration, do func(context.Context, cluster.Node, host.Host) error) error {
 	name := t.step.Nodes[0]
 	n, err := t.node(name)
 	if err != nil {
@@ -112,7 +116,7 @@ func (t target) onNode(ctx context.Context, do func(context.Context, cluster.Nod
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := do(ctx, n, h); err != nil {
 		return &NodeError{name, err}

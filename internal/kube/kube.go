@@ -50,8 +50,10 @@ type Options struct {
 	// Recorded gets a line for the history for each change made in Kubernetes, and
 	// for each that Kubernetes refuses, once.
 	Recorded func(what string, err error)
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Until is the moment that no change may outlive; nil, or the zero time, for none.
+	Until func() time.Time
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 const (

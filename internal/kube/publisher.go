@@ -59,6 +59,9 @@ func New(o Options) *Publisher {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Until == nil {
+		o.Until = func() time.Time { return time.Time{} }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -13,7 +13,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		l, err := enter(ctx, p.o.Kubeconfig, p.o.Now())
 		var s *session
 		if err == nil {
-			s, err = newSession(ctx, l.config)
+			s, err = newSession(ctx, l.config, p.o.Until)
 		}
 		if ctx.Err() != nil {
 			return

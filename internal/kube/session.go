@@ -44,9 +44,11 @@ type session struct {
 	// doubt is signalled when the API server or this side refused the other's
 	// credentials: the kubeconfig may have changed.
 	doubt chan struct{}
+	// until is the moment that no change may outlive; the zero time is none.
+	until func() time.Time
 }
 
-func newSession(ctx context.Context, config *rest.Config) (*session, error) {
+func newSession(ctx context.Context, config *rest.Config, until func() time.Time) (*session, error) {
 	config.QPS, config.Burst = queriesPerSecond, queryBurst
 	config.UserAgent = "cke"
 	config.WarningHandler = rest.NoWarnings{} // such as: v1 Endpoints is deprecated
@@ -59,7 +61,7 @@ func newSession(ctx context.Context, config *rest.Config) (*session, error) {
 		proxy = http.ProxyFromEnvironment
 	}
 	open, hangUp := context.WithCancel(ctx)
-	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, server: config.Host + string(config.CAData), transport: &http.Transport{
+	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, until: until, server: config.Host + string(config.CAData), transport: &http.Transport{
 		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
 		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience},
@@ -69,7 +71,7 @@ func newSession(ctx context.Context, config *rest.Config) (*session, error) {
 		hangUp()
 		return nil, fmt.Errorf("read credentials of kubeconfig: %w", err)
 	}
-	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: rt}); err != nil {
+	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: led{rt, until}}); err != nil {
 		hangUp()
 		return nil, fmt.Errorf("read server of kubeconfig: %w", err)
 	}
@@ -170,14 +172,14 @@ func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstru
 }
 
 func (s *session) applyOnce(ctx context.Context, patience time.Duration, k key, b body, force bool) (*unstructured.Unstructured, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.changing(ctx, patience)
 	defer cancel()
 	return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
 		metav1.ApplyOptions{FieldManager: manager, Force: force})
 }
 
 func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstructured, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	ctx, cancel := s.changing(ctx, requestPatience)
 	defer cancel()
 	patch, err := json.Marshal(b)
 	if err != nil {
@@ -188,7 +190,7 @@ func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstr
 
 // remove deletes exactly the object that was seen.
 func (s *session) remove(ctx context.Context, k key, live *unstructured.Unstructured) error {
-	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	ctx, cancel := s.changing(ctx, requestPatience)
 	defer cancel()
 	uid, version := live.GetUID(), live.GetResourceVersion()
 	return s.of(k).Delete(ctx, k.name, metav1.DeleteOptions{

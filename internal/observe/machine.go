@@ -30,6 +30,7 @@ type machine struct {
 	changes int
 	open    *question // nil while none is under way
 	last    *answer   // nil before the first
+	heard   time.Time // when it last answered
 	// used is the answer the newest look went by; nil when it had none.
 	used *answer
 }
@@ -87,11 +88,14 @@ func (o *Observer) Changed(name cluster.NodeName) {
 	}
 }
 
-// slow says whether a node's host is known to take its time, so that others
-// should not wait for it.
+// slow says whether a node's host is known to take its time or to be away, so that
+// others should not wait for it.
 func (o *Observer) slow(name cluster.NodeName) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if _, away := o.unreachable[name]; away {
+		return true
+	}
 	m, ok := o.machines[name]
 	if !ok {
 		return false
@@ -149,6 +153,9 @@ func (o *Observer) arrive(m *machine, q *question, a *answer) {
 		return // given up meanwhile
 	}
 	m.open, m.last = nil, a
+	if a.err == nil {
+		m.heard = a.arrived
+	}
 	if o.ctx.Err() == nil && (m.used == nil || !a.says(m.used)) {
 		select {
 		case o.news <- struct{}{}:

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"slices"
+	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/etcd"
@@ -48,8 +49,9 @@ func (g *guess) drop() {
 	}
 }
 
-// conclude adds what only time tells to what the members say.
-func (o *Observer) conclude(w Wanted, e cluster.EtcdState) cluster.EtcdState {
+// conclude adds what only time tells to what the members said when they were
+// asked at that time.
+func (o *Observer) conclude(w Wanted, e cluster.EtcdState, at time.Time) cluster.EtcdState {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.o.Now()
@@ -57,7 +59,15 @@ func (o *Observer) conclude(w Wanted, e cluster.EtcdState) cluster.EtcdState {
 		m := &e.Members[i]
 		m.UnhealthySince = since(o.unhealthy, m.ID, !m.Healthy, now)
 	}
+	if before, ok := o.trail.Before(at); ok {
+		e.Before = &before
+	}
+	if front, ok := e.Front(at); ok {
+		o.trail = o.trail.With(front)
+	}
 	if e.Quorum {
+		o.setbacks = o.setbacks.After(o.members, e.Members, w.Nodes(), w.Spec.Etcd.ReplaceAfter.Std(), now)
+		o.members = e.Members
 		o.remember(e, w.Nodes())
 	}
 	return e
@@ -83,6 +93,21 @@ func (o *Observer) ask(w Wanted, nodes map[cluster.NodeName]cluster.NodeState) [
 		}
 	}
 	return eps
+}
+
+// knownSetbacks are never changed once they are there.
+func (o *Observer) knownSetbacks() cluster.Setbacks {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.setbacks
+}
+
+// AskAgain has the member on a node asked by the next guard, even if it had no
+// process when its host was last looked at.
+func (o *Observer) AskAgain(n cluster.Node) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.stopped, etcd.Endpoint(n.ClientURL()))
 }
 
 // remember keeps the endpoints of the present membership and drops the memory

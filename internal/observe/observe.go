@@ -32,6 +32,8 @@ type Wanted struct {
 	// Left are nodes that were cared for once; nothing looks at them.
 	Left   []cluster.Node
 	Paused *cluster.Pause
+	// Restart is a member that is being restarted, or was rolled back.
+	Restart *cluster.Restart
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -88,6 +90,13 @@ type Observer struct {
 	stopped map[etcd.Endpoint]bool
 	// measured are the last preflights; those of nodes that are gone are dropped.
 	measured map[cluster.NodeName]cluster.Measured
+	heard    map[cluster.NodeName]cluster.Heard
+
+	// members is the membership last seen, setbacks what became of those that went.
+	members  []cluster.Member
+	setbacks cluster.Setbacks
+	// trail is how far the members' log had come in the last looks.
+	trail cluster.Trail
 
 	// measuring holds one token while hosts are measured: two at a time would wait
 	// for each other's ports.
@@ -124,7 +133,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused}
+	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Restart: w.Restart}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
@@ -135,15 +144,18 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	guess := o.askEarly(ctx, w)
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
-	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)))
+	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Published = o.published(w.Spec)
+	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
+	st.Heard = o.hear(w, st)
 	return st
 }
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()))
+	at := o.o.Now()
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

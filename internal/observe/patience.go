@@ -45,6 +45,9 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 	defer o.mu.Unlock()
 	for i, n := range all {
 		s := o.now(w, machines[i], began)
+		if !s.Reachable() {
+			s.AnsweredAt = machines[i].heard
+		}
 		s.UnreachableSince = since(o.unreachable, n.Hostname, !s.Reachable(), o.o.Now())
 		if last, ok := o.measured[n.Hostname]; ok {
 			s.Measured = &last

@@ -40,7 +40,8 @@ func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeNa
 		if n.ControlPlane || subject || leaving || o.carries(n) {
 			s := &party{node: n, subject: subject}
 			if !subject && o.slow(n.Hostname) {
-				s.silent = "its host is slow to answer"
+				s.silent = "its host is slow to answer, or away"
+				s.spared = leaving // it is not for long that anybody has to reach it
 			}
 			p.parties = append(p.parties, s)
 		}
@@ -95,6 +96,8 @@ type party struct {
 	host    host.Host
 	// silent is why its host takes no part.
 	silent string
+	// spared: nobody tries to reach it either.
+	spared bool
 	// greets are the ports it listens on for the purpose; serves: a member does.
 	greets []uint16
 	serves bool
@@ -192,7 +195,7 @@ func (p *preflight) reach(ctx context.Context, s *party) {
 	defer cancel()
 	var peers []host.Peer
 	for _, t := range p.parties {
-		if t != s && (s.subject || t.subject) {
+		if t != s && !t.spared && (s.subject || t.subject) {
 			peers = append(peers, host.Peer{Address: t.node.Address, Greets: t.greets})
 		}
 	}
@@ -226,6 +229,8 @@ func links(from, to *party, inward bool) []cluster.Link {
 	switch {
 	case from.silent != "":
 		l.Unasked = from.silent
+	case to.spared:
+		l.Unasked = to.silent
 	case from.reachErr != nil:
 		l.Unasked = from.reachErr.Error()
 	}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -45,6 +44,7 @@ func (in input) follow() (Plan, cluster.MemberID) {
 			p.Steps = append(p.Steps, s)
 		}
 		// Nobody else is added or taken out while one is on its way out.
+		changing = changing || v.hold
 		if v.outgoing != 0 && outgoing == 0 {
 			outgoing, changing = v.outgoing, true
 		}
@@ -63,6 +63,18 @@ type verdict struct {
 	stop    bool // what follows would act on unsafe ground
 	// outgoing is a serving voter that is taken out, now or soon.
 	outgoing cluster.MemberID
+	// hold: nothing that follows may change who votes or leads.
+	hold bool
+}
+
+// and adds what another rule has to say after it.
+func (v verdict) and(w verdict) verdict {
+	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
+	v.stop = v.stop || w.stop
+	if v.outgoing == 0 {
+		v.outgoing = w.outgoing
+	}
+	return v
 }
 
 type rule func(input) verdict
@@ -80,22 +92,25 @@ func rules() []rule {
 		ruleAPIServer,
 		ruleGateway,
 		ruleUnits,
+		ruleRestarted,
 		ruleStart,
 		ruleQuorum,
 		ruleAuth,
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleReplace,
 		ruleMembership,
+		ruleRolling,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns or leads;
+// ChangesMembership says whether the step changes who votes, learns, leads or serves;
 // such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember:
 		return true
 	default:
 		return false
@@ -123,7 +138,10 @@ func NextBatch(runnable []Step) []Step {
 
 // input is what the rules read, with the lookups they share.
 type input struct {
+	// spec is what is worked with: settings with which a member did not come back
+	// give way to the last that worked. asked is what the spec itself says.
 	spec   cluster.Spec
+	asked  cluster.Etcd
 	st     cluster.State
 	now    time.Time
 	wanted []cluster.Node // nodes that should carry a voter
@@ -133,31 +151,13 @@ type input struct {
 }
 
 func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {
-	in := input{spec: spec, st: st, now: now}
+	in := input{spec: spec, asked: spec.Etcd, st: st, now: now}
+	if in.settingsFailed() {
+		in.spec.Etcd = spec.Etcd.WithSettings(st.Restart.From)
+	}
 	in.nodes = append(append([]cluster.Node(nil), spec.Nodes...), st.Leaving...)
-	in.wanted = wantedNodes(spec, st.Etcd)
+	in.wanted = in.wantedNodes()
 	return in
-}
-
-// wantedNodes chooses the voters' nodes: those that carry a member already,
-// then the others in the order of the spec.
-func wantedNodes(spec cluster.Spec, e cluster.EtcdState) []cluster.Node {
-	var have, fresh []cluster.Node
-	for _, n := range spec.Nodes {
-		if !n.ControlPlane {
-			continue
-		}
-		if _, ok := e.MemberAt(n); ok {
-			have = append(have, n)
-		} else {
-			fresh = append(fresh, n)
-		}
-	}
-	all := slices.Concat(have, fresh)
-	if want := spec.WantedVoters(); want < len(all) {
-		all = all[:want]
-	}
-	return all
 }
 
 // node is what its host told. One that was not asked is not taken for bare.

@@ -84,6 +84,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser,
+		RestartMember, FinishRestart, RollBackMember,
 	} {
 		names = append(names, string(k))
 	}

@@ -11,7 +11,7 @@ import (
 // cost quorum or data, so that a rule's mistake does not become an outage.
 func Guard(s Step, e cluster.EtcdState) error {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RetireMember, RestartMember:
 		if !e.Quorum {
 			return fmt.Errorf("guard %s: no quorum now", s.Kind)
 		}
@@ -26,10 +26,13 @@ func Guard(s Step, e cluster.EtcdState) error {
 			return fmt.Errorf("guard %s: %d of %d voters serve", s.Kind, healthy, voters)
 		}
 	case PromoteLearner:
-		if !found || !m.Learner || !m.Healthy || !caughtUp(e, m) {
+		if !found || !m.Learner || !InSync(e, m) {
 			return fmt.Errorf("guard %s: member %s is no serving learner that has caught up", s.Kind, s.Member)
 		}
 	case RemoveMember:
+		if found && s.NotServing && m.Healthy {
+			return fmt.Errorf("guard %s: member %s serves again", s.Kind, s.Member)
+		}
 		if found && !m.Learner {
 			if why := removalUnsafe(e, m); why != "" {
 				return fmt.Errorf("guard %s: %s", s.Kind, why)
@@ -41,6 +44,10 @@ func Guard(s Step, e cluster.EtcdState) error {
 	case MoveLeader:
 		if to, ok := e.Member(s.To); !ok || to.Learner || !to.Healthy {
 			return fmt.Errorf("guard %s: member %s is no healthy voter", s.Kind, s.To)
+		}
+	case RestartMember:
+		if why := restartUnsafe(e, m, s.Restart.Down); !found || why != "" {
+			return fmt.Errorf("guard %s: %s", s.Kind, orElse(why, "member "+s.Member.String()+" is not in the cluster"))
 		}
 	case RetireMember:
 		if found {

@@ -16,6 +16,8 @@ type hand struct {
 	left int
 	// first is which of a step's nodes is worked on first, as they go in parallel.
 	first int
+	// interrupts: a person asked for what no voter can be spared for.
+	interrupts bool
 }
 
 var (
@@ -34,7 +36,7 @@ func (h *hand) does(what string, effect func() error) error {
 	err := effect()
 	h.s.logf("  %s: %v", what, orOK(err))
 	h.s.settle()
-	if served && !h.s.serves() {
+	if served && !h.s.serves() && !h.interrupts {
 		h.s.t.Fatalf("%s costs the cluster its quorum", what)
 	}
 	h.s.inspect()
@@ -80,6 +82,10 @@ func (h *hand) do(step Step) error {
 		return h.finishBootstrap(step)
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		return h.eachNode(step)
+	case RestartMember, RollBackMember:
+		return h.restart(step)
+	case FinishRestart:
+		return h.does("drop the record of a restart", func() error { h.s.dropRestart(*step.Restart); return nil })
 	case ConfigureAuth:
 		return h.configureAuth(step)
 	case ForgetNode:
@@ -113,6 +119,8 @@ func (h *hand) done(step Step) (bool, error) {
 		return !slices.ContainsFunc(s.store.leaving, func(n cluster.Node) bool { return n.Hostname == step.Nodes[0] }), nil
 	case ForgetUser:
 		return !slices.Contains(s.store.removed, *step.User), nil
+	case RestartMember, RollBackMember, FinishRestart:
+		return s.restartDone(step)
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])
@@ -221,6 +229,15 @@ func (h *hand) onNode(step Step, b *box) error {
 		}
 	}
 	return h.retireUnit(b, step.Member)
+}
+
+func leader(e cluster.EtcdState) (cluster.Member, bool) {
+	for _, m := range e.Members {
+		if m.Leader && m.Healthy {
+			return m, true
+		}
+	}
+	return cluster.Member{}, false
 }
 
 // viaLeader: mutations of etcd go to the leader, found by a fresh look.

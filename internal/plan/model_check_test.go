@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"cke/internal/cluster"
 )
@@ -37,7 +38,7 @@ func (s *sim) look() Plan {
 
 // judge holds a step against the world as it truly is.
 func (s *sim) judge(step Step) {
-	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) {
+	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) {
 		s.t.Fatalf("a step gives quorum up: %s", step)
 	}
 	switch step.Kind {
@@ -75,12 +76,16 @@ func (s *sim) judge(step Step) {
 	case AddLearner:
 		s.unfit(step)
 	case PromoteLearner:
-		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+learnerSlack < l.index {
+		if r, l := s.replicaOf(step.Member), s.lead(); r == nil || l == nil || r.index+writesWhile(5*time.Second) < l.index {
 			s.t.Fatalf("a learner that has not caught up is to vote: %s", step)
 		}
 	case RemoveMember:
-		if why := s.needless(step.Member); why != "" {
+		if why := s.needless(step); why != "" {
 			s.t.Fatalf("%s: %s", step, why)
+		}
+	case RestartMember, RollBackMember:
+		if why := s.rashRestart(step); why != "" {
+			s.t.Fatalf("%s, though %s", step, why)
 		}
 	case RetireMember:
 		if _, member := s.raft.agreed.find(step.Member); member {
@@ -126,23 +131,40 @@ func (s *sim) rash(step Step) string {
 		return "the others are no quorum"
 	case step.Kind == RemoveMember && l.cfg.votes(step.Member) && l.unit.Member == step.Member:
 		return "it leads"
+	case step.Kind == RemoveMember && step.NotServing && up[step.Member] && !s.hidden(step.Member):
+		return "it serves again"
 	}
 	return ""
 }
 
-// needless says why a voter should stay: it has its data and its node is wanted.
-func (s *sim) needless(id cluster.MemberID) string {
-	able, fits := 0, false
-	for _, m := range s.raft.agreed.voters() {
-		for _, n := range s.store.spec.Nodes {
-			if n.ControlPlane && n.PeerURL() == m.url {
-				able++
-				fits = fits || m.id == id
-			}
+// hidden: CKE cannot reach the member.
+func (s *sim) hidden(id cluster.MemberID) bool {
+	return slices.ContainsFunc(s.boxes(), func(b *box) bool { return b.runs(id) && b.netAway })
+}
+
+// needless says why a voter should stay: it has its data and its node is wanted,
+// and it is not one long dead whose seat another can take.
+func (s *sim) needless(step Step) string {
+	able, spares, fits := 0, 0, false
+	for _, n := range s.store.spec.Nodes {
+		if !n.ControlPlane {
+			continue
+		}
+		i := slices.IndexFunc(s.raft.agreed, func(m peer) bool { return m.url == n.PeerURL() })
+		switch {
+		case i < 0 && s.hosts[n.Hostname].admit() == nil && !s.hosts[n.Hostname].slowDisk:
+			spares++
+		case i >= 0 && !s.raft.agreed[i].learner:
+			able++
+			fits = fits || s.raft.agreed[i].id == step.Member
 		}
 	}
+	silent, away := s.eyes.unhealthy[step.Member]
+	if step.NotServing && spares > 0 && away && s.now.Sub(silent) >= s.store.spec.Etcd.ReplaceAfter.Std() {
+		return ""
+	}
 	for _, b := range s.boxes() {
-		if r := b.dirs[id]; fits && r != nil && (r.mark || !b.seals[id]) && able <= s.store.spec.WantedVoters() {
+		if r := b.dirs[step.Member]; fits && r != nil && (r.mark || !b.seals[step.Member]) && able <= s.store.spec.WantedVoters() {
 			return "its data is on " + string(b.node.Hostname) + " and it is wanted"
 		}
 	}
@@ -170,7 +192,8 @@ func (s *sim) excused(step Step, err error) bool {
 		return slices.ContainsFunc(step.Nodes, func(n cluster.NodeName) bool {
 			b := s.hosts[n]
 			forgot := b.unit != nil && s.raft.ran[b.unit.Member] && b.dirs[b.unit.Member] == nil
-			return !b.certs || b.portBusy || b.isolated || forgot
+			bad := b.unit != nil && !worksWith(*b.unit) || step.Kind == RestartMember && !worksWith(step.Restart.To)
+			return bad || !b.certs || b.portBusy || b.isolated || forgot
 		})
 	}
 	return false
@@ -190,6 +213,9 @@ func (s *sim) misplaced() string {
 			able[n.PeerURL()] = n
 		}
 	}
+	if s.store.restart != nil {
+		return "a restart is on record"
+	}
 	members := map[cluster.NodeName]cluster.MemberID{}
 	for _, m := range s.raft.agreed {
 		n, ok := able[m.url]
@@ -207,6 +233,8 @@ func (s *sim) misplaced() string {
 		switch {
 		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
 			return string(name) + " does not carry its member as it should"
+		case carries && !b.proc.unit.SameSettings(wantedUnit(s.store.spec, b.node, id)):
+			return string(name) + " runs its member with other settings"
 		case carries && len(b.dirs) != 1, !carries && !b.bare():
 			return string(name) + " carries what is no member's"
 		}

@@ -91,6 +91,7 @@ func (s *sim) powerCut() {
 func (s *sim) repair() {
 	s.logf("repair")
 	s.kube.away = false
+	s.store.spec.Etcd.ExtraArgs = nil
 	for _, b := range s.boxes() {
 		if b.isolated {
 			s.rejoin(b)
@@ -142,7 +143,7 @@ func (s *sim) timePasses(t *rapid.T) {
 func (s *sim) editSpec(t *rapid.T) {
 	spec := s.store.spec
 	spec.Nodes = slices.Clone(spec.Nodes)
-	switch rapid.IntRange(0, 5).Draw(t, "edit") {
+	switch rapid.IntRange(0, 6).Draw(t, "edit") {
 	case 0:
 		spec = s.drawSpec(t)
 	case 1:
@@ -160,8 +161,11 @@ func (s *sim) editSpec(t *rapid.T) {
 	case 4:
 		i := rapid.IntRange(0, len(spec.Nodes)-1).Draw(t, "node")
 		spec.Nodes[i] = drawTenants(t, spec.Nodes[i])
+	case 5:
+		spec.Etcd.ExtraArgs = badSetting()
 	default:
 		spec.Etcd.Quota++
+		spec.Etcd.ExtraArgs = nil
 	}
 	if err := s.setSpec(spec); err != nil {
 		return // a person is told, and nothing changes

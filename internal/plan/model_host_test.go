@@ -33,6 +33,7 @@ type box struct {
 	seals map[cluster.MemberID]bool // begun; true: sealed
 	dirs  map[cluster.MemberID]*replica
 	proc  *process
+	ended cluster.MemberID // whose last process ended by itself
 }
 
 // process is a running etcd. Its replica outlives the directory's files.
@@ -185,7 +186,9 @@ func (h *hand) startUnit(b *box) error {
 
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
-	if !b.certs || b.portBusy {
+	b.ended = 0
+	if !b.certs || b.portBusy || !worksWith(u) {
+		b.ended = u.Member
 		return errEnds
 	}
 	if b.dirs[u.Member] == nil {

@@ -16,14 +16,17 @@ type eyes struct {
 	known       map[string]bool // client URLs
 	measured    map[cluster.NodeName]cluster.Measured
 	withdrawn   map[cluster.MemberID]time.Time
+	trail       cluster.Trail
+	members     []cluster.Member
+	setbacks    cluster.Setbacks
 }
 
 func newEyes() eyes {
-	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}, map[cluster.MemberID]time.Time{}}
+	return eyes{map[cluster.NodeName]time.Time{}, map[cluster.MemberID]time.Time{}, map[string]bool{}, map[cluster.NodeName]cluster.Measured{}, map[cluster.MemberID]time.Time{}, nil, nil, nil}
 }
 
 func (e eyes) clone() eyes {
-	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured), maps.Clone(e.withdrawn)}
+	return eyes{maps.Clone(e.unreachable), maps.Clone(e.unhealthy), maps.Clone(e.known), maps.Clone(e.measured), maps.Clone(e.withdrawn), slices.Clone(e.trail), slices.Clone(e.members), maps.Clone(e.setbacks)}
 }
 
 func since[K comparable](memory map[K]time.Time, key K, away bool, now time.Time) time.Time {
@@ -46,6 +49,7 @@ func (s *sim) observe() cluster.State {
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
+		Restart:  s.store.restart,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -60,6 +64,7 @@ func (s *sim) observe() cluster.State {
 	if st.Bootstrap.Phase != cluster.PhaseNew {
 		st.Etcd = s.observeEtcd(st.Nodes)
 	}
+	st.Setbacks = maps.Clone(s.eyes.setbacks)
 	s.observeKubernetes(&st)
 	return st
 }
@@ -118,6 +123,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	}
 	sealed, known := b.seals[b.unit.Member]
 	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member)}
+	if !ns.Unit.Running && b.ended == b.unit.Member {
+		ns.Unit.Exit = "exit status 1"
+	}
 	if ns.Unit.Running {
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
@@ -166,6 +174,12 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		m := &e.Members[i]
 		m.UnhealthySince = since(s.eyes.unhealthy, m.ID, !m.Healthy, s.now)
 	}
+	if before, ok := s.eyes.trail.Before(s.now); ok {
+		e.Before = &before
+	}
+	if front, ok := e.Front(s.now); ok {
+		s.eyes.trail = s.eyes.trail.With(front)
+	}
 	if e.Quorum {
 		e.Auth = cluster.Auth{Known: true, Enabled: s.raft.auth.Enabled, Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}}
 		for k, v := range s.raft.auth.Users {
@@ -174,6 +188,8 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		for k, v := range s.raft.auth.Roles {
 			e.Auth.Roles[k] = slices.Clone(v)
 		}
+		s.eyes.setbacks = s.eyes.setbacks.After(s.eyes.members, e.Members, s.nodes(), s.store.spec.Etcd.ReplaceAfter.Std(), s.now)
+		s.eyes.members = e.Members
 		s.remember(e)
 	}
 	return e

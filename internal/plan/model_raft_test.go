@@ -77,6 +77,9 @@ const (
 	learnerRate    = 4000            // entries a learner is sent per second
 )
 
+// writesWhile is the most that clients and CKE write in a time.
+func writesWhile(d time.Duration) uint64 { return uint64(d.Seconds()*writeRate) + 50 }
+
 var (
 	errTransient = errors.New("etcd refuses for now")
 	errRefused   = errors.New("etcd refuses")

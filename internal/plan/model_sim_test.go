@@ -35,6 +35,7 @@ type shelf struct {
 	leaving []cluster.Node
 	users   []cluster.User
 	removed []cluster.RemovedUser
+	restart *cluster.Restart // never changed in place
 }
 
 const clusterID cluster.ClusterID = 0xc1

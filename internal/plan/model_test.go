@@ -40,6 +40,7 @@ func TestModel(t *testing.T) {
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser,
+		RestartMember, FinishRestart, RollBackMember,
 	} {
 		if done[k] == 0 {
 			t.Errorf("no world needed %s; the model is too tame", k)

@@ -34,6 +34,10 @@ const (
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
 	RemoveGateway             Kind = "remove-gateway"
+	// A change of settings goes from member to member.
+	RestartMember  Kind = "restart-member"
+	FinishRestart  Kind = "finish-restart"
+	RollBackMember Kind = "roll-back-member"
 )
 
 // Step is one thing to do, as data. Every step of a plan may be carried out
@@ -48,8 +52,11 @@ type Step struct {
 	To cluster.MemberID `json:"to,omitzero"`
 	// DataLost: the member is removed because its host says that its data is
 	// gone. The host is asked again immediately before.
-	DataLost bool   `json:"data_lost,omitempty"`
-	Reason   string `json:"reason"`
+	DataLost bool `json:"data_lost,omitempty"`
+	// NotServing: the member is removed because it does not serve. It is asked again
+	// immediately before, and stays if it answers.
+	NotServing bool   `json:"not_serving,omitempty"`
+	Reason     string `json:"reason"`
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.
@@ -60,6 +67,8 @@ type Step struct {
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
+	// Restart is the record of a restart, to be written or dropped.
+	Restart *cluster.Restart `json:"restart,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during

@@ -2,15 +2,10 @@ package plan
 
 import (
 	"fmt"
+	"time"
 
 	"cke/internal/cluster"
 )
-
-// learnerSlack is how many raft entries a learner may be behind the leader to
-// be promoted. Statuses are read a few milliseconds apart while writes go on,
-// so zero would never be seen; a follower applies this many in well under a
-// second.
-const learnerSlack = 1000
 
 // ruleLearners brings each learner to the end of its road: a voter when it has
 // caught up, out again when it is not wanted or cannot live. While one is on the
@@ -20,7 +15,6 @@ func ruleLearners(in input) verdict {
 	for _, m := range in.st.Etcd.Learners() {
 		n, known := in.nodeOf(m)
 		name := in.name(m)
-		dead := !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= in.spec.Etcd.ReplaceAfter.Std()
 		switch {
 		case !known || !in.isWanted(n):
 			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s is not wanted", name)))
@@ -28,9 +22,11 @@ func ruleLearners(in input) verdict {
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has lost its data", name))
 			s.DataLost = true
 			v.steps = append(v.steps, s)
-		case dead:
-			v.steps = append(v.steps, removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter)))
-		case m.Healthy && caughtUp(in.st.Etcd, m):
+		case in.dead(m):
+			s := removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter))
+			s.NotServing = true
+			v.steps = append(v.steps, s)
+		case InSync(in.st.Etcd, m):
 			v.steps = append(v.steps, promoteStep(in, m, name))
 		default:
 			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "learnerIsCatchingUp", Node: name, Text: learnerProgress(in.st.Etcd, m)})
@@ -39,26 +35,12 @@ func ruleLearners(in input) verdict {
 	return v
 }
 
-func caughtUp(e cluster.EtcdState, m cluster.Member) bool {
-	lead, ok := leader(e)
-	return ok && m.RaftApplied+learnerSlack >= lead.RaftIndex && m.RaftTerm == lead.RaftTerm
-}
-
-func leader(e cluster.EtcdState) (cluster.Member, bool) {
-	for _, m := range e.Members {
-		if m.Leader && m.Healthy {
-			return m, true
-		}
-	}
-	return cluster.Member{}, false
-}
-
 func learnerProgress(e cluster.EtcdState, m cluster.Member) string {
 	if !m.Healthy {
 		return fmt.Sprintf("learner %s does not serve yet: %s", m.ID, orElse(m.Err, "not started"))
 	}
-	lead, _ := leader(e)
-	return fmt.Sprintf("learner %s has applied %d of the leader's %d entries", m.ID, m.RaftApplied, lead.RaftIndex)
+	front, _ := e.Front(time.Time{})
+	return fmt.Sprintf("learner %s has applied %d of the leader's %d entries", m.ID, m.RaftApplied, front.Index)
 }
 
 func promoteStep(in input, m cluster.Member, name cluster.NodeName) Step {

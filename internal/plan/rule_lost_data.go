@@ -42,7 +42,9 @@ func ruleLostData(in input) verdict {
 // provenByHost has the host asked again before a member is removed on its word.
 func provenByHost(steps []Step) {
 	for i := range steps {
-		steps[i].DataLost = steps[i].Kind == RemoveMember
+		if steps[i].Kind == RemoveMember {
+			steps[i].DataLost, steps[i].NotServing = true, false
+		}
 	}
 }
 
@@ -94,24 +96,31 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 	return v
 }
 
-// silentSince is since when the host of a member that does not serve has been
-// away, at the latest: a host whose helper is silent may be there all the same,
-// and is while its member serves. One that answered after the member had ceased
-// to serve was there to tell the member's peers, whatever became of it since.
+// silentSince is since when, at the latest, a member's peers have heard nothing of
+// it, if its host may have been away by then. A host that answered after the
+// member had ceased to serve was there to tell the peers, whatever became of it
+// since; and one that went away before has been silent from when its member was.
 func (in input) silentSince(m cluster.Member) (time.Time, bool) {
 	n, known := in.nodeOf(m)
 	if !known || m.Healthy {
 		return time.Time{}, false
 	}
 	ns := in.node(n.Hostname)
-	since, silent := ns.UnreachableSince, true
-	if ns.Reachable() {
-		since, silent = ns.AnsweredAt, !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
+	switch {
+	case ns.Reachable():
+		return later(ns.AnsweredAt, m.UnhealthySince), !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
+	case ns.AnsweredAt.IsZero(): // nobody knows when it did
+		return later(ns.UnreachableSince, m.UnhealthySince), true
+	default:
+		return later(ns.AnsweredAt, m.UnhealthySince), true
 	}
-	if m.UnhealthySince.After(since) {
-		since = m.UnhealthySince
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return since, silent
+	return b
 }
 
 // removalUnsafe says why removing this voter would leave fewer healthy voters
@@ -167,7 +176,7 @@ func removeStep(in input, m cluster.Member, why string) Step {
 		after = cluster.Tolerance(voters-1, others)
 	}
 	return Step{
-		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, Reason: why,
+		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, NotServing: !m.Learner && !m.Healthy, Reason: why,
 		Tolerance: &Tolerance{Before: before, During: min(before, after), After: after},
 	}
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"cke/internal/cluster"
 )
@@ -31,7 +32,7 @@ func ruleMembership(in input) verdict {
 	for _, m := range surplus {
 		if !m.Healthy {
 			// A voter that does not serve makes etcd refuse every addition.
-			return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m)))
+			return replaceDead(in, m, missing)
 		}
 	}
 	if len(missing) > 0 && len(e.Voters()) <= len(in.wanted) {
@@ -93,24 +94,11 @@ func add(in input, missing []cluster.Node) verdict {
 			return v
 		}
 	}
-	var v verdict
-	var free []cluster.Node
-	for _, n := range missing {
-		if !usable(in.node(n.Hostname)) {
-			continue // ruleHosts has said so
-		}
-		if r, ok := cannotCarry(in, n); ok {
-			v.reasons = append(v.reasons, r)
-			continue
-		}
-		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
-			in.needVersion(&v, n, version)
-			continue
-		}
-		free = append(free, n)
+	fit, v := in.ready(missing)
+	if asks := in.unmeasuredRivals(missing); len(asks) > 0 {
+		v.steps = joinChecks(v.steps, asks)
+		return v // the seat may be another's
 	}
-	fit, checked := preflight(in, free)
-	v.steps, v.reasons = append(v.steps, checked.steps...), append(v.reasons, checked.reasons...)
 	if len(fit) == 0 {
 		return v
 	}
@@ -123,21 +111,22 @@ func add(in input, missing []cluster.Node) verdict {
 	return v
 }
 
-// cannotCarry says why a usable node cannot take a member now.
-func cannotCarry(in input, n cluster.Node) (Reason, bool) {
-	ns := in.node(n.Hostname)
-	r := Reason{Level: Blocked, Node: n.Hostname}
-	switch {
-	case ns.Unit != nil || len(ns.Data) > 0:
-		r.Level, r.Rule, r.Text = Waiting, "oldDataMustBeAside", "the host still carries "+describeData(ns)
-	case len(ns.Foreign) > 0:
-		return anotherEtcd(n, ns), true
-	case len(ns.BusyPorts) > 0:
-		return portsBusy(n, ns), true
-	default:
-		return r, false
+// replaceDead takes out a voter that does not serve and is not wanted any more. Its
+// removal brings nobody closer to losing quorum, nor further from it, so it waits
+// until one who comes in its place is ready: the cluster is short of a voter no
+// longer than that one needs to catch up.
+func replaceDead(in input, m cluster.Member, missing []cluster.Node) verdict {
+	why := fmt.Sprintf("member on %s is not wanted any more and does not serve", in.name(m))
+	fit, v := in.ready(missing)
+	awaited := slices.ContainsFunc(missing, func(n cluster.Node) bool { return in.node(n.Hostname).Awaited })
+	if len(fit) == 0 && (awaited || len(v.steps) > 0) && removalUnsafe(in.st.Etcd, m) == "" {
+		v.reasons = append(v.reasons, Reason{
+			Level: Waiting, Rule: "successorIsMadeReady", Node: in.name(m),
+			Text: why + ", and goes once a node is ready to take its place",
+		})
+		return v
 	}
-	return r, true
+	return v.and(takeOut(in, m, why))
 }
 
 // unhealthyVoters tells of voters that do not serve while their process runs or

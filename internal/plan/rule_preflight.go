@@ -38,9 +38,13 @@ func preflight(in input, candidates []cluster.Node) (fit []cluster.Node, v verdi
 		}
 	}
 	if len(ask) > 0 {
-		v.steps = []Step{{Kind: CheckHosts, Nodes: ask, Reason: "a host is measured before it may carry a member"}}
+		v.steps = []Step{checkStep(ask)}
 	}
 	return fit, v
+}
+
+func checkStep(names []cluster.NodeName) Step {
+	return Step{Kind: CheckHosts, Nodes: names, Reason: "a host is measured before it may carry a member"}
 }
 
 // Peers are the nodes that a member on n would have to do with: the wanted ones,

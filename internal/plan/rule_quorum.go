@@ -15,7 +15,7 @@ func ruleQuorum(in input) verdict {
 		return verdict{}
 	}
 	var facts []string
-	gone, away, startable := 0, 0, 0
+	away, startable := 0, 0
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		word, kind := memberOnHost(ns)
@@ -23,8 +23,6 @@ func ruleQuorum(in input) verdict {
 			kind = dataNone
 		}
 		switch kind {
-		case dataGone:
-			gone++
 		case dataAway:
 			away++
 		case dataThere:
@@ -33,23 +31,22 @@ func ruleQuorum(in input) verdict {
 		facts = append(facts, string(n.Hostname)+": "+word)
 	}
 	voters := in.voterCount()
-	where := strings.Join(facts, "; ")
 	v := verdict{stop: true}
 	switch {
 	case startable >= cluster.Quorum(voters):
-		v.reasons = []Reason{{Level: Waiting, Rule: "membersAreStarting", Text: fmt.Sprintf("no quorum yet (%s): %s", orElse(e.Err, "no leader known"), where)}}
+		v.reasons = []Reason{{Level: Waiting, Rule: "membersAreStarting", Text: fmt.Sprintf("no quorum yet (%s): %s", orElse(e.Err, "no leader known"), strings.Join(facts, "; "))}}
 	case startable+away >= cluster.Quorum(voters):
-		v.reasons = []Reason{{
+		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "quorumIsLost",
-			Text: fmt.Sprintf("%d voters, a quorum is %d, and only %d can run now: %s", voters, cluster.Quorum(voters), startable, where),
-			Hint: "bring the missing hosts or disks back; their members then start by themselves",
-		}}
+			Text: fmt.Sprintf("%d voters, a quorum is %d, and only %d can run now", voters, cluster.Quorum(voters), startable),
+			Hint: "bring the missing hosts or disks back; their members then start by themselves. If they are gone for good, see " + quorumLossPage,
+		}}, in.whichDataIsWhere()...)
 	default:
-		v.reasons = []Reason{{
+		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "restoreIsNeeded",
-			Text: fmt.Sprintf("%d voters, a quorum is %d, and at most %d still have their data: %s", voters, cluster.Quorum(voters), startable+away, where),
-			Hint: "the cluster is never founded again by itself: restore it from a backup, see docs/etcd.md, Losing quorum",
-		}}
+			Text: fmt.Sprintf("%d voters, a quorum is %d, and at most %d still have their data", voters, cluster.Quorum(voters), startable+away),
+			Hint: "the cluster is never founded again by itself; what a person can do with the data that is left, or with a backup: " + quorumLossPage,
+		}}, in.whichDataIsWhere()...)
 	}
 	return v
 }

@@ -16,7 +16,7 @@ func ruleStart(in input) verdict {
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		u := ns.Unit
-		if !usable(ns) || u == nil || u.Running && u.Sealed || u.DataLost || u.NotMounted != "" {
+		if !usable(ns) || u == nil || in.rollsBack(n.Hostname) || u.Running && u.Sealed || u.DataLost || u.NotMounted != "" {
 			continue
 		}
 		m, member := in.st.Etcd.MemberAt(n)

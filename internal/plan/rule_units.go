@@ -1,15 +1,19 @@
 package plan
 
 import (
+	"strings"
+
 	"cke/internal/cluster"
 )
 
-// ruleUnits keeps each member's unit as wanted. It acts on a known membership
-// only, and never touches the process: a change takes effect at the next start.
+// ruleUnits keeps each member's unit as wanted, and never touches a process.
+// Other settings are not for it: a member gets them in its turn (ruleRolling),
+// with what it last worked with on record. Only one that keeps ending with the
+// settings it has gets others at once, for they may mend it.
 func ruleUnits(in input) verdict {
 	var v verdict
 	if !in.st.Etcd.Quorum {
-		return v
+		return mendedUnits(in)
 	}
 	var units []cluster.Unit
 	for _, m := range in.st.Etcd.Members {
@@ -25,17 +29,10 @@ func ruleUnits(in input) verdict {
 		if !m.Started() && (ns.Unit == nil || !ns.Unit.Sealed) {
 			want = joiningUnit(in, n, m)
 		}
-		if ns.Unit == nil || !ns.Unit.Unit.Equal(want) {
-			if !hasVersion(ns, want.Version) {
-				in.needVersion(&v, n, want.Version)
-				continue
-			}
-			units = append(units, want)
+		if ns.Unit != nil && (ns.Unit.Unit.Equal(want) || in.keepsItsSettings(n, ns.Unit, want)) {
 			continue
 		}
-		if r, ok := restartPending(ns, n); ok {
-			v.reasons = append(v.reasons, r)
-		}
+		in.installUnit(&v, &units, n, want)
 	}
 	if len(units) > 0 {
 		v.steps = append(v.steps, unitStep(units, "the installed unit differs from the wanted one"))
@@ -43,20 +40,44 @@ func ruleUnits(in input) verdict {
 	return v
 }
 
-// restartPending notes flags that the running process does not have yet. How it
-// entered the cluster does not count: that is over.
-func restartPending(ns cluster.NodeState, n cluster.Node) (Reason, bool) {
-	u := ns.Unit
-	if !u.Running || u.Started == nil {
-		return Reason{}, false
+func (in input) installUnit(v *verdict, units *[]cluster.Unit, n cluster.Node, want cluster.Unit) {
+	if !hasVersion(in.node(n.Hostname), want.Version) {
+		in.needVersion(v, n, want.Version)
+		return
 	}
-	running, installed := *u.Started, u.Unit
-	running.Founding, installed.Founding = nil, nil
-	if running.Equal(installed) {
-		return Reason{}, false
+	*units = append(*units, want)
+}
+
+// keepsItsSettings: the member has its data and runs, or will run again, with the
+// settings it has. It gets others in its turn.
+func (in input) keepsItsSettings(n cluster.Node, u *cluster.UnitState, want cluster.Unit) bool {
+	if u.Started != nil && u.Started.SameSettings(want) {
+		return false // it was never restarted, and need not be any more
 	}
-	return Reason{
-		Level: Note, Rule: "restartIsPending", Node: n.Hostname,
-		Text: "the member runs with other flags than its unit says; they take effect when it next starts",
-	}, true
+	return u.Sealed && !u.Unit.SameSettings(want) && (in.underRestart(n.Hostname) || in.rollsBack(n.Hostname) || !keepsEnding(u))
+}
+
+// mendedUnits lets a person mend, by a spec edit, what keeps members from
+// starting. It changes settings only, so it needs no membership.
+func mendedUnits(in input) verdict {
+	var v verdict
+	var units []cluster.Unit
+	for _, n := range in.spec.Nodes {
+		ns := in.node(n.Hostname)
+		if u := ns.Unit; usable(ns) && u != nil && u.Sealed && !u.DataLost && u.NotMounted == "" && keepsEnding(u) && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
+			if want := wantedUnit(in.spec, n, u.Unit.Member); !u.Unit.SameSettings(want) {
+				in.installUnit(&v, &units, n, want)
+			}
+		}
+	}
+	if len(units) > 0 {
+		v.steps = append(v.steps, unitStep(units, "the member keeps ending, and the spec now says other settings"))
+	}
+	return v
+}
+
+// keepsEnding: the last process ended by itself. Who was killed says nothing
+// about its settings.
+func keepsEnding(u *cluster.UnitState) bool {
+	return !u.Running && strings.HasPrefix(u.Exit, "exit status")
 }

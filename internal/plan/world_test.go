@@ -13,7 +13,7 @@ import (
 
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
-//	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver]
+//	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver] [zone=ZONE]
 //	gateway NAME [[-]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
@@ -28,10 +28,14 @@ import (
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding]
+//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
+//	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
+//	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
 //	gone NAME                               not in the membership
+//	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
+//	before D INDEX                          so long ago the log had come so far
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 //	removed NAME PREFIX
@@ -93,6 +97,8 @@ func (w *world) line(f []string) error {
 		return w.preflight(args[0], args[1:])
 	case "unit":
 		return w.unit(cluster.NodeName(args[0]), args[1:])
+	case "restart":
+		return w.restart(args)
 	case "nounit":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Unit = nil })
 	case "data":
@@ -103,6 +109,8 @@ func (w *world) line(f []string) error {
 		return err
 	case "member":
 		return w.member(cluster.NodeName(args[0]), args[1:])
+	case "heard":
+		return w.heard(cluster.NodeName(args[0]), args[1:])
 	case "gone":
 		url := w.find(cluster.NodeName(args[0])).PeerURL()
 		w.st.Etcd.Members = slices.DeleteFunc(w.st.Etcd.Members, func(m cluster.Member) bool { return m.PeerURL == url })
@@ -135,6 +143,9 @@ func (w *world) line(f []string) error {
 	case "etcdrole":
 		w.st.Etcd.Auth.Roles[args[0]] = []cluster.Permission{{Key: args[1], RangeEnd: cluster.PrefixRangeEnd(args[1]), Type: "READWRITE"}}
 	default:
+		if known, err := w.members(f[0], args); known {
+			return err
+		}
 		return w.kubernetes(f[0], args)
 	}
 	return nil
@@ -150,6 +161,11 @@ func (w *world) node(args []string) error {
 		n.User = "cke"
 	}
 	n.Gateway, n.APIServer = slices.Contains(args, "gateway"), slices.Contains(args, "apiserver")
+	for _, a := range args {
+		if zone, ok := strings.CutPrefix(a, "zone="); ok {
+			n.Zone = zone
+		}
+	}
 	if slices.Contains(args, "leaving") {
 		w.st.Leaving = append(w.st.Leaving, n)
 	} else {
@@ -180,6 +196,26 @@ func (w *world) phase(p cluster.Phase) {
 }
 
 func idOf(n cluster.Node) cluster.MemberID { return cluster.BootstrapMemberID(token, n.PeerURL()) }
+
+func (w *world) heard(name cluster.NodeName, args []string) error {
+	h := cluster.Heard{Member: idOf(w.find(name))}
+	var ago string
+	if _, err := fmt.Sscan(strings.Join(args, " "), &h.Bytes, &h.RaftIndex, &h.RaftTerm, &ago); err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(ago)
+	h.At, h.AskedAt = w.now.Add(-d), w.now.Add(-d)
+	if w.st.Heard == nil {
+		w.st.Heard = map[cluster.NodeName]cluster.Heard{}
+	}
+	w.st.Heard[name] = h
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		for i := range ns.Data {
+			ns.Data[i].Bytes = h.Bytes
+		}
+	})
+	return err
+}
 
 func (w *world) find(name cluster.NodeName) cluster.Node {
 	for _, n := range append(slices.Clone(w.spec.Nodes), w.st.Leaving...) {
@@ -297,6 +333,11 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			old := u
 			old.Quota--
 			us.Started = &old
+		case "old":
+			us.Unit.Quota--
+			if us.Running {
+				us.Started = &us.Unit
+			}
 		case "founding":
 			peers := map[cluster.NodeName]string{}
 			for _, f := range w.st.Bootstrap.Founders {

@@ -44,35 +44,35 @@ func TestSlowHostDoesNotSlowTheOthers(t *testing.T) {
 		},
 		{
 			"units are changed",
-			func(w *world) { w.wanted.Spec.Etcd.Quota = 4 << 30 },
+			func(w *world) { w.moveGateways() },
 			func(w *world) bool {
-				return w.hosts["n0"].facts.Unit.Unit.Quota == 4<<30 && w.hosts["n1"].facts.Unit.Unit.Quota == 4<<30
+				return w.hosts["n0"].hasMoved() && w.hosts["n1"].hasMoved()
 			},
-			func(w *world) bool { return w.hosts["n2"].facts.Unit.Unit.Quota == 4<<30 },
+			func(w *world) bool { return w.hosts["n2"].hasMoved() },
 			15 * time.Second,
 		},
 		{
 			"units are changed and a stopped member is started",
-			func(w *world) { w.wanted.Spec.Etcd.Quota = 4 << 30; w.hosts["n0"].running(false) },
+			func(w *world) { w.moveGateways(); w.hosts["n0"].running(false) },
 			func(w *world) bool {
-				return w.hosts["n0"].facts.Unit.Running && w.hosts["n0"].facts.Unit.Unit.Quota == 4<<30
+				return w.hosts["n0"].facts.Unit.Running && w.hosts["n0"].hasMoved()
 			},
-			func(w *world) bool { return w.hosts["n2"].facts.Unit.Unit.Quota == 4<<30 },
+			func(w *world) bool { return w.hosts["n2"].hasMoved() },
 			15 * time.Second,
 		},
 		{
 			"a member is added elsewhere while its unit is changed",
-			func(w *world) { w.wanted.Spec.Etcd.Members = 4; w.wanted.Spec.Etcd.Quota = 4 << 30 },
+			func(w *world) { w.wanted.Spec.Etcd.Members = 4; w.moveGateways() },
 			func(w *world) bool {
 				return len(w.members) == 4 && !w.members[3].Learner && w.hosts["n3"].facts.Unit.Running
 			},
-			func(w *world) bool { return w.hosts["n2"].facts.Unit.Unit.Quota == 4<<30 },
+			func(w *world) bool { return w.hosts["n2"].hasMoved() },
 			15 * time.Second,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, 4, 3)
+				w := newWorld(t, 4, 3).haveGateways()
 				w.hosts["n2"].takes = 5 * time.Second
 				l, end := w.begin(t)
 				settle(t, w, l)
@@ -141,12 +141,12 @@ func TestHostThatHangs(t *testing.T) {
 // it no second time and does not spin.
 func TestSlowStepIsBegunOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 3, 3)
+		w := newWorld(t, 3, 3).haveGateways()
 		l, end := w.begin(t)
 		settle(t, w, l)
 		w.do(func() {
 			w.hosts["n2"].takes = 8 * time.Second
-			w.wanted.Spec.Etcd.Quota = 4 << 30
+			w.moveGateways()
 		})
 		loads := w.looks()
 		l.Wake()
@@ -156,12 +156,12 @@ func TestSlowStepIsBegunOnce(t *testing.T) {
 			pass(time.Second)
 		}
 		v, _ := l.View()
-		if len(v.Running) != 1 || v.Running[0].Kind != plan.InstallUnits || len(v.Plan.Steps) != 0 {
+		if len(v.Running) != 1 || v.Running[0].Kind != plan.PutGateway || len(v.Plan.Steps) != 0 {
 			t.Errorf("running %v beside %v", v.Running, v.Plan)
 		}
 		settle(t, w, l)
-		if rs := w.begun(plan.InstallUnits); len(rs) != 1 || rs[0].Outcome != record.Done || w.calls("n2", "install-unit") != 1 {
-			t.Errorf("%d calls, records %+v", w.calls("n2", "install-unit"), rs)
+		if rs := w.begun(plan.PutGateway); len(rs) != 2 || rs[1].Outcome != record.Done || w.calls("n2", "put-gateway") != 2 { // the first before
+			t.Errorf("%d calls, records %+v", w.calls("n2", "put-gateway"), rs)
 		}
 		if n := w.looks() - loads; n > 60 {
 			t.Errorf("the loop looked %d times", n)
@@ -174,12 +174,12 @@ func TestSlowStepIsBegunOnce(t *testing.T) {
 // that it still works on.
 func TestNodeIsFreeWhenItsPartIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 3, 3)
+		w := newWorld(t, 3, 3).haveGateways()
 		l, end := w.begin(t)
 		settle(t, w, l)
 		w.do(func() {
 			w.hosts["n2"].takes = 8 * time.Second
-			w.wanted.Spec.Etcd.Quota = 4 << 30
+			w.moveGateways()
 		})
 		l.Wake()
 		pass(2 * time.Second)
@@ -193,16 +193,16 @@ func TestNodeIsFreeWhenItsPartIsDone(t *testing.T) {
 // each with its outcome written.
 func TestRunEndsWithItsSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 3, 3)
+		w := newWorld(t, 3, 3).haveGateways()
 		l, end := w.begin(t)
 		settle(t, w, l)
 		w.do(func() {
 			w.hosts["n2"].takes, w.hosts["n2"].deaf = 8*time.Second, 3*time.Second
-			w.wanted.Spec.Etcd.Quota = 4 << 30
+			w.moveGateways()
 		})
 		l.Wake()
-		pass(10 * time.Second) // the step is within its change
-		if w.calls("n2", "install-unit") != 1 {
+		pass(10 * time.Second)                 // the step is within its change
+		if w.calls("n2", "put-gateway") != 2 { // the first before
 			t.Fatal("the step has not begun")
 		}
 		began := time.Now()
@@ -210,7 +210,7 @@ func TestRunEndsWithItsSteps(t *testing.T) {
 		if took := time.Since(began); took < 3*time.Second || w.hosts["n2"].under != 0 {
 			t.Errorf("it ended after %s with %d calls under way", took, w.hosts["n2"].under)
 		}
-		if rs := w.begun(plan.InstallUnits); len(rs) != 1 || rs[0].Outcome != record.Failed {
+		if rs := w.begun(plan.PutGateway); len(rs) != 2 || rs[1].Outcome != record.Failed {
 			t.Errorf("records %+v", rs)
 		}
 	})
@@ -258,7 +258,7 @@ func TestFailuresBesideASlowStep(t *testing.T) {
 			w.hosts["n2"].takes = 5 * time.Second
 			w.hosts["n0"].running(false)
 			w.hosts["n0"].full = errors.New("no space left on device")
-			w.wanted.Spec.Etcd.Quota = 4 << 30
+			w.moveGateways()
 		})
 		l.Wake()
 		pass(5 * time.Minute)
@@ -314,7 +314,7 @@ func TestFoundingWithASlowHost(t *testing.T) {
 // was not done.
 func TestRefusalsBesideASlowStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 4, 3)
+		w := newWorld(t, 4, 3).haveGateways()
 		w.hosts["n2"].takes = 14 * time.Second
 		l, end := w.begin(t)
 		settle(t, w, l)
@@ -322,7 +322,7 @@ func TestRefusalsBesideASlowStep(t *testing.T) {
 		w.do(func() {
 			w.refuses = time.Now().Add(8 * time.Second)
 			w.wanted.Spec.Etcd.Members = 4
-			w.wanted.Spec.Etcd.Quota = 4 << 30
+			w.moveGateways()
 		})
 		l.Wake()
 		w.until(t, 11*time.Second, "add a member", func() bool { return len(w.members) == 4 })

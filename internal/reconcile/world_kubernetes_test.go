@@ -70,3 +70,20 @@ func (h *fakeHost) PutClientFiles(ctx context.Context, req host.PutClientFiles) 
 		return nil
 	})
 }
+
+// haveGateways has every node ask for a gateway; movedPort is then a step over all
+// of them that leaves every member alone.
+func (w *world) haveGateways() *world {
+	for i := range w.wanted.Spec.Nodes {
+		w.wanted.Spec.Nodes[i].Gateway = true
+	}
+	return w
+}
+
+const movedPort = 4000
+
+func (w *world) moveGateways() { w.wanted.Spec.Kubernetes.GatewayPort = movedPort }
+
+func (h *fakeHost) hasMoved() bool {
+	return h.facts.Gateway != nil && h.facts.Gateway.Gateway.Port == movedPort
+}

@@ -495,6 +495,16 @@ func (s fakeStore) ForgetUser(_ context.Context, _ string, u cluster.RemovedUser
 	return nil
 }
 
+func (s fakeStore) PutRestart(_ context.Context, _ string, r cluster.Restart) error {
+	s.w.do(func() { s.w.wanted.Restart = &r })
+	return nil
+}
+
+func (s fakeStore) DropRestart(_ context.Context, _ string, _ cluster.Restart) error {
+	s.w.do(func() { s.w.wanted.Restart = nil })
+	return nil
+}
+
 // begun are the records of a kind of step.
 func (w *world) begun(k plan.Kind) []record.Record {
 	w.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -56,6 +57,14 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	id, err := get[string](ctx, s, keyStoreID)
+	if err != nil {
+		return err
+	}
+	ep, err := get[epoch](ctx, s, keyEpoch)
+	if err != nil {
+		return err
+	}
 	rev, err := s.revision(ctx)
 	if err != nil {
 		return err
@@ -65,7 +74,7 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 	lines := json.NewEncoder(io.MultiWriter(buf, sum))
 	err = lines.Encode(backupHeader{
 		Format: backupFormat, Version: backupVersion, Schema: version.Version,
-		StoreID: s.id, SealKeyID: s.sealer.ID(), Epoch: s.Epoch(), Created: s.now().UTC(), Revision: rev,
+		StoreID: id, SealKeyID: s.sealer.ID(), Epoch: ep.Epoch, Created: s.now().UTC(), Revision: rev,
 	})
 	if err != nil {
 		return err
@@ -91,11 +100,14 @@ func (s *Store) writeEntries(ctx context.Context, lines *json.Encoder, rev int64
 		}
 		for _, kv := range ranges[0] {
 			key := string(kv.GetKey())
+			from = key + "\x00"
+			if strings.HasPrefix(key, allLeaders) {
+				continue
+			}
 			if err := lines.Encode(backupEntry{Key: key, Value: kv.GetValue()}); err != nil {
 				return count, err
 			}
 			count++
-			from = key + "\x00"
 		}
 		if len(ranges[0]) < backupPage {
 			return count, nil

@@ -17,6 +17,10 @@ var (
 	// ErrDeposed: another daemon opened this store later; this one may change
 	// nothing any more.
 	ErrDeposed = errors.New("another cke has taken over this store")
+	// ErrNotLeader: this daemon does not lead, or not any more.
+	ErrNotLeader = errors.New("this cke is not the leader")
+	// ErrNoLeader: no daemon leads at this moment.
+	ErrNoLeader = errors.New("no cke leads at this moment")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )

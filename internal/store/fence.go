@@ -11,34 +11,42 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// epoch says which daemon opened the store last.
+// epoch says which daemon opened the store last, or was elected last.
 type epoch struct {
 	Epoch    int64     `json:"epoch"`
 	Hostname string    `json:"hostname"`
 	Since    time.Time `json:"since"`
+	// Session is the leader's place in the line; empty in a store of its own.
+	Session string `json:"session,omitempty"`
 }
 
 // claimEpoch makes this daemon the newest. From then on no other's write passes.
-func (s *Store) claimEpoch(ctx context.Context) error {
+func (s *Store) claimEpoch(ctx context.Context, n *session) error {
 	old, rev, err := getAt[epoch](ctx, s, keyEpoch)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("read store epoch: %w", err)
 	}
-	s.epoch = epoch{Epoch: old.Epoch + 1, Hostname: s.hostname, Since: s.now().UTC()}
-	put, err := opPut(keyEpoch, s.epoch)
+	t := &Tenure{session: n, epoch: epoch{Epoch: old.Epoch + 1, Hostname: s.hostname, Since: s.now().UTC(), Session: n.name()}}
+	put, err := opPut(keyEpoch, t.epoch)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.bind(ctx)
+	conditions, parent := []clientv3.Cmp{unchanged(keyEpoch, rev), unchanged(keyRestoring, 0)}, s.ctx
+	if n != nil {
+		conditions, parent = append(conditions, clientv3.Compare(clientv3.CreateRevision(n.key), "=", n.created)), n.ctx
+	}
+	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	resp, err := s.client.Txn(ctx).If(unchanged(keyEpoch, rev)).Then(put).Commit()
+	resp, err := s.client.Txn(ctx).If(conditions...).Then(put).Commit()
 	if err != nil {
 		return fmt.Errorf("raise store epoch: %w", s.explain(err))
 	}
 	if !resp.Succeeded {
 		return fmt.Errorf("raise store epoch: %w", ErrDeposed)
 	}
-	s.fence = resp.Header.Revision
+	t.fence = resp.Header.Revision
+	t.ctx, t.cancel = context.WithCancelCause(parent)
+	s.tenure.Store(t)
 	return nil
 }
 
@@ -47,9 +55,13 @@ func (s *Store) claimEpoch(ctx context.Context) error {
 // doing it again could undo what someone else did in between. False: a
 // condition does not hold.
 func (s *Store) change(ctx context.Context, conditions []clientv3.Cmp, then ...clientv3.Op) (rev int64, ok bool, err error) {
-	ctx, cancel := s.bind(ctx)
+	t := s.tenure.Load()
+	if t == nil {
+		return 0, false, s.explain(ErrNotLeader)
+	}
+	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	conditions = append([]clientv3.Cmp{unchanged(keyEpoch, s.fence)}, conditions...)
+	conditions = append([]clientv3.Cmp{unchanged(keyEpoch, t.fence)}, conditions...)
 	resp, err := s.client.Txn(ctx).If(conditions...).Then(then...).Else(clientv3.OpGet(keyEpoch)).Commit()
 	if err != nil {
 		return 0, false, s.explain(err)
@@ -57,7 +69,7 @@ func (s *Store) change(ctx context.Context, conditions []clientv3.Cmp, then ...c
 	if resp.Succeeded {
 		return resp.Header.Revision, true, nil
 	}
-	if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) != 1 || kvs[0].GetModRevision() != s.fence {
+	if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) != 1 || kvs[0].GetModRevision() != t.fence {
 		return 0, false, ErrDeposed
 	}
 	return 0, false, nil
@@ -65,7 +77,7 @@ func (s *Store) change(ctx context.Context, conditions []clientv3.Cmp, then ...c
 
 // read gets several ranges at one revision, in one round trip.
 func (s *Store) read(ctx context.Context, ops ...clientv3.Op) (rev int64, ranges [][]*mvccpb.KeyValue, err error) {
-	ctx, cancel := s.bind(ctx)
+	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	resp, err := s.client.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
@@ -75,6 +87,19 @@ func (s *Store) read(ctx context.Context, ops ...clientv3.Op) (rev int64, ranges
 		ranges = append(ranges, r.GetResponseRange().GetKvs())
 	}
 	return resp.Header.Revision, ranges, nil
+}
+
+// bound ends ctx with the store, and in time where the store is elsewhere.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := s.bind(ctx)
+	if s.patience == 0 {
+		return ctx, cancel
+	}
+	ctx, late := context.WithTimeout(ctx, s.patience)
+	return ctx, func() {
+		late()
+		cancel()
+	}
 }
 
 // bind ends ctx with the store.

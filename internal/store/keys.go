@@ -9,11 +9,16 @@ import (
 
 // Every key lies under root; so a store may share an etcd with other things.
 const (
-	root        = "/cke/"
-	keySchema   = root + "schema"
-	keyStoreID  = root + "store-id"
-	keySealKey  = root + "seal-key"
-	keyEpoch    = root + "epoch"
+	root       = "/cke/"
+	keySchema  = root + "schema"
+	keyStoreID = root + "store-id"
+	keySealKey = root + "seal-key"
+	keyEpoch   = root + "epoch"
+	// keyRestoring is there while a backup is being restored into a shared store.
+	keyRestoring = root + "restoring"
+	// allLeaders are the daemons that lead or would, each under its lease. They
+	// are of the present, and in no backup.
+	allLeaders  = root + "leaders/"
 	allHostKeys = root + "host-keys/"
 	allClusters = root + "clusters/"
 )

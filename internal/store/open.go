@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,6 +32,8 @@ type Options struct {
 	Log    *slog.Logger
 	// Hostname is written beside the epoch, for people.
 	Hostname string
+	// Self is what other daemons with the same store are told of this one.
+	Self Candidate
 	// Now is time.Now when nil.
 	Now func() time.Time
 
@@ -45,14 +48,18 @@ type Store struct {
 	hostname string
 	now      func() time.Time
 
+	self     Candidate
+	place    string        // what it is called in errors
+	patience time.Duration // bounds each call; 0: a store inside this process answers or ends
+	// migrations are what a leader may have to do first.
+	migrations []migration
+
 	lock     *os.File
-	embedded *embedded
+	embedded *embedded // nil when the store is elsewhere
 	client   *clientv3.Client
 
-	id    string
-	epoch epoch
-	// fence is the revision at which the epoch became ours.
-	fence int64
+	id     atomic.Pointer[string]
+	tenure atomic.Pointer[Tenure] // nil while another leads
 
 	ctx       context.Context // ends with the store
 	cancel    context.CancelCauseFunc
@@ -74,16 +81,13 @@ func openWith(ctx context.Context, o Options, steps []migration) (_ *Store, err 
 	if o.Sealer == nil {
 		return nil, errors.New("open store: no seal key given")
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
-	}
-	s := newStore(o)
+	s := newStore(o, "store "+o.Dir)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.lock, err = lockDir(o.Dir); err != nil {
+	if s.lock, err = enterDir(o.Dir); err != nil {
 		return nil, err
 	}
 	if err := removeUnfinishedRestores(o.Dir); err != nil {
@@ -106,9 +110,17 @@ func openWith(ctx context.Context, o Options, steps []migration) (_ *Store, err 
 	return s, nil
 }
 
-func newStore(o Options) *Store {
+// enterDir makes a data directory this process's.
+func enterDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	return lockDir(dir)
+}
+
+func newStore(o Options, place string) *Store {
 	s := &Store{
-		dir: o.Dir, sealer: o.Sealer, log: o.Log, hostname: o.Hostname, now: o.Now,
+		dir: o.Dir, place: place, self: o.Self, sealer: o.Sealer, log: o.Log, hostname: o.Hostname, now: o.Now,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -132,16 +144,21 @@ func (s *Store) enter(ctx context.Context, steps []migration) error {
 	if err := s.regainSpace(ctx); err != nil {
 		return err
 	}
-	if err := s.claimEpoch(ctx); err != nil {
+	if err := s.claimEpoch(ctx, nil); err != nil {
 		return err
 	}
 	if err := s.migrate(ctx, version, steps); err != nil {
 		return err
 	}
-	s.id, err = get[string](ctx, s, keyStoreID)
+	return s.identify(ctx)
+}
+
+func (s *Store) identify(ctx context.Context) error {
+	id, err := get[string](ctx, s, keyStoreID)
 	if err != nil {
 		return fmt.Errorf("read store id: %w", err)
 	}
+	s.id.Store(&id)
 	return nil
 }
 
@@ -163,11 +180,26 @@ func (s *Store) Done() <-chan struct{} { return s.ctx.Done() }
 // Err is nil while the store serves, and ErrClosed after Close.
 func (s *Store) Err() error { return context.Cause(s.ctx) }
 
-// ID is random, made once per store, and never changes.
-func (s *Store) ID() string { return s.id }
+// ID is random, made once per store, and never changes. Empty: a shared store
+// that no daemon has led yet.
+func (s *Store) ID() string {
+	if id := s.id.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
-// Epoch is higher than that of every earlier Open of this store.
-func (s *Store) Epoch() int64 { return s.epoch.Epoch }
+// Epoch is higher than that of every earlier tenure; 0 while another leads.
+func (s *Store) Epoch() int64 {
+	if t := s.tenure.Load(); t != nil {
+		return t.Epoch()
+	}
+	return 0
+}
+
+// Shared says whether the store is an etcd elsewhere, which other daemons may
+// use too.
+func (s *Store) Shared() bool { return s.embedded == nil }
 
 // Close stops the store and gives the directory free. Watches end first.
 func (s *Store) Close() error {
@@ -176,6 +208,8 @@ func (s *Store) Close() error {
 		s.watchers.Wait()
 		if s.embedded != nil {
 			s.closeErr = s.embedded.stop()
+		} else if s.client != nil {
+			s.closeErr = closeClient(s.client)
 		}
 		if s.lock != nil {
 			s.closeErr = errors.Join(s.closeErr, s.lock.Close())

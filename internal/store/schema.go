@@ -59,7 +59,7 @@ func (s *Store) checkSchema(ctx context.Context, newest int) (int, error) {
 		return 0, fmt.Errorf("read store schema: %w", err)
 	}
 	if have.Version > newest {
-		return 0, &SchemaError{What: "store " + s.dir, Have: have.Version, Know: newest}
+		return 0, &SchemaError{What: s.place, Have: have.Version, Know: newest}
 	}
 	return have.Version, nil
 }
@@ -72,7 +72,7 @@ func (s *Store) checkSealKey(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read id of the store's seal key: %w", err)
 	case id != s.sealer.ID():
-		return &SealKeyError{What: "store " + s.dir, Want: id, Have: s.sealer.ID()}
+		return &SealKeyError{What: s.place, Want: id, Have: s.sealer.ID()}
 	}
 	return nil
 }

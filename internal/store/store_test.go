@@ -225,7 +225,7 @@ func TestDeposedDaemonChangesNothing(t *testing.T) {
 	rev := put(t, s, spec("main", 1, 2, 3))
 	// What another daemon on a shared store would do.
 	newer := &Store{client: s.client, ctx: s.ctx, log: s.log, now: s.now, sealer: s.sealer}
-	if err := newer.claimEpoch(t.Context()); err != nil {
+	if err := newer.claimEpoch(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx := t.Context()

@@ -16,7 +16,7 @@ import (
 const watchPause = time.Second
 
 // Watch delivers the name of each cluster whose spec, bootstrap, users, bundles,
-// leaving nodes or pause change from now on. Changes that come faster than the receiver
+// leaving nodes, restart or pause change from now on. Changes that come faster than the receiver
 // are one; nothing waits for the receiver. The channel is closed when ctx ends
 // or the store does.
 func (s *Store) Watch(ctx context.Context) (<-chan string, error) {
@@ -52,7 +52,7 @@ type nameWatch struct {
 func (w *nameWatch) run(ctx context.Context, next int64) int64 {
 	ctx, cancel := w.store.bind(ctx)
 	defer cancel()
-	changes := w.store.client.Watch(ctx, allClusters, clientv3.WithPrefix(), clientv3.WithRev(next))
+	changes := w.store.client.Watch(clientv3.WithRequireLeader(ctx), allClusters, clientv3.WithPrefix(), clientv3.WithRev(next))
 	for {
 		var out chan<- string
 		var head string
@@ -162,7 +162,7 @@ func (w *recordWatch) deliver(ctx context.Context, records []record.Record) bool
 func (w *recordWatch) run(ctx context.Context, next int64) int64 {
 	ctx, cancel := w.store.bind(ctx)
 	defer cancel()
-	changes := w.store.client.Watch(ctx, recordKeys(w.name), clientv3.WithPrefix(), clientv3.WithRev(next))
+	changes := w.store.client.Watch(clientv3.WithRequireLeader(ctx), recordKeys(w.name), clientv3.WithPrefix(), clientv3.WithRev(next))
 	for resp := range changes {
 		if resp.Err() != nil {
 			break

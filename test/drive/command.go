@@ -109,3 +109,10 @@ func Decode[T any](t testing.TB, text string) T {
 	}
 	return v
 }
+
+// shell prepares a script of the installation's directory.
+func (in *Installation) shell(path string) *exec.Cmd {
+	cmd := exec.Command("bash", path)
+	cmd.Dir, cmd.Env = in.Dir, in.Environ()
+	return cmd
+}

@@ -162,6 +162,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 		}
 		if m.running(req.Member) {
 			m.w.judgeStop(m)
+			m.w.interrupts = m.w.mayInterrupt(m)
 			m.runs++ // nothing starts it again by itself
 			m.stopped("signal: terminated")
 		}

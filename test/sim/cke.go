@@ -33,6 +33,7 @@ type CKE struct {
 	lives int
 	// deposed is when a newer one began; sent is when what it does now was asked.
 	deposed, sent time.Time
+	stopped       time.Time // when it stood still last
 }
 
 var errKilled = errors.New("this cke is dead")
@@ -118,7 +119,7 @@ func (c *CKE) kill() {
 func (c *CKE) freeze() {
 	if c.frozen == nil && !c.dead {
 		c.w.logf("cke %d stands still", c.epoch)
-		c.frozen = make(chan struct{})
+		c.frozen, c.stopped = make(chan struct{}), c.w.raft.at
 	}
 }
 
@@ -133,6 +134,15 @@ func (c *CKE) resume() {
 func (c *CKE) identity() host.Identity { return host.Identity{StoreID: storeID, Epoch: c.epoch} }
 
 const storeID = "store"
+
+// until is the moment that no change in etcd may outlive. A daemon that runs
+// renews its lead all the time.
+func (c *CKE) until() time.Time {
+	if c.frozen != nil || !c.deposed.IsZero() {
+		return c.stopped.Add(leaseTime - leaseMargin)
+	}
+	return time.Now().Add(leaseTime - leaseMargin)
+}
 
 // enter lets a call begin, unless the daemon is dead.
 func (c *CKE) enter(ctx context.Context) error {
@@ -196,7 +206,8 @@ func (c *CKE) effect(what string, do func() error) error {
 	w.settle()
 	w.logf("cke %d: %s: %s", c.epoch, what, orDone(err))
 	w.effects++
-	if served && !w.canServe() {
+	defer func() { w.interrupts = false }()
+	if served && !w.canServe() && !w.interrupts {
 		w.violate("quorumIsKept", "%s costs the cluster its quorum", what)
 	}
 	if err == nil && !c.deposed.IsZero() && c.sent.After(c.deposed) {

@@ -93,9 +93,11 @@ func drawEvent(r *rand.Rand, h history) string {
 
 func drawEdit(r *rand.Rand, h history) string {
 	nodes, members := drawNodes(r, h.machines)
-	switch r.IntN(10) {
+	switch r.IntN(12) {
 	case 0:
 		return fmt.Sprintf("spec quota=%d", 8+r.IntN(4))
+	case 3:
+		return fmt.Sprintf("spec heartbeat=%d", 10*r.IntN(3))
 	case 1:
 		return fmt.Sprintf("spec domain=d%d.example", r.IntN(3))
 	case 2:

@@ -164,6 +164,10 @@ func (e client) Ping(ctx context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 // lost.
 func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do func() error) error {
 	c, w := e.c, e.c.w
+	w.mu.Lock()
+	ctx, cancel := context.WithDeadline(ctx, c.until())
+	w.mu.Unlock()
+	defer cancel()
 	if err := c.enter(ctx); err != nil {
 		return err
 	}

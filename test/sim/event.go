@@ -139,6 +139,8 @@ func (w *World) edit(words []string) error {
 				spec.Etcd.Members = w.shelf.spec.Etcd.Members
 				spec.Etcd.Quota = units.Size(n) << 30
 			}
+		case "heartbeat": // 0 is one that etcd does not start with
+			spec.Etcd.ExtraArgs = map[string]string{badFlag: v}
 		case "domain":
 			spec.ClusterDomain = v
 		case "replace-after":

@@ -173,12 +173,12 @@ func onWorld() map[string]func(*World) {
 				}
 			})
 		},
-		"cke-killed":   func(w *World) { w.killNewest() },
-		"cke-replaced": func(w *World) { w.takeOver(true) },
-		"cke-stopped": func(w *World) {
-			w.newest().freeze()
-			w.takeOver(false)
+		"cke-killed": func(w *World) { w.killNewest() },
+		"cke-replaced": func(w *World) {
+			w.newest().kill()
+			w.begin()
 		},
+		"cke-stopped": func(w *World) { w.stopNewest() },
 		"cke-goes-on": func(w *World) {
 			for _, c := range w.ckes {
 				c.resume()
@@ -216,12 +216,32 @@ func (w *World) follow(c *CKE) {
 	})
 }
 
-// takeOver begins another daemon at once, be the old one dead or not.
-func (w *World) takeOver(dead bool) {
-	if dead {
-		w.newest().kill()
+const (
+	// leaseTime is how long the lead lasts without being renewed; what is asked of
+	// etcd ends leaseMargin before.
+	leaseTime   = 5 * time.Second
+	leaseMargin = 2 * time.Second
+)
+
+// stopNewest has the daemon that leads stand still in the midst of what it does.
+// When it has for so long that its lead is over, another begins.
+func (w *World) stopNewest() {
+	c := w.newest()
+	if c.dead || c.frozen != nil {
+		return
 	}
-	w.begin()
+	c.freeze()
+	still := c.frozen
+	w.after(leaseTime-leaseMargin, func() {
+		if c.frozen == still {
+			c.cancel() // it learns of it when it goes on
+		}
+	})
+	w.after(leaseTime, func() {
+		if c.frozen == still && w.newest() == c && !c.dead {
+			w.begin()
+		}
+	})
 }
 
 // repair ends every fault but lost data.
@@ -247,6 +267,9 @@ func (w *World) repair() {
 	}
 	w.newest().lives = -1
 	w.shelf.paused = nil
+	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {
+		w.shelf.spec.Etcd.ExtraArgs = nil
+	}
 	if w.newest().dead {
 		w.begin()
 	}

@@ -134,7 +134,7 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	if w.raft.leader == id && voters > 1 {
 		w.violate("leaderIsMovedFirst", "voter %s is removed while it leads", id)
 	}
-	if why := w.needless(m, id); why != "" && !w.editedLately() {
+	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(m, id) {
 		w.violate("noVoterIsRemovedInVain", "voter %s is removed, though %s", id, why)
 	}
 	if m == nil {
@@ -169,6 +169,13 @@ func (w *World) needless(m *machine, id cluster.MemberID) string {
 	return ""
 }
 
+// deadForLong: it has not served for replace_after, but for what a look takes.
+func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
+	served, ok := w.raft.served[id]
+	silence := w.raft.at.Sub(served)
+	return ok && silence >= w.shelf.spec.Etcd.ReplaceAfter.Std()-justNow && !(m.connected(w.raft.at) && m.running(id) && w.raft.at.Sub(m.proc.met) > justNow)
+}
+
 // editedLately: what a daemon acts on now may be the spec before.
 func (w *World) editedLately() bool { return time.Since(w.shelf.edited) < justNow+w.lags }
 
@@ -178,14 +185,27 @@ func (w *World) judgeRetire(m *machine, id cluster.MemberID) {
 	}
 }
 
+// mayInterrupt: of two voters or one none can be spared. A person who changed the
+// settings has asked for it.
+func (w *World) mayInterrupt(m *machine) bool {
+	r := w.shelf.restart
+	return len(w.raft.agreed.voters()) <= 2 && r != nil && r.Node == m.name()
+}
+
 // judgeStop is of a stop by a daemon.
 func (w *World) judgeStop(m *machine) {
-	id := m.proc.unit.Member
-	if !w.raft.agreed.votes(id) || !m.connected(w.raft.at) {
+	id, voters := m.proc.unit.Member, w.raft.agreed.voters()
+	if !w.raft.agreed.votes(id) || !m.connected(w.raft.at) || w.mayInterrupt(m) {
 		return
 	}
+	for _, p := range voters {
+		o := w.byPeerURL(p.url)
+		if p.id != id && (o == nil || !o.connected(w.raft.at) && w.raft.at.Sub(w.raft.served[p.id]) > justNow) {
+			w.violate("oneMemberDownAtATime", "voter %s is stopped while %s does not serve", id, p.id)
+		}
+	}
 	switch {
-	case w.raft.leader == id && len(w.raft.agreed.voters()) > 1:
+	case w.raft.leader == id && len(voters) > 1:
 		w.violate("leaderIsMovedFirst", "voter %s is stopped while it leads", id)
 	case w.offered(m):
 		w.violate("clientsAreLedAwayFirst", "voter %s is stopped while clients are sent to it", id)

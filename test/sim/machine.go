@@ -170,12 +170,20 @@ func (m *machine) launch(u cluster.Unit) {
 	}
 }
 
+// A flag that etcd ends with, at once, when it has this value.
+const (
+	badFlag  = "heartbeat-interval"
+	badValue = "0"
+)
+
 func (m *machine) cannotRun(u cluster.Unit) string {
 	switch {
 	case m.files.public[host.ServerCert] == nil:
 		return "open server.crt: no such file or directory"
 	case m.portBusy:
 		return "listen: address already in use"
+	case u.ExtraArgs[badFlag] == badValue:
+		return "invalid value for flag -" + badFlag
 	case m.full:
 		return "write: no space left on device"
 	case !slices.Contains(m.versions, u.Version):

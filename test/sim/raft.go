@@ -84,6 +84,7 @@ type consensus struct {
 	// ran are the members that ever had a log, removed those taken out again, by
 	// the entry that did it.
 	ran     map[cluster.MemberID]bool
+	served  map[cluster.MemberID]time.Time // when it was last connected
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	// moves counts changes of leadership, changing the calls that change the
@@ -94,7 +95,7 @@ type consensus struct {
 
 func newConsensus(now time.Time) consensus {
 	return consensus{
-		at: now, lastID: 0xc000, ran: map[cluster.MemberID]bool{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
+		at: now, lastID: 0xc000, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
 		auth: cluster.Auth{Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}},
 	}
 }
@@ -254,6 +255,7 @@ func (w *World) write(d time.Duration) {
 	r := l.proc.replica
 	caught := uint64(d.Seconds()*catchUpRate) + inSync
 	for _, m := range w.members() {
+		w.raft.served[m.proc.unit.Member] = w.raft.at
 		if p := m.proc; m != l && p.token == r.token {
 			if p.index = min(r.index, p.index+caught); p.index == r.index {
 				p.cfg = r.cfg

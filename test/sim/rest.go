@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +22,8 @@ func (w *World) Misplaced() string {
 		return "the cluster is not founded"
 	case len(f.leaving) > 0:
 		return "nodes are still leaving"
+	case f.restart != nil:
+		return "a restart is on record"
 	case len(f.removed) > 0:
 		return "users are still being removed"
 	case !w.serving():
@@ -35,6 +38,8 @@ func (w *World) Misplaced() string {
 		switch {
 		case carries && (!m.running(id) || !m.seals[id] || !m.hasData(id) || m.unit == nil || m.unit.Founding != nil):
 			return fmt.Sprintf("%s does not carry its member as it should", m)
+		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
+			return fmt.Sprintf("%s runs with other settings than wanted", m)
 		case carries && (m.files.public[host.ServerCert] == nil || m.files.public[host.ClientCRL] == nil):
 			return fmt.Sprintf("%s lacks certificates", m)
 		case carries && len(m.dirs) != 1, !carries && !m.bare():

@@ -26,6 +26,7 @@ type shelf struct {
 	users    []cluster.User
 	removed  []cluster.RemovedUser
 	paused   *cluster.Pause
+	restart  *cluster.Restart
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -71,7 +72,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart},
 		Revision: f.revision,
 	}, nil
 }
@@ -136,6 +137,26 @@ func (s store) ForgetUser(ctx context.Context, _ string, u cluster.RemovedUser) 
 	return s.write(ctx, func() error {
 		return s.c.effect("forget user "+u.Name, func() error {
 			f.removed = slices.DeleteFunc(slices.Clone(f.removed), func(r cluster.RemovedUser) bool { return r == u })
+			return nil
+		})
+	})
+}
+
+// PutRestart implements execute.Store.
+func (s store) PutRestart(ctx context.Context, _ string, r cluster.Restart) error {
+	return s.write(ctx, func() error {
+		return s.c.effect("record the restart of "+string(r.Node), func() error { s.c.w.shelf.restart = &r; return nil })
+	})
+}
+
+// DropRestart implements execute.Store.
+func (s store) DropRestart(ctx context.Context, _ string, r cluster.Restart) error {
+	f := &s.c.w.shelf
+	return s.write(ctx, func() error {
+		return s.c.effect("forget the restart of "+string(r.Node), func() error {
+			if f.restart != nil && f.restart.At.Equal(r.At) && f.restart.Member == r.Member && f.restart.Failed == r.Failed {
+				f.restart = nil
+			}
 			return nil
 		})
 	})

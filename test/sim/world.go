@@ -94,6 +94,8 @@ type World struct {
 	// drifted: somebody has changed etcd's users behind cke's back.
 	drifted  bool
 	recorded map[string]int
+	// interrupts: the present effect may interrupt what is served.
+	interrupts bool
 }
 
 // Violation is something that no cke may do.

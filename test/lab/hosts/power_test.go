@@ -105,8 +105,9 @@ func TestNoQuorumIsNoFailure(t *testing.T) {
 	}
 	e.Says("state", e.sh(1, "systemctl show -p ActiveState,SubState etcd-main.service"), "ActiveState=activating")
 	e.Start()
-	r := e.Reason("quorumIsLost", "")
-	e.Says("quorumIsLost", r.Text, "h1: member", "runs", "h2: host does not answer")
+	e.Reason("quorumIsLost", "")
+	e.Says("h1", e.Reason("whichDataIsWhere", "h1").Text, "member ", " runs, ")
+	e.Says("h2", e.Reason("whichDataIsWhere", "h2").Text, "does not answer since ")
 	if now := e.mainPID(1); now != pid {
 		t.Errorf("the lonely member was restarted: pid %s, was %s", now, pid)
 	}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cke/test/lab"
+)
+
+// part is one of the benchmarks on real machines.
+type part struct {
+	name     string
+	machines int // 0: it needs none
+	opts     []lab.Option
+	run      func(context.Context, options, *lab.Lab) error // nil: booting is all
+}
+
+func labParts() []part {
+	return []part{
+		{"fleet", 0, nil, fleetInLab},
+		{"bootstrap", 3, nil, bootstrapInLab},
+		{"distribute", 3, nil, distributeInLab},
+		{"facts", 3, nil, factsInLab},
+		{"boot", 10, nil, nil},
+		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
+		{"add", bothMachines, nil, addInLab},
+		{"swap", bothMachines, nil, swapInLab},
+		{"silent", bothMachines, nil, silentInLab},
+		{"replace", bothMachines, nil, replaceInLab},
+		{"rolling", bothMachines, nil, rollingInLab},
+	}
+}
+
+// partNames are those that -only can name.
+func partNames() string {
+	var names []string
+	for _, p := range labParts() {
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ",")
+}
+
+// onMachines measures on real machines (docs/LAB.md): what CKE takes over SSH,
+// beside the best that a person could do with ssh.
+func onMachines(ctx context.Context, o options) error {
+	todo := labParts()
+	if o.only != "" {
+		wanted := strings.Split(o.only, ",")
+		todo = slices.DeleteFunc(todo, func(p part) bool { return !slices.Contains(wanted, p.name) })
+		if len(todo) != len(wanted) {
+			return fmt.Errorf("-only says %q; the parts are %s", o.only, partNames())
+		}
+	}
+	var l *lab.Lab
+	for _, p := range todo {
+		var err error
+		if p.machines > 0 {
+			l, err = sized(l, p.machines, p.opts) //nolint:contextcheck // a lab is taken down whoever gave up
+		}
+		if err != nil {
+			return err
+		}
+		if p.run == nil {
+			continue
+		}
+		fmt.Printf("-- %s\n", p.name)
+		if err := p.run(ctx, o, l); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.name, err), closed(l))
+		}
+	}
+	return closed(l)
+}
+
+func closed(l *lab.Lab) error {
+	if l == nil {
+		return nil
+	}
+	return l.Close()
+}
+
+// sized keeps a lab that has the right number of machines, or boots another one.
+func sized(l *lab.Lab, machines int, opts []lab.Option) (*lab.Lab, error) {
+	if l != nil && len(l.Machines()) == machines {
+		return l, nil
+	}
+	if err := closed(l); err != nil {
+		return nil, err
+	}
+	l, err := lab.Open(machines, opts...)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("-- %d machines booted in %d ms\n", machines, l.BootTime().Milliseconds())
+	return l, nil
+}

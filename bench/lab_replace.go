@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"cke/internal/units"
+	"cke/test/lab"
+)
+
+const (
+	replacePairs = 2
+	// deadFor is how long a member has been dead when it is replaced: everybody
+	// has noticed.
+	deadFor = 25 * time.Second
+	// fillValue is the size of each value. A database of this many is sent as a
+	// snapshot, as any that is older than its raft log.
+	fillValue   = 32 << 10
+	fillWriters = 8
+)
+
+// replaceInLab replaces a dead member of a large database: by CKE, from the
+// moment at which it decided to, and by hand.
+func replaceInLab(ctx context.Context, o options, l *lab.Lab) error {
+	return withBoth(ctx, o, l, "", func(t *tended, h *hand) error {
+		sizes := make([]int64, 2)
+		for i, c := range []*clientv3.Client{t.etcd, h.clients[h.machines[0]]} {
+			var err error
+			if sizes[i], err = fill(ctx, c, o.size); err != nil {
+				return err
+			}
+		}
+		fmt.Printf("databases of %s (CKE's) and %s (by hand)\n", units.Size(sizes[0]), units.Size(sizes[1]))
+		var ratios []float64
+		cke := places{carry: []int{1, 2, 3}, spare: 4}
+		hands := places{carry: []int{5, 6, 7}, spare: 8}
+		for n := range o.times(replacePairs) {
+			took, err := replacePair(ctx, o, t, h, &cke, &hands, n)
+			if err != nil {
+				return fmt.Errorf("pair %d: %w", n+1, err)
+			}
+			ratios = append(ratios, float64(took[0])/float64(took[1]))
+			fmt.Printf("   ratio %.2f\n", ratios[n])
+		}
+		fmt.Printf("median ratio of replacing a dead member of %s to by hand: %.2f (target at most %.1f)\n", units.Size(sizes[0]), median(ratios), ratioTarget)
+		return nil
+	})
+}
+
+// fill writes random values until the database is as large as asked for.
+func fill(ctx context.Context, c *clientv3.Client, size int64) (int64, error) {
+	var next atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	for range fillWriters {
+		g.Go(func() error {
+			value := make([]byte, fillValue)
+			for {
+				n := next.Add(1)
+				if n*fillValue > size {
+					return nil
+				}
+				if _, err := rand.Read(value); err != nil {
+					return err
+				}
+				if _, err := c.Put(gctx, "/fill/"+strconv.FormatInt(n, 10), string(value)); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, fmt.Errorf("fill the database: %w", err)
+	}
+	st, err := c.Status(ctx, c.Endpoints()[0])
+	if err != nil {
+		return 0, err
+	}
+	return st.DbSize, nil
+}
+
+// replacePair has one machine of each cluster die, and replaces both members, one
+// after the other.
+func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands *places, n int) (took [2]time.Duration, err error) {
+	dead, deadHand := cke.carry[0], hands.carry[0]
+	m, next, via := h.l.Machine(deadHand), h.l.Machine(hands.spare), h.l.Machine(hands.carry[1])
+	id, _, err := h.member(ctx, m)
+	if err != nil {
+		return took, err
+	}
+	cke.swap(dead)
+	hands.swap(deadHand)
+	h.machines = h.at(hands.carry)
+	if err := h.ready(ctx, next, h.machines[:2]); err != nil {
+		return took, err
+	}
+	//nolint:contextcheck // a machine is cut off whoever gave up
+	if err := errors.Join(t.l.Machine(dead).PowerCut(), m.PowerCut()); err != nil {
+		return took, err
+	}
+	if err := pause(ctx, deadFor); err != nil {
+		return took, err
+	}
+	do := []func() error{
+		func() (err error) { took[0], err = t.replaceDecided(ctx, o, cke); return err },
+		func() error {
+			p, err := h.replace(ctx, id, via, next)
+			took[1] = p.total()
+			fmt.Printf("%2d by hand %s\n", n+1, &p)
+			return err
+		},
+	}
+	for i := range do {
+		if err := do[(i+n)%2](); err != nil {
+			return took, err
+		}
+	}
+	fmt.Printf("%2d cke     %5d ms from the decision\n", n+1, took[0].Milliseconds())
+	if err := t.revive(ctx, *cke); err != nil {
+		return took, err
+	}
+	if err := errors.Join(h.leave(m), m.On()); err != nil { //nolint:contextcheck // a machine that was switched on boots whoever gave up
+		return took, err
+	}
+	return took, errors.Join(h.reach(ctx, m), h.serves(ctx, next))
+}
+
+// at are the machines of these numbers.
+func (h *hand) at(numbers []int) []*lab.Machine {
+	var out []*lab.Machine
+	for _, i := range numbers {
+		out = append(out, h.l.Machine(i))
+	}
+	return out
+}
+
+// replaceDecided has CKE put the newest machine in the dead one's place, and
+// returns how long that took from the first step of the removal to the vote.
+func (t *tended) replaceDecided(ctx context.Context, o options, p *places) (time.Duration, error) {
+	edited := time.Now()
+	if err := t.put(ctx, p.carry...); err != nil {
+		return 0, err
+	}
+	at, err := t.promoted(ctx, p.newest())
+	if err != nil {
+		return 0, err
+	}
+	if err := t.tellSince(ctx, o, edited); err != nil {
+		return 0, err
+	}
+	r, err := t.removal(ctx, edited)
+	return at.Sub(r.At), err
+}

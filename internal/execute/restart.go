@@ -1,0 +1,82 @@
+package execute
+
+import (
+	"context"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// restartTimeout bounds a restart on its node: a slow host must not be given up
+// between the stop and the start.
+const restartTimeout = 90 * time.Second
+
+// restartMember gives a running member other settings: the unit first, which the
+// host may refuse, then the record of what it worked with, then the restart. A
+// crash after the record leaves a member that is followed until it serves.
+type restartMember struct{ target }
+
+func (a restartMember) Done(ctx context.Context) (bool, error) {
+	ns, err := a.observed(ctx, a.step.Nodes[0])
+	return runsWith(ns, a.step.Restart.To), err
+}
+
+func (a restartMember) Do(ctx context.Context) error {
+	r := *a.step.Restart
+	r.At = a.x.o.Now().UTC()
+	return a.onNodeFor(ctx, restartTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+		if err := h.InstallUnit(ctx, r.To); err != nil {
+			return err
+		}
+		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
+			return err
+		}
+		return a.restart(ctx, h, r.Member)
+	})
+}
+
+// restart stops a member and starts it with what its unit says.
+func (t target) restart(ctx context.Context, h host.Host, m cluster.MemberID) error {
+	if err := h.StopUnit(ctx, host.StopUnit{Cluster: t.cluster(), Member: m, Grace: stopGrace}); err != nil {
+		return err
+	}
+	return h.StartUnit(ctx, t.cluster(), m)
+}
+
+// runsWith says whether a member is installed and runs with these settings.
+func runsWith(ns cluster.NodeState, want cluster.Unit) bool {
+	u := ns.Unit
+	return u != nil && u.Unit.Equal(want) && u.Started != nil && u.Started.SameSettings(want)
+}
+
+// finishRestart drops the record of a restart.
+type finishRestart struct{ target }
+
+func (a finishRestart) Done(context.Context) (bool, error) { return a.w.Restart == nil, nil }
+
+func (a finishRestart) Do(ctx context.Context) error {
+	return a.store().DropRestart(ctx, a.cluster(), *a.step.Restart)
+}
+
+// rollBackMember gives a member what it last worked with again. That its new
+// settings failed is written down first: they are not tried again.
+type rollBackMember struct{ target }
+
+func (a rollBackMember) Done(ctx context.Context) (bool, error) {
+	ns, err := a.observed(ctx, a.step.Nodes[0])
+	return a.w.Restart != nil && a.w.Restart.Failed != "" && runsWith(ns, a.step.Restart.From), err
+}
+
+func (a rollBackMember) Do(ctx context.Context) error {
+	r := *a.step.Restart
+	return a.onNodeFor(ctx, restartTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
+			return err
+		}
+		if err := h.InstallUnit(ctx, r.From); err != nil {
+			return err
+		}
+		return a.restart(ctx, h, r.Member)
+	})
+}

@@ -1,0 +1,90 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"cke/internal/cluster"
+)
+
+// ruleReplace gives the seat of a voter that has not served for replace_after to a
+// spare. It is removed first: etcd adds nobody while a voter is ill. So it goes
+// only when a spare is known to be fit, and while the others are a quorum without
+// it; one after another, the next once the spare votes. Without a fit spare it
+// keeps its seat, and rejoins when its machine is back.
+func ruleReplace(in input) verdict {
+	if len(in.st.Etcd.Learners()) > 0 {
+		return verdict{}
+	}
+	m, ok := in.longestDead()
+	if !ok {
+		return verdict{}
+	}
+	name := in.name(m)
+	silence := in.now.Sub(m.UnhealthySince)
+	spares := in.spares()
+	fit, v := in.ready(spares)
+	if !in.dead(m) {
+		// Who may be needed soon is known to be fit when it is.
+		if silence < in.spec.Etcd.ReplaceAfter.Std()/2 {
+			return verdict{}
+		}
+		return verdict{steps: v.steps}
+	}
+	switch {
+	case len(fit) > 0:
+		why := fmt.Sprintf("member on %s has not served for %s; %s takes its place", name, in.spec.Etcd.ReplaceAfter, in.best(fit).Hostname)
+		out := takeOut(in, m, why)
+		out.steps = append(v.steps, out.steps...)
+		return out
+	case len(v.steps) > 0:
+		return v // one may be fit in a moment
+	default:
+		return verdict{reasons: []Reason{in.noSpare(m, spares)}}
+	}
+}
+
+// longestDead is the voter on a wanted node that has not served for the longest
+// time, and has its data as far as is known.
+func (in input) longestDead() (cluster.Member, bool) {
+	var worst cluster.Member
+	for _, m := range in.st.Etcd.Voters() {
+		n, known := in.nodeOf(m)
+		if !known || !in.isWanted(n) || m.Healthy || m.UnhealthySince.IsZero() || in.dataLost(m) {
+			continue
+		}
+		if worst.ID == 0 || m.UnhealthySince.Before(worst.UnhealthySince) {
+			worst = m
+		}
+	}
+	return worst, worst.ID != 0
+}
+
+// best is the spare that wantedNodes would give the next seat.
+func (in input) best(fit []cluster.Node) cluster.Node {
+	best := fit[0]
+	for _, n := range fit {
+		if in.seat(n, in.carriers()).less(in.seat(best, in.carriers())) {
+			best = n
+		}
+	}
+	return best
+}
+
+func (in input) noSpare(m cluster.Member, spares []cluster.Node) Reason {
+	name := in.name(m)
+	var why []string
+	for _, n := range spares {
+		text := in.unfit(n)
+		if text == "" && !hasVersion(in.node(n.Hostname), in.spec.Etcd.Version) {
+			text = "etcd " + in.spec.Etcd.Version + " is not installed"
+		}
+		why = append(why, fmt.Sprintf("%s: %s", n.Hostname, orElse(text, "it was not measured lately")))
+	}
+	return Reason{
+		Level: Blocked, Rule: "noSpareCanReplaceIt", Node: name,
+		Text: fmt.Sprintf("member %s has not served for %s, and no spare can take its place: %s", m.ID, short(in.now.Sub(m.UnhealthySince)),
+			orElse(strings.Join(why, "; "), "there is none")),
+		Hint: "bring " + string(name) + " back, and its member rejoins by itself; or add a node with control_plane: true to cluster.yml",
+	}
+}

@@ -1,0 +1,187 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// How long a restarted member may take to serve before it is rolled back: one
+// that keeps ending says sooner that it will not.
+const (
+	keepsEndingPatience = 10 * time.Second
+	comeBackPatience    = time.Minute
+)
+
+// ruleRestarted follows a member that was restarted with other settings until it
+// serves, and rolls it back to what it last worked with when it does not. It asks
+// for no quorum: in a small cluster there is none before that member serves.
+func ruleRestarted(in input) verdict {
+	r := in.st.Restart
+	if r == nil {
+		return verdict{}
+	}
+	if why := in.restartIsOver(*r); why != "" {
+		return verdict{steps: []Step{{Kind: FinishRestart, Nodes: []cluster.NodeName{r.Node}, Member: r.Member, Restart: r, Reason: why}}}
+	}
+	if r.Failed != "" {
+		return in.rolledBack(*r)
+	}
+	if why := in.didNotComeBack(*r); why != "" {
+		return in.rollBack(*r, why)
+	}
+	v := verdict{hold: !in.restartIsDue(*r) && in.now.Sub(r.At) < comeBackPatience}
+	v.reasons = []Reason{{
+		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
+		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, r.From.Changes(r.To)),
+	}}
+	return v
+}
+
+// underRestart: the node's member has the settings that its record says.
+func (in input) underRestart(n cluster.NodeName) bool {
+	r := in.st.Restart
+	return r != nil && r.Failed == "" && r.Node == n
+}
+
+// restartIsOver says why a record is not needed any more, or nothing.
+func (in input) restartIsOver(r cluster.Restart) string {
+	e := in.st.Etcd
+	m, member := e.Member(r.Member)
+	_, known := in.nodeOf(cluster.Member{PeerURL: in.peerURL(r.Node)})
+	switch {
+	case !known, e.Quorum && !member:
+		return "the member is not in the cluster any more"
+	case r.Failed != "":
+		if !in.settingsFailed() {
+			return "the spec says other settings now than those that failed"
+		}
+		return ""
+	}
+	u := in.node(r.Node).Unit
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && m.Healthy && InSync(e, m) {
+		return "the member serves with its settings"
+	}
+	if r.Down && in.now.Sub(r.At) >= comeBackPatience {
+		return "the member did not serve before it was restarted either: its settings are not to blame"
+	}
+	return ""
+}
+
+func (in input) peerURL(name cluster.NodeName) string {
+	for _, n := range in.nodes {
+		if n.Hostname == name {
+			return n.PeerURL()
+		}
+	}
+	return ""
+}
+
+// restartIsDue: the unit is there, and its process is still the old one.
+func (in input) restartIsDue(r cluster.Restart) bool {
+	u := in.node(r.Node).Unit
+	return r.Failed == "" && u != nil && u.Started != nil && !u.Started.SameSettings(u.Unit)
+}
+
+// didNotComeBack says how a member fails with its new settings, or nothing.
+func (in input) didNotComeBack(r cluster.Restart) string {
+	ns := in.node(r.Node)
+	u := ns.Unit
+	if r.Down || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+		return ""
+	}
+	// Of a member that this cke has not watched all the time, not all is known.
+	since := r.At
+	if m, ok := in.st.Etcd.Member(r.Member); ok {
+		if m.Healthy {
+			return ""
+		}
+		if m.UnhealthySince.After(since) {
+			since = m.UnhealthySince
+		}
+	}
+	switch {
+	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
+		return "it keeps ending: " + u.Exit + lastWords(u)
+	case u.Running && in.now.Sub(since) >= comeBackPatience:
+		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
+	}
+	return ""
+}
+
+func lastWords(u *cluster.UnitState) string {
+	if log := strings.TrimSpace(u.Log); log != "" {
+		return ": " + strings.ReplaceAll(log, "\n", " / ")
+	}
+	return ""
+}
+
+// rollBack gives a member what it last worked with again.
+func (in input) rollBack(r cluster.Restart, why string) verdict {
+	v := verdict{reasons: []Reason{{
+		Level: Blocked, Rule: "memberDidNotComeBack", Node: r.Node,
+		Text: fmt.Sprintf("member %s does not serve with its new settings (%s): %s", r.Member, r.From.Changes(r.To), why),
+		Hint: "it is rolled back to what it last worked with; mend the settings in cluster.yml, then ckecli cluster set",
+	}}}
+	n := in.nodeNamed(r.Node)
+	if !hasVersion(in.node(r.Node), r.From.Version) {
+		in.needVersion(&v, n, r.From.Version)
+		return v
+	}
+	r.Failed = why
+	v.steps = append(v.steps, rollBackStep(r))
+	return v
+}
+
+func rollBackStep(r cluster.Restart) Step {
+	return Step{
+		Kind: RollBackMember, Nodes: []cluster.NodeName{r.Node}, Member: r.Member, Restart: &r,
+		Reason: fmt.Sprintf("the member does not serve with its new settings (%s): %s", r.From.Changes(r.To), r.Failed),
+	}
+}
+
+func (in input) nodeNamed(name cluster.NodeName) cluster.Node {
+	for _, n := range in.nodes {
+		if n.Hostname == name {
+			return n
+		}
+	}
+	return cluster.Node{}
+}
+
+// rolledBack: these settings are not tried again. A daemon may have been killed
+// between writing that down and doing it.
+func (in input) rolledBack(r cluster.Restart) verdict {
+	v := verdict{reasons: []Reason{{
+		Level: Blocked, Rule: "settingsFailed", Node: r.Node,
+		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", r.From.Changes(r.To), r.Failed),
+		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
+	}}}
+	if in.rollsBack(r.Node) {
+		v.steps = []Step{rollBackStep(r)}
+	}
+	return v
+}
+
+// rollsBack: the plan gives the node's member its old unit.
+func (in input) rollsBack(n cluster.NodeName) bool {
+	r := in.st.Restart
+	if r == nil || r.Node != n || in.restartIsOver(*r) != "" {
+		return false
+	}
+	ns := in.node(n)
+	if r.Failed == "" {
+		return in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
+	}
+	u := ns.Unit
+	return usable(ns) && u != nil && u.Unit.Member == r.Member &&
+		(u.Unit.SameSettings(r.To) || u.Started != nil && u.Started.SameSettings(r.To))
+}
+
+// settingsFailed: what the spec asks for is what a member did not serve with.
+func (in input) settingsFailed() bool {
+	r := in.st.Restart
+	return r != nil && r.Failed != "" && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
+}

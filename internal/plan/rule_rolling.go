@@ -1,0 +1,212 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// downAlready is how long a member must not have served to be restarted first, as
+// one that has nothing to lose.
+const downAlready = 10 * time.Second
+
+// outdated is a voter that runs with other settings than wanted.
+type outdated struct {
+	member   cluster.Member
+	node     cluster.Node
+	from, to cluster.Unit
+}
+
+// ruleRolling brings other settings to running members, one at a time: each is
+// restarted only while every voter serves and is in sync, the followers first, and
+// the leader last, after leadership has moved to a member that is done.
+func ruleRolling(in input) verdict {
+	var v verdict
+	todo := in.outdatedVoters()
+	if r := in.st.Restart; r != nil && !in.restartIsDue(*r) {
+		return v // ruleRestarted speaks of it
+	} else if r != nil {
+		todo = only(todo, r.Node)
+	}
+	if len(todo) == 0 {
+		return v
+	}
+	for _, o := range todo {
+		if !hasVersion(in.node(o.node.Hostname), o.to.Version) {
+			in.needVersion(&v, o.node, o.to.Version)
+		}
+	}
+	if len(v.steps) > 0 || len(v.reasons) > 0 {
+		return v
+	}
+	o, wait := in.nextToRestart(todo)
+	if wait.Rule != "" {
+		v.reasons = append(v.reasons, wait)
+		return v
+	}
+	for _, other := range todo {
+		if other.node.Hostname != o.node.Hostname {
+			v.reasons = append(v.reasons, Reason{
+				Level: Waiting, Rule: "restartIsPending", Node: other.node.Hostname,
+				Text: fmt.Sprintf("the member is restarted in its turn: %s", other.from.Changes(other.to)),
+			})
+		}
+	}
+	next := in.restart(o, todo)
+	next.reasons = append(next.reasons, v.reasons...)
+	return next
+}
+
+func only(todo []outdated, n cluster.NodeName) []outdated {
+	for _, o := range todo {
+		if o.node.Hostname == n {
+			return []outdated{o}
+		}
+	}
+	return nil
+}
+
+// outdatedVoters are in the order of the membership, the leader last.
+func (in input) outdatedVoters() []outdated {
+	var todo []outdated
+	leads := -1
+	for _, m := range in.st.Etcd.Voters() {
+		n, known := in.nodeOf(m)
+		ns := in.node(n.Hostname)
+		u := ns.Unit
+		if !known || !in.isWanted(n) || !usable(ns) || u == nil || u.Unit.Member != m.ID || !u.Sealed || !u.Running || in.dataLost(m) || u.NotMounted != "" {
+			continue
+		}
+		runs := u.Unit
+		if u.Started != nil {
+			runs = *u.Started
+		}
+		want := wantedUnit(in.spec, n, m.ID)
+		if runs.SameSettings(want) {
+			continue
+		}
+		if m.Leader {
+			leads = len(todo)
+		}
+		runs.Founding = nil
+		todo = append(todo, outdated{m, n, runs, want})
+	}
+	if leads >= 0 {
+		o := todo[leads]
+		todo = append(append(todo[:leads:leads], todo[leads+1:]...), o)
+	}
+	return todo
+}
+
+// nextToRestart picks a member, or says what is waited for.
+func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
+	e := in.st.Etcd
+	wait := Reason{Level: Waiting, Rule: "restartMustWait", Node: todo[0].node.Hostname}
+	what := "the member is to be restarted (" + todo[0].from.Changes(todo[0].to) + "), "
+	if ls := e.Learners(); len(ls) > 0 {
+		wait.Text = fmt.Sprintf("%sonce the learner on %s votes or is out", what, in.name(ls[0]))
+		return outdated{}, wait
+	}
+	for _, o := range todo {
+		if m := o.member; !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready && restartUnsafe(e, m, true) == "" {
+			return o, Reason{}
+		}
+	}
+	for _, m := range e.Voters() {
+		if !m.Healthy || !InSync(e, m) {
+			wait.Text = fmt.Sprintf("%sonce every voter serves and is in sync; that on %s does not: %s", what, in.name(m), whyNotInSync(m))
+			return outdated{}, wait
+		}
+	}
+	return todo[0], Reason{}
+}
+
+// restart takes one member's endpoint and leadership away, and then restarts it.
+func (in input) restart(o outdated, todo []outdated) verdict {
+	var v verdict
+	e, m := in.st.Etcd, o.member
+	why := "other settings: " + o.from.Changes(o.to)
+	if m.Healthy && !tooFew(e) {
+		v.outgoing = m.ID
+	}
+	if m.Leader && !tooFew(e) {
+		to, ok := in.alreadyDone(todo)
+		if !ok {
+			v.reasons = []Reason{{
+				Level: Waiting, Rule: "nobodyToLead", Node: o.node.Hostname,
+				Text: fmt.Sprintf("%s; no other member that can lead has them yet", why),
+			}}
+			return v
+		}
+		v.steps = []Step{moveStep(in, m, to, why)}
+		return v
+	}
+	if r, ok := in.stillOffered(m, why); ok && !tooFew(e) {
+		v.reasons = append(v.reasons, r)
+		if r.Level == Waiting {
+			return v
+		}
+		why += "; " + r.Text
+	}
+	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
+	tolerance := &Tolerance{Before: t, During: t, After: t}
+	if m.Healthy {
+		tolerance.During--
+	} else {
+		tolerance.After++
+	}
+	if tooFew(e) {
+		why += fmt.Sprintf("; of %d voters none can be spared: nothing is served while it restarts, for about 3s", len(e.Voters()))
+	}
+	v.steps = []Step{{
+		Kind: RestartMember, Nodes: []cluster.NodeName{o.node.Hostname}, Member: m.ID, Reason: why, Tolerance: tolerance,
+		Restart: &cluster.Restart{Node: o.node.Hostname, Member: m.ID, From: o.from, To: o.to, Down: !m.Healthy},
+	}}
+	return v
+}
+
+// alreadyDone is the voter that leadership goes to: one whose turn is over, so
+// that it moves only once.
+func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		n, known := in.nodeOf(m)
+		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
+			return m, true
+		}
+	}
+	return cluster.Member{}, false
+}
+
+// tooFew voters cannot spare one. Their service is interrupted, as whoever
+// changed the settings was told.
+func tooFew(e cluster.EtcdState) bool { return len(e.Voters()) <= 2 }
+
+// restartUnsafe says why this voter must not be restarted now, or nothing.
+func restartUnsafe(e cluster.EtcdState, m cluster.Member, down bool) string {
+	voters, healthy := len(e.Voters()), len(e.HealthyVoters())
+	others := healthy
+	if m.Healthy {
+		others--
+	}
+	switch {
+	case m.Learner:
+		return fmt.Sprintf("member %s is a learner", m.ID)
+	case down && m.Healthy || !down && !m.Healthy:
+		return fmt.Sprintf("whether member %s serves has changed", m.ID)
+	case down && others < cluster.Quorum(voters):
+		return fmt.Sprintf("only %d of %d voters serve", others, voters)
+	case !down && others < voters-1:
+		return fmt.Sprintf("only %d of the other %d voters serve", others, voters-1)
+	case m.Leader && !tooFew(e):
+		return fmt.Sprintf("member %s leads", m.ID)
+	}
+	return ""
+}
+
+func whyNotInSync(m cluster.Member) string {
+	if m.Healthy {
+		return "it is behind"
+	}
+	return orElse(m.Err, "no leader known")
+}

@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"cke/internal/api"
+	"cke/internal/plan"
+	"cke/internal/record"
+)
+
+// withSettings is a cluster.yml whose section etcd says more.
+func (e *env) withSettings(more string, nodes ...int) string {
+	const quota = "etcd: {quota: 512MiB"
+	return strings.Replace(e.clusterYAML(nodes...), quota, quota+", "+more, 1)
+}
+
+// runsWith checks that each of these nodes' members was started with an argument.
+func (e *env) runsWith(arg string, nodes ...int) {
+	e.t.Helper()
+	pids := e.members()
+	for _, i := range nodes {
+		name := fmt.Sprintf("cp%d", i)
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pids[name]))
+		if err != nil || !slices.Contains(strings.Split(string(b), "\x00"), arg) {
+			e.t.Errorf("%s does not run with %s: %v\n%s", name, arg, err, strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+}
+
+// TestRollingSettings changes a flag of three members while a tenant writes: one
+// after the other is restarted, the leader last, and leadership moves once.
+func TestRollingSettings(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1, 2, 3)
+	e.CLI("etcd", "user-add", "app", "/app/")
+	w := e.startLoad(1, 2, 3)
+	w.Wrote(50)
+	before := e.members()
+	lead := e.memberThatLeads()
+	e.Set(e.withSettings(`extra_args: {max-request-bytes: "2000000"}`, 1, 2, 3))
+	w.Wrote(50)
+	w.Finish(150)
+	e.runsWith("--max-request-bytes=2000000", 1, 2, 3)
+	for node, pid := range e.members() {
+		if before[node] == pid {
+			t.Errorf("%s was not restarted", node)
+		}
+	}
+	if got := e.restarted(); len(got) != 3 || got[2] != lead {
+		t.Errorf("restarted %v, want three and %s, which led, last", got, lead)
+	}
+	if n := e.CountSteps(plan.MoveLeader); n != 1 {
+		t.Errorf("leadership was moved %d times, want once", n)
+	}
+	e.NeverBelowQuorum()
+	for _, r := range e.History() {
+		if r.Outcome == record.Failed {
+			t.Errorf("a step failed: %s", r)
+		}
+	}
+}
+
+// memberThatLeads is the node whose member leads.
+func (e *env) memberThatLeads() string {
+	e.t.Helper()
+	name := ""
+	e.Until("a member leads", func(s api.Status) error {
+		for _, n := range s.Nodes {
+			if n.Member != nil && n.Member.Leader {
+				name = string(n.Hostname)
+				return nil
+			}
+		}
+		return errors.New("none does")
+	})
+	return name
+}
+
+// restarted are the nodes whose members were restarted, in order.
+func (e *env) restarted() (nodes []string) {
+	e.t.Helper()
+	for _, r := range e.History() {
+		if r.Step != nil && r.Step.Kind == plan.RestartMember && r.Outcome == record.Done {
+			nodes = append(nodes, string(r.Step.Nodes[0]))
+		}
+	}
+	return nodes
+}
+
+// TestRollingBadSettings changes a flag to a value that etcd ends at: the first
+// member that gets it is rolled back, no other does, everything goes on, and a
+// mended spec goes through.
+func TestRollingBadSettings(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1, 2, 3)
+	e.CLI("etcd", "user-add", "app", "/app/")
+	w := e.startLoad(1, 2, 3)
+	before := e.members()
+	bad := e.Write("bad.yml", e.withSettings(`extra_args: {election-timeout: "60000"}`, 1, 2, 3))
+	e.CLIFails(3, []string{"cluster", "set", bad, "--wait"}, "60000")
+	r := e.Reason("settingsFailed", "")
+	e.Says("the reason", r.Text+r.Hint, "--election-timeout", "too long", "cluster set")
+	e.allServe()
+	same := 0
+	for node, pid := range e.members() {
+		if before[node] == pid {
+			same++
+		}
+	}
+	if same != 2 {
+		t.Errorf("%d of three members were left alone, want 2", same)
+	}
+
+	// All else goes on.
+	w.Wrote(50)
+	e.CLI("etcd", "user-add", "web", "/web/")
+	e.killMember(string(r.Node))
+	e.allServe()
+
+	e.Set(e.withSettings(`extra_args: {election-timeout: "2000"}`, 1, 2, 3))
+	e.runsWith("--election-timeout=2000", 1, 2, 3)
+	w.Wrote(50)
+	w.Finish(150)
+	e.NeverBelowQuorum()
+}
+
+// allServe waits until three members serve, whatever else the plan says.
+func (e *env) allServe() {
+	e.t.Helper()
+	e.Until("all members serve", func(s api.Status) error {
+		n := 0
+		for _, node := range s.Nodes {
+			if node.Member != nil && node.Member.Healthy {
+				n++
+			}
+		}
+		if n != 3 {
+			return fmt.Errorf("%d serve", n)
+		}
+		return nil
+	})
+}
+
+// TestRollingOneMember: a person who changes the settings of a single member is
+// told what it costs, and it is done; bad ones are rolled back without quorum.
+func TestRollingOneMember(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1)
+	e.Set(e.withSettings(`extra_args: {max-request-bytes: "2000000"}`, 1))
+	e.runsWith("--max-request-bytes=2000000", 1)
+	told := false
+	for _, r := range e.History() {
+		told = told || r.Step != nil && r.Step.Kind == plan.RestartMember && strings.Contains(r.Step.Reason, "nothing is served")
+	}
+	if !told {
+		t.Error("the interruption was not announced")
+	}
+	bad := e.Write("bad.yml", e.withSettings(`extra_args: {election-timeout: "60000"}`, 1))
+	e.CLIFails(3, []string{"cluster", "set", bad, "--wait"}, "too long")
+	e.Until("the member serves again", func(s api.Status) error {
+		if m := s.Nodes[0].Member; m == nil || !m.Healthy {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	e.runsWith("--max-request-bytes=2000000", 1)
+	e.set(1)
+}

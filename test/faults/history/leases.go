@@ -1,0 +1,94 @@
+package history
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// end is how a lease ended: with a revocation or because nobody kept it alive,
+// which etcd does not tell apart.
+type end struct {
+	lease int64
+	key   string
+	put   Event // of its key
+	over  bool  // the key is gone, by event
+	event Event
+	// The lease was promised to last until then, if it was not revoked before.
+	promised time.Duration
+	revoked  []Op
+	// earliest and latest are when it can have ended.
+	earliest, latest time.Duration
+}
+
+func (e end) op() Op {
+	return Op{
+		Client: "etcd", Kind: Revoke, Key: e.key, Lease: e.lease, Outcome: OK, Revision: e.event.Revision,
+		Call: min(e.earliest, e.latest), Return: e.latest,
+	}
+}
+
+// ends are the leases whose keys were put.
+//
+// A lease is promised for its TTL from the call on that granted it or kept it
+// alive: etcd counts from when it answers, which is later, and a new leader begins
+// to count anew. What was not answered may have kept it alive and promises nothing.
+func ends(h History, l *log) []end {
+	byLease := map[int64]*end{}
+	for _, events := range l.byKey {
+		for i, e := range events {
+			if e.Lease == 0 || e.Deleted {
+				continue
+			}
+			found := &end{lease: e.Lease, key: e.Key, put: e}
+			if i+1 < len(events) && events[i+1].Deleted {
+				found.over, found.event = true, events[i+1]
+				found.latest = l.told[events[i+1].change()]
+			}
+			byLease[e.Lease] = found
+		}
+	}
+	for _, o := range h.Ops {
+		e := byLease[o.Lease]
+		if e == nil {
+			continue
+		}
+		switch {
+		case (o.Kind == Grant || o.Kind == KeepAlive) && o.Outcome == OK:
+			e.promised = max(e.promised, o.Call+o.TTL)
+		case o.Kind == Revoke && o.Outcome != Refused:
+			e.revoked = append(e.revoked, o)
+			if o.Outcome == OK && e.over {
+				e.latest = min(e.latest, o.Return)
+			}
+		}
+	}
+	var all []end
+	for _, e := range byLease {
+		e.earliest = e.promised
+		for _, o := range e.revoked {
+			e.earliest = min(e.earliest, o.Call)
+		}
+		all = append(all, *e)
+	}
+	slices.SortFunc(all, func(a, b end) int { return cmp.Compare(a.put.Revision, b.put.Revision) })
+	return all
+}
+
+// leases checks that no key went before its lease's time, and that none outlives
+// its lease. The clients keep no lease alive when the history ends, and the last
+// thing they do is to wait for the leases' keys to go.
+func leases(h History, l *log) []Violation {
+	v := list{check: "leases"}
+	for _, e := range ends(h, l) {
+		switch {
+		case !e.over && len(e.revoked) > 0:
+			v.add("%s stays, and its lease was revoked: %s", e.put, e.revoked[0])
+		case !e.over:
+			v.add("%s stays, and nobody keeps its lease %x alive", e.put, e.lease)
+		case e.latest < e.earliest:
+			v.add("%s was gone at %s, and its lease %x was promised until %s", e.put, e.latest, e.lease, e.promised)
+		}
+	}
+	return v.found
+}

@@ -1,0 +1,148 @@
+package history
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// linearizable has porcupine look for an order of the operations on each key that
+// agrees with what clients saw and with when they asked. It knows keys, values,
+// versions and revisions; of the log it is told only which of the operations with
+// an unknown outcome took place.
+func linearizable(h History, l *log, patience time.Duration) []Violation {
+	v := list{check: "linearizability"}
+	keys := operations(h, l)
+	deadline := time.Now().Add(patience)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		left := max(time.Until(deadline), time.Second)
+		verdict, info := porcupine.CheckOperationsVerbose(model(), keys[key], left)
+		if verdict == porcupine.Ok {
+			continue
+		}
+		if verdict == porcupine.Unknown {
+			v.add("not decided within %s for %d operations on %s", left, len(keys[key]), key)
+			continue
+		}
+		v.add("no order of the %d operations on %s agrees with all of their answers", len(keys[key]), key)
+		v.found[len(v.found)-1].Draw = func(w io.Writer) error { return porcupine.Visualize(model(), info, w) }
+	}
+	return v.found
+}
+
+// operations are what porcupine is told, by key.
+func operations(h History, l *log) map[string][]porcupine.Operation {
+	keys := map[string][]porcupine.Operation{}
+	number := map[string]int{}
+	add := func(o Op) {
+		if _, ok := number[o.Client]; !ok {
+			number[o.Client] = len(number)
+		}
+		keys[o.Key] = append(keys[o.Key], porcupine.Operation{
+			ClientId: number[o.Client], Input: o, Output: o, Call: int64(o.Call), Return: int64(o.Return),
+		})
+	}
+	for _, o := range h.Ops {
+		switch o.Kind {
+		case Get:
+			if o.Outcome == OK {
+				add(o)
+			}
+		case Put, CAS, Delete:
+			if o, took := l.settle(o); took {
+				add(o)
+			}
+		default: // below
+		}
+	}
+	for _, end := range ends(h, l) {
+		if end.over {
+			add(end.op())
+		}
+	}
+	return keys
+}
+
+// settle makes an operation with an unknown outcome one that took place when the
+// first of all heard of it, or none.
+func (l *log) settle(o Op) (Op, bool) {
+	if o.Outcome != Unknown {
+		return o, o.Outcome == OK
+	}
+	e, done := l.byValue[o.Value]
+	if !done {
+		return o, false
+	}
+	o.Outcome, o.Revision, o.Return, o.Succeeded = OK, e.Revision, max(o.Call, l.told[e.change()]), true
+	if o.Kind == Delete {
+		before, ok := l.at(o.Key, e.Revision-1)
+		o.Deleted = ok && !before.Deleted
+	}
+	return o, true
+}
+
+// register is the state of a key.
+type register struct {
+	there   bool
+	value   string
+	mod     int64
+	version int64
+	lease   int64
+	// revision is the latest of the store that an operation on this key has shown.
+	revision int64
+}
+
+func model() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return register{} },
+		Step: func(state, _, output any) (bool, any) {
+			return state.(register).step(output.(Op))
+		},
+		DescribeOperation: func(_, output any) string {
+			s := output.(Op).String()
+			return strings.TrimPrefix(s, "#")
+		},
+		DescribeState: func(state any) string { return fmt.Sprintf("%+v", state) },
+	}
+}
+
+// step says whether an operation can have been answered so, and what is then.
+func (r register) step(o Op) (bool, register) {
+	if o.Revision < r.revision {
+		return false, r
+	}
+	later := o.Revision > r.revision
+	put := register{
+		there: true, value: o.Value, mod: o.Revision, version: r.version + 1, lease: o.Lease, revision: o.Revision,
+	}
+	gone := register{revision: o.Revision}
+	same := r
+	same.revision = o.Revision
+	switch o.Kind {
+	case Put:
+		return later, put
+	case Delete: // its marker makes it a change in any case
+		return later && o.Deleted == r.there, gone
+	case Revoke:
+		return later && r.there && r.lease == o.Lease, gone
+	case CAS:
+		if o.Succeeded {
+			return later && r.mod == o.Expect, put
+		}
+		return r.mod != o.Expect && r.shows(o.Seen), same
+	default:
+		return r.shows(o.Seen), same
+	}
+}
+
+func (r register) shows(seen *KV) bool {
+	if !r.there || seen == nil {
+		return !r.there && seen == nil
+	}
+	return seen.Value == r.value && seen.Mod == r.mod && seen.Version == r.version && seen.Lease == r.lease
+}

@@ -1,0 +1,34 @@
+package history
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Summary is what a run consisted of, a line each.
+func Summary(h History) string {
+	var b strings.Builder
+	counts := map[Kind]map[Outcome]int{}
+	for _, o := range h.Ops {
+		if counts[o.Kind] == nil {
+			counts[o.Kind] = map[Outcome]int{}
+		}
+		counts[o.Kind][o.Outcome]++
+	}
+	fmt.Fprintf(&b, "%-12s %8s %8s %8s\n", "operations", OK, Refused, Unknown)
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(&b, "  %-10s %8d %8d %8d\n", k, counts[k][OK], counts[k][Refused], counts[k][Unknown])
+	}
+	for _, w := range h.Watches {
+		fmt.Fprintf(&b, "%s: %d changes over %d streams\n", w, len(w.Events), w.Streams)
+	}
+	tried := map[Verdict]int{}
+	for _, a := range h.Attempts {
+		tried[a.Verdict]++
+	}
+	fmt.Fprintf(&b, "another's keys tried: %d times kept out, %d let in, %d without an answer\n", tried[Kept], tried[LetIn], tried[Nothing])
+	fmt.Fprintf(&b, "revisions %d to %d, %d changes", h.First, h.Last, len(h.Log))
+	return b.String()
+}

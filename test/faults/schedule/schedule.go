@@ -1,0 +1,249 @@
+// Package schedule draws what is broken and what is asked of CKE, round after
+// round, from a seed: the same seed gives the same rounds for ever. It knows
+// kinds and numbers only; who carries them out is the caller's.
+//
+// Each kind of fault and of operation comes up once before any comes up again.
+// At any time one machine at most is broken, but for the faults that are named
+// for breaking more.
+package schedule
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault is a kind of fault.
+type Fault string
+
+// The faults, by what they are called in the lab.
+const (
+	Calm         Fault = "nothing"
+	PowerOff     Fault = "PowerOff"
+	PowerCut     Fault = "PowerCut"
+	Reboot       Fault = "Reboot"
+	Cut          Fault = "Cut"
+	Partition    Fault = "Partition" // from the other machines; clients and CKE reach it
+	BoxPartition Fault = "Partition from the box"
+	DropOneWay   Fault = "DropOneWay"
+	Loss         Fault = "Loss"
+	Delay        Fault = "Delay"
+	SlowSSH      Fault = "SlowSSH"
+	SSHRefused   Fault = "SSHRefused"
+	EtcdBlocked  Fault = "EtcdBlocked"
+	DiskFull     Fault = "DiskFull"
+	DiskHang     Fault = "DiskHang"
+	DiskEIO      Fault = "DiskEIO"
+	SlowDisk     Fault = "SlowDisk"
+	Stall        Fault = "Stall"
+	StallEtcd    Fault = "StallProcess etcd"
+	KillEtcd     Fault = "Kill etcd"
+	KillHelper   Fault = "Kill cke-host"
+	SlowCPU      Fault = "SlowCPU"
+	SkewClock    Fault = "SkewClock"     // of the member, which is killed for that
+	NewDisk      Fault = "an empty disk" // the old one is gone for good
+	Majority     Fault = "Cut of a majority"
+	Blackout     Fault = "PowerCut of all"
+)
+
+// Faults are all kinds there are.
+func Faults() []Fault {
+	return []Fault{
+		Calm, PowerOff, PowerCut, Reboot, Cut, Partition, BoxPartition, DropOneWay, Loss, Delay, SlowSSH, SSHRefused,
+		EtcdBlocked, DiskFull, DiskHang, DiskEIO, SlowDisk, Stall, StallEtcd, KillEtcd, KillHelper, SlowCPU, SkewClock,
+		NewDisk, Majority, Blackout,
+	}
+}
+
+// Outage says whether the cluster cannot serve while the fault lasts.
+func (f Fault) Outage() bool { return f == Majority || f == Blackout }
+
+// Silences says whether its victim serves nobody while it lasts.
+func (f Fault) Silences() bool {
+	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Majority, Blackout}, f)
+}
+
+// Operation is a kind of operation of CKE's.
+type Operation string
+
+// The operations.
+const (
+	None     Operation = "nothing"
+	Add      Operation = "add a node"
+	Remove   Operation = "remove a node"
+	Replace  Operation = "replace a node"
+	Rotate   Operation = "rotate certificates"
+	Settings Operation = "change settings"
+	Tenant   Operation = "add and remove a user"
+	Backup   Operation = "local backup"
+	Pause    Operation = "pause and resume"
+	Clean    Operation = "clean nodes"
+	State    Operation = "state backup"
+)
+
+// Operations are all kinds there are.
+func Operations() []Operation {
+	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State}
+}
+
+// Spec is what is wanted of the cluster, in numbers.
+type Spec struct {
+	Nodes    []int // machines, sorted
+	Domain   int   // how often it was changed
+	Settings int
+}
+
+// Round is a fault and an operation that meet.
+type Round struct {
+	N     int
+	Fault Fault
+	// Leader: the fault's victim is whoever leads then, else it is Victim, one of
+	// the nodes before the operation.
+	Leader bool
+	Victim int
+	// Amount is between 0 and 1, how bad a fault is that can be more or less.
+	Amount float64
+	// Other is a machine, not the victim, for faults between two.
+	Other int
+	Hold  time.Duration // how long it lasts at least
+
+	Operation Operation
+	Lag       time.Duration // from the fault's beginning to the operation
+	Spec      Spec          // wanted after it
+	// Kill: cke is killed so long after the operation began, and started again;
+	// 0: it is not.
+	Kill time.Duration
+}
+
+// String is one line.
+func (r Round) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d. %s", r.N, r.Fault)
+	if r.Fault != Calm && r.Fault != Blackout {
+		victim := fmt.Sprintf("h%d", r.Victim)
+		if r.Leader {
+			victim = "leader"
+		}
+		fmt.Fprintf(&b, " (%s, %.2f, h%d)", victim, r.Amount, r.Other)
+	}
+	fmt.Fprintf(&b, " for %s; after %s: %s", r.Hold, r.Lag, r.Operation)
+	switch r.Operation {
+	case Add, Remove, Replace:
+		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
+	default: // the nodes stay
+	}
+	if r.Kill > 0 {
+		fmt.Fprintf(&b, "; kill -9 cke %s later", r.Kill)
+	}
+	return b.String()
+}
+
+// Schedule draws rounds.
+type Schedule struct {
+	r        *rand.Rand
+	machines int
+	faults   deck[Fault]
+	ops      deck[Operation]
+	spec     Spec
+	n        int
+}
+
+// The nodes of a cluster are never fewer.
+const minNodes = 3
+
+// New is a schedule for so many machines, the first of which are the nodes in the
+// beginning.
+func New(seed uint64, machines, nodes int) *Schedule {
+	s := &Schedule{r: rand.New(rand.NewPCG(seed, 5)), machines: machines} //nolint:gosec // it is to be foretold
+	s.faults, s.ops = deck[Fault]{all: Faults()}, deck[Operation]{all: Operations()}
+	for i := 1; i <= nodes; i++ {
+		s.spec.Nodes = append(s.spec.Nodes, i)
+	}
+	return s
+}
+
+// Pass is how many rounds it takes until every kind came up.
+func Pass() int { return max(len(Faults()), len(Operations())) }
+
+// Next draws a round.
+func (s *Schedule) Next() Round {
+	s.n++
+	r := Round{
+		N: s.n, Fault: s.faults.draw(s.r), Leader: s.r.IntN(3) == 0, Victim: s.one(s.spec.Nodes),
+		Amount: s.r.Float64(), Hold: s.between(3*time.Second, 6*time.Second),
+		Lag: s.between(0, 2*time.Second),
+	}
+	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
+	r.Operation = s.possible(s.ops.draw(s.r))
+	if s.r.IntN(4) == 0 {
+		r.Kill = s.between(100*time.Millisecond, 2*time.Second)
+	}
+	s.apply(r.Operation)
+	r.Spec = s.spec
+	r.Spec.Nodes = slices.Clone(s.spec.Nodes)
+	return r
+}
+
+// possible makes an operation one that the number of machines lets do.
+func (s *Schedule) possible(o Operation) Operation {
+	switch {
+	case o == Add && len(s.spec.Nodes) == s.machines:
+		return Remove
+	case o == Remove && len(s.spec.Nodes) == minNodes:
+		return Add
+	case o == Replace && len(s.spec.Nodes) == s.machines:
+		return Remove
+	}
+	return o
+}
+
+func (s *Schedule) apply(o Operation) {
+	var spare []int
+	for i := 1; i <= s.machines; i++ {
+		if !slices.Contains(s.spec.Nodes, i) {
+			spare = append(spare, i)
+		}
+	}
+	switch o {
+	case Add:
+		s.spec.Nodes = append(s.spec.Nodes, s.one(spare))
+	case Remove:
+		s.drop(s.one(s.spec.Nodes))
+	case Replace:
+		gone, come := s.one(s.spec.Nodes), s.one(spare)
+		s.drop(gone)
+		s.spec.Nodes = append(s.spec.Nodes, come)
+	case Rotate:
+		s.spec.Domain++
+	case Settings:
+		s.spec.Settings++
+	default: // the spec stays
+	}
+	slices.Sort(s.spec.Nodes)
+}
+
+func (s *Schedule) drop(node int) {
+	s.spec.Nodes = slices.DeleteFunc(s.spec.Nodes, func(i int) bool { return i == node })
+}
+
+func (s *Schedule) one(of []int) int { return of[s.r.IntN(len(of))] }
+
+// between is rounded, for the reader.
+func (s *Schedule) between(from, to time.Duration) time.Duration {
+	return (from + time.Duration(s.r.Int64N(int64(to-from)))).Round(100 * time.Millisecond)
+}
+
+// deck gives each of its cards once before any comes up again.
+type deck[T any] struct{ all, left []T }
+
+func (d *deck[T]) draw(r *rand.Rand) T {
+	if len(d.left) == 0 {
+		d.left = slices.Clone(d.all)
+		r.Shuffle(len(d.left), func(i, j int) { d.left[i], d.left[j] = d.left[j], d.left[i] })
+	}
+	card := d.left[0]
+	d.left = d.left[1:]
+	return card
+}

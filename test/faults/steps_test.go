@@ -1,0 +1,140 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/record"
+)
+
+// voters are who voted at a time, as etcd said.
+type voters struct {
+	at    time.Time
+	nodes map[cluster.MemberID]string // on which machine
+}
+
+// outage is a time in which a machine serves nobody.
+type outage struct {
+	machine  string
+	from, to time.Time
+}
+
+const (
+	// A machine that is out for less, before a step begins, CKE need not know of.
+	noticed = 4 * time.Second
+	// Who voted longer ago may have changed.
+	fresh = 4 * time.Second
+)
+
+// belowQuorum are CKE's steps that left fewer serving voters than a quorum, by
+// what the test itself knows: who voted, and what it had broken.
+func belowQuorum(records []record.Record, seen []voters, outages []outage) []string {
+	var bad []string
+	for _, rec := range records {
+		if rec.Step == nil {
+			continue
+		}
+		if t := rec.Step.Tolerance; t != nil && t.During < 0 {
+			bad = append(bad, fmt.Sprintf("CKE itself foresaw less than a quorum: %s", rec))
+		}
+		gone, come := leaves(*rec.Step)
+		if !gone && !come || rec.Outcome == record.Failed {
+			continue
+		}
+		i := lastBefore(seen, rec.At)
+		if i < 0 || rec.At.Sub(seen[i].at) > fresh {
+			continue
+		}
+		total, serving := len(seen[i].nodes), 0
+		for id, machine := range seen[i].nodes {
+			stopped := slices.Contains(rec.Step.Nodes, cluster.NodeName(machine)) && rec.Step.Member == 0
+			switch {
+			case gone && (id == rec.Step.Member || stopped):
+				if id == rec.Step.Member {
+					total--
+				}
+			case !out(outages, machine, rec.At):
+				serving++
+			}
+		}
+		if come {
+			total++
+			serving++ // it was asked for its log a moment ago
+		}
+		if serving < total/2+1 {
+			bad = append(bad, fmt.Sprintf("%d of %d voters serve after: %s", serving, total, rec))
+		}
+	}
+	return bad
+}
+
+// leaves says whether a step takes voters out, or brings one in.
+func leaves(s plan.Step) (gone, come bool) {
+	switch s.Kind {
+	case plan.RemoveMember:
+		return true, false
+	case plan.PromoteLearner:
+		return false, true
+	default:
+		return false, false
+	}
+}
+
+func lastBefore(seen []voters, at time.Time) int {
+	i := slices.IndexFunc(seen, func(v voters) bool { return v.at.After(at) })
+	if i < 0 {
+		i = len(seen)
+	}
+	return i - 1
+}
+
+// out says whether a machine had been out long enough to be noticed, and still was.
+func out(outages []outage, machine string, at time.Time) bool {
+	return slices.ContainsFunc(outages, func(o outage) bool {
+		return o.machine == machine && at.Sub(o.from) > noticed && at.Before(o.to)
+	})
+}
+
+// TestStepsBelowQuorumAreFound tries the check on what CKE must never do.
+func TestStepsBelowQuorumAreFound(t *testing.T) {
+	t0 := time.Now()
+	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+	three := []voters{{at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
+	four := []voters{{at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3", 4: "h4"}}}
+	remove := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RemoveMember, Member: 3}}
+	promote := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.PromoteLearner, Member: 9}}
+	foreseen := remove
+	foreseen.Step = &plan.Step{Kind: plan.RemoveMember, Member: 3, Tolerance: &plan.Tolerance{During: -1}}
+	failed := remove
+	failed.Outcome = record.Failed
+	down := func(machine string, from, to int) outage { return outage{machine, at(from), at(to)} }
+	for name, c := range map[string]struct {
+		rec     record.Record
+		seen    []voters
+		outages []outage
+		bad     bool
+	}{
+		"nothing is broken":                     {remove, three, nil, false},
+		"the removed one is the broken one":     {remove, three, []outage{down("h3", 0, 20)}, false},
+		"another is broken":                     {remove, three, []outage{down("h1", 0, 20)}, true},
+		"another was broken":                    {remove, three, []outage{down("h1", 0, 9)}, false},
+		"another is broken since a moment":      {remove, three, []outage{down("h1", 8, 20)}, false},
+		"another of four is broken":             {remove, four, []outage{down("h1", 0, 20)}, false},
+		"two others of four are broken":         {remove, four, []outage{down("h1", 0, 20), down("h2", 0, 20)}, true},
+		"it did not come to it":                 {failed, three, []outage{down("h1", 0, 20)}, false},
+		"a fourth voter with one broken":        {promote, three, []outage{down("h1", 0, 20)}, false},
+		"a fourth voter with two broken":        {promote, three, []outage{down("h1", 0, 20), down("h2", 0, 20)}, true},
+		"CKE says so itself":                    {foreseen, three, nil, true},
+		"nobody knows who voted":                {remove, nil, []outage{down("h1", 0, 20)}, false},
+		"nobody has known for long who voted":   {remove, []voters{{at(2), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
+		"who votes is known only from later on": {remove, []voters{{at(11), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
+	} {
+		if got := belowQuorum([]record.Record{c.rec}, c.seen, c.outages); (len(got) > 0) != c.bad {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
