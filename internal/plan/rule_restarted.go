@@ -92,15 +92,17 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 	if r.Down || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
-	// Of a member that this cke has not watched all the time, not all is known.
-	since := r.At
+	// Of a member that this cke has not watched all the time, not all is known; and
+	// while its host was away, or too many others are, nobody can serve.
+	since := later(r.At, ns.AnswersSince)
+	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
+		since = in.now
+	}
 	if m, ok := in.st.Etcd.Member(r.Member); ok {
 		if m.Healthy {
 			return ""
 		}
-		if m.UnhealthySince.After(since) {
-			since = m.UnhealthySince
-		}
+		since = later(since, m.UnhealthySince)
 	}
 	switch {
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
