@@ -34,6 +34,9 @@ func given(t *testing.T) options {
 	o := options{get("sim.seed").(uint64), get("sim.from").(uint64), get("sim.count").(int), get("sim.save").(bool)}
 	if o.count == 0 {
 		o.count = 2500
+		if os.Getenv("CKE_TEST_LONG") == "1" { // others each time
+			o.count, o.from = 50000, uint64(time.Now().UnixNano())
+		}
 		if s := os.Getenv("CKE_TEST_SIM"); s != "" {
 			var err error
 			if o.count, err = strconv.Atoi(s); err != nil {
