@@ -43,6 +43,7 @@ func ruleRolling(in input) verdict {
 	o, wait := in.nextToRestart(todo)
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
+		v.outgoing = in.stillOutgoing(todo)
 		return v
 	}
 	for _, other := range todo {
@@ -120,6 +121,18 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 		}
 	}
 	return todo[0], Reason{}
+}
+
+// stillOutgoing is the member whose endpoint was withdrawn already, while all that
+// is waited for is that the others are level, as right after leadership has moved.
+// To offer it again for that moment would send clients there just as it goes.
+func (in input) stillOutgoing(todo []outdated) cluster.MemberID {
+	e, m := in.st.Etcd, todo[0].member
+	_, withdrawn := in.st.WithdrawnSince[m.ID]
+	if !withdrawn || tooFew(e) || len(e.Learners()) > 0 || len(e.HealthyVoters()) < len(e.Voters()) {
+		return 0
+	}
+	return m.ID
 }
 
 // restart takes one member's endpoint and leadership away, and then restarts it.

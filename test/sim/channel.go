@@ -42,7 +42,8 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 	if deaf {
 		takes = time.Hour
 	}
-	if err := h.c.sleep(ctx, takes); err != nil {
+	there := takes / 2 // and as long back
+	if err := h.c.sleep(ctx, there); err != nil {
 		if thaw := h.c.thaw(ctx); thaw != nil {
 			err = thaw
 		}
@@ -63,9 +64,14 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 		err = do()
 	}
 	w.mu.Unlock()
-	if deaf {
+	switch {
+	case deaf:
 		<-ctx.Done()
 		err = ctx.Err()
+	case !errors.Is(err, errKilled):
+		if lost := h.c.sleep(ctx, takes-there); lost != nil {
+			err = lost
+		}
 	}
 	if thaw := h.c.thaw(ctx); thaw != nil {
 		err = thaw

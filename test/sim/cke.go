@@ -207,7 +207,7 @@ func (c *CKE) effect(what string, do func() error) error {
 	w.logf("cke %d: %s: %s", c.epoch, what, orDone(err))
 	w.effects++
 	defer func() { w.interrupts = false }()
-	if served && !w.canServe() && !w.interrupts {
+	if served && !w.canServe() && !w.interrupts && !w.fellLately() {
 		w.violate("quorumIsKept", "%s costs the cluster its quorum", what)
 	}
 	if err == nil && !c.deposed.IsZero() && c.sent.After(c.deposed) {

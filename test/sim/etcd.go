@@ -25,19 +25,26 @@ const (
 	askTimeout = 2 * time.Second // internal/etcd's
 )
 
-// ask waits as long as questions to these members take.
-func (e client) ask(ctx context.Context, what string, eps []etcd.Endpoint, timeout time.Duration) error {
+// ask waits as long as questions to these members take. What answers there are
+// come soon, and have grown old when those that do not come are given up.
+func (e client) ask(ctx context.Context, what string, eps []etcd.Endpoint, timeout time.Duration, answer func()) error {
 	w := e.c.w
 	w.mu.Lock()
+	soon, rest := w.between(what, askLeast, askMost), time.Duration(0)
+	w.mu.Unlock()
+	if err := e.c.pass(ctx, soon); err != nil {
+		return err
+	}
+	w.mu.Lock()
 	w.advance()
-	takes := w.between(what, askLeast, askMost)
 	for _, ep := range eps {
 		if m := w.byClientURL(string(ep)); m == nil || m.away || m.down || m.hung && m.proc != nil {
-			takes = timeout + w.between(what+" in vain", askLeast, askMost)
+			rest = timeout
 		}
 	}
+	answer()
 	w.mu.Unlock()
-	return e.c.pass(ctx, takes)
+	return e.c.pass(ctx, rest)
 }
 
 // Observe implements observe.Etcd.
@@ -45,14 +52,11 @@ func (e client) Observe(ctx context.Context, eps []etcd.Endpoint, nodes []cluste
 	if len(eps) == 0 {
 		return cluster.EtcdState{}
 	}
-	if err := e.ask(ctx, "observe", eps, askTimeout); err != nil {
+	var s cluster.EtcdState
+	if err := e.ask(ctx, "observe", eps, askTimeout, func() { s = e.c.w.seen(eps, nodes) }); err != nil {
 		return cluster.EtcdState{Err: err.Error()}
 	}
-	w := e.c.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.advance()
-	return w.seen(eps, nodes)
+	return s
 }
 
 // seen is what these members say.
@@ -139,23 +143,25 @@ func (e client) Ping(ctx context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 	for _, ep := range eps {
 		felt[ep] = etcd.Silent
 	}
-	if len(eps) == 0 || e.ask(ctx, "ping", eps, time.Second) != nil {
+	if len(eps) == 0 {
 		return felt
 	}
 	w := e.c.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.advance()
-	l := w.lead()
-	for _, ep := range eps {
-		m := w.byClientURL(string(ep))
-		switch {
-		case m == nil || !m.open() || w.raft.at.Before(m.proc.up):
-		case l != nil && m.connected(w.raft.at):
-			felt[ep] = etcd.Serving
-		default:
-			felt[ep] = etcd.Leaderless
+	err := e.ask(ctx, "ping", eps, time.Second, func() {
+		l := w.lead()
+		for _, ep := range eps {
+			m := w.byClientURL(string(ep))
+			switch {
+			case m == nil || !m.open() || w.raft.at.Before(m.proc.up):
+			case l != nil && m.connected(w.raft.at):
+				felt[ep] = etcd.Serving
+			default:
+				felt[ep] = etcd.Leaderless
+			}
 		}
+	})
+	if err != nil {
+		clear(felt)
 	}
 	return felt
 }
@@ -266,17 +272,17 @@ func (e client) MoveLeader(ctx context.Context, via etcd.Endpoint, to cluster.Me
 
 // Auth implements execute.Etcd.
 func (e client) Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error) {
-	if err := e.ask(ctx, "auth", []etcd.Endpoint{ep}, askTimeout); err != nil {
-		return cluster.Auth{}, err
-	}
+	var a cluster.Auth
 	w := e.c.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.advance()
-	if !w.serving() {
-		return cluster.Auth{}, rpctypes.ErrNoLeader
+	err := e.ask(ctx, "auth", []etcd.Endpoint{ep}, askTimeout, func() {
+		if w.serving() {
+			a = w.knownAuth()
+		}
+	})
+	if err == nil && !a.Known {
+		err = rpctypes.ErrNoLeader
 	}
-	return w.knownAuth(), nil
+	return a, err
 }
 
 func (e client) auth(ctx context.Context, what string, via etcd.Endpoint, do func(a *cluster.Auth) error) error {

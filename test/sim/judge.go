@@ -185,6 +185,28 @@ func (w *World) judgeRetire(m *machine, id cluster.MemberID) {
 	}
 }
 
+// fellLately: with those voters that ceased to serve while this was decided there
+// would be a quorum.
+func (w *World) fellLately() bool {
+	n := 0
+	for _, p := range w.raft.agreed.voters() {
+		if m := w.byPeerURL(p.url); m != nil && (m.connected(w.raft.at) && m.running(p.id) || w.raft.at.Sub(w.raft.served[p.id]) < w.takes()) && !w.stoppedByCKE[p.id] {
+			n++
+		}
+	}
+	return n >= w.raft.agreed.quorum()
+}
+
+// takes is how long a step may take from its last look at the members to its
+// effect: the slowest machine's answer, and etcd's.
+func (w *World) takes() time.Duration {
+	d := justNow + w.lags
+	for _, m := range w.machines {
+		d = max(d, justNow+m.slow)
+	}
+	return d
+}
+
 // mayInterrupt: of two voters or one none can be spared. A person who changed the
 // settings has asked for it.
 func (w *World) mayInterrupt(m *machine) bool {
@@ -200,7 +222,7 @@ func (w *World) judgeStop(m *machine) {
 	}
 	for _, p := range voters {
 		o := w.byPeerURL(p.url)
-		if p.id != id && (o == nil || !o.connected(w.raft.at) && w.raft.at.Sub(w.raft.served[p.id]) > justNow) {
+		if p.id != id && (o == nil || !o.connected(w.raft.at) && (w.raft.at.Sub(w.raft.served[p.id]) > w.takes() || w.stoppedByCKE[p.id])) {
 			w.violate("oneMemberDownAtATime", "voter %s is stopped while %s does not serve", id, p.id)
 		}
 	}

@@ -49,6 +49,7 @@ func (c *CKE) publish(ctx context.Context) {
 		w.mu.Lock()
 		if !w.kube.away && !c.dead && c.deposed.IsZero() && len(ready) > 0 && !slices.Equal(ready, w.kube.ready) {
 			w.kube.ready, news = ready, true
+			w.logf("kubernetes: %v are ready", ready)
 		}
 		w.mu.Unlock()
 		if news {

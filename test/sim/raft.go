@@ -256,6 +256,7 @@ func (w *World) write(d time.Duration) {
 	caught := uint64(d.Seconds()*catchUpRate) + inSync
 	for _, m := range w.members() {
 		w.raft.served[m.proc.unit.Member] = w.raft.at
+		delete(w.stoppedByCKE, m.proc.unit.Member)
 		if p := m.proc; m != l && p.token == r.token {
 			if p.index = min(r.index, p.index+caught); p.index == r.index {
 				p.cfg = r.cfg

@@ -96,6 +96,9 @@ type World struct {
 	recorded map[string]int
 	// interrupts: the present effect may interrupt what is served.
 	interrupts bool
+	// stoppedByCKE are the members that a daemon stopped and that have not served
+	// since.
+	stoppedByCKE map[cluster.MemberID]bool
 }
 
 // Violation is something that no cke may do.
@@ -123,7 +126,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		o: o, authority: o.Authority, began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
-		raft: newConsensus(time.Now()),
+		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{},
 	}
 	for i := range o.Machines {
 		n := cluster.Node{
