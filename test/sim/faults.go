@@ -233,15 +233,27 @@ func (w *World) stopNewest() {
 	c.freeze()
 	still := c.frozen
 	w.after(leaseTime-leaseMargin, func() {
-		if c.frozen == still {
-			c.cancel() // it learns of it when it goes on
+		if c.frozen != still || c.dead {
+			return
 		}
+		c.cancel() // it learns of it when it goes on
+		w.after(leaseMargin, func() {
+			if w.newest() == c {
+				w.begin()
+			}
+		})
 	})
-	w.after(leaseTime, func() {
-		if c.frozen == still && w.newest() == c && !c.dead {
-			w.begin()
+}
+
+// mendSettings is what a person does who reads that settings failed: whoever is
+// to blame, the last that worked come back.
+func (w *World) mendSettings() {
+	if r := w.shelf.restart; r != nil && r.Failed != "" {
+		if e := w.shelf.spec.Etcd.WithSettings(r.From); w.shelf.spec.Etcd.Quota != e.Quota || !maps.Equal(e.ExtraArgs, w.shelf.spec.Etcd.ExtraArgs) {
+			w.shelf.spec.Etcd = e
+			w.wake()
 		}
-	})
+	}
 }
 
 // repair ends every fault but lost data.
@@ -270,6 +282,7 @@ func (w *World) repair() {
 	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {
 		w.shelf.spec.Etcd.ExtraArgs = nil
 	}
+	w.mendSettings()
 	if w.newest().dead {
 		w.begin()
 	}

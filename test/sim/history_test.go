@@ -181,6 +181,7 @@ func (o *outcome) rest(w *World) {
 	blocked := 0
 	for time.Since(began) < restWithin && len(w.Violations()) == 0 {
 		pass(3 * time.Second)
+		w.do(w.mendSettings)
 		v := w.View()
 		if why := w.Misplaced(); why == "" && v.Plan.Settled() && len(v.Running) == 0 {
 			o.took = time.Since(began)

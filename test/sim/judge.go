@@ -73,11 +73,14 @@ func (w *World) inspect() {
 	}
 }
 
-// servingVoters are those of the leader's membership that serve, but for one.
+// servingVoters are those that serve or did when this was decided, but for one,
+// and for those that a daemon has stopped.
 func (w *World) servingVoters(but cluster.MemberID) int {
 	n := 0
-	for _, m := range w.members() {
-		if id := m.proc.unit.Member; id != but && w.raft.agreed.votes(id) {
+	for _, p := range w.raft.agreed.voters() {
+		m := w.byPeerURL(p.url)
+		serves := m != nil && m.connected(w.raft.at) && m.running(p.id)
+		if p.id != but && (serves || w.raft.at.Sub(w.raft.served[p.id]) < w.takes() && !w.stoppedByCKE[p.id]) {
 			n++
 		}
 	}
@@ -187,15 +190,7 @@ func (w *World) judgeRetire(m *machine, id cluster.MemberID) {
 
 // fellLately: with those voters that ceased to serve while this was decided there
 // would be a quorum.
-func (w *World) fellLately() bool {
-	n := 0
-	for _, p := range w.raft.agreed.voters() {
-		if m := w.byPeerURL(p.url); m != nil && (m.connected(w.raft.at) && m.running(p.id) || w.raft.at.Sub(w.raft.served[p.id]) < w.takes()) && !w.stoppedByCKE[p.id] {
-			n++
-		}
-	}
-	return n >= w.raft.agreed.quorum()
-}
+func (w *World) fellLately() bool { return w.servingVoters(0) >= w.raft.agreed.quorum() }
 
 // takes is how long a step may take from its last look at the members to its
 // effect: the slowest machine's answer, and etcd's.

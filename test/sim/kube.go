@@ -14,7 +14,16 @@ type publication struct {
 	wanted bool
 	away   bool // it can be told nothing
 	ready  []netip.Addr
+	// at is when it was told last. What a daemon told it a moment before it may not
+	// have heard yet.
+	at time.Time
 }
+
+// How long it takes to be told something.
+const (
+	publishLeast = 5 * time.Millisecond
+	publishMost  = 150 * time.Millisecond
+)
 
 // published is what a daemon knows of it.
 func (c *CKE) published() cluster.Published {
@@ -34,7 +43,7 @@ func (c *CKE) publish(ctx context.Context) {
 	for ctx.Err() == nil {
 		v, changed := c.loop.View()
 		w.mu.Lock()
-		lag := w.between("publish", 5*time.Millisecond, 150*time.Millisecond)
+		lag := w.between("publish", publishLeast, publishMost)
 		w.mu.Unlock()
 		if c.pass(ctx, lag) != nil {
 			return
@@ -47,8 +56,9 @@ func (c *CKE) publish(ctx context.Context) {
 		}
 		news := false
 		w.mu.Lock()
+		w.advance()
 		if !w.kube.away && !c.dead && c.deposed.IsZero() && len(ready) > 0 && !slices.Equal(ready, w.kube.ready) {
-			w.kube.ready, news = ready, true
+			w.kube.ready, w.kube.at, news = ready, w.raft.at, true
 			w.logf("kubernetes: %v are ready", ready)
 		}
 		w.mu.Unlock()
@@ -65,5 +75,5 @@ func (c *CKE) publish(ctx context.Context) {
 // offered: Kubernetes sends clients to this machine's member, could be told
 // otherwise, and there are others to send them to.
 func (w *World) offered(m *machine) bool {
-	return w.kube.wanted && !w.kube.away && slices.Contains(w.kube.ready, m.node.Address) && len(w.kube.ready) > 1
+	return w.kube.wanted && !w.kube.away && slices.Contains(w.kube.ready, m.node.Address) && len(w.kube.ready) > 1 && w.raft.at.Sub(w.kube.at) > publishMost
 }
