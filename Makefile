@@ -11,6 +11,9 @@ LINT         := .cache/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 ETCD_BIN := bin/etcd bin/etcdctl bin/etcdutl
 ETCD_SRC := deps/etcd-3.7/go.mod deps/etcd-3.7/go.sum deps/etcd-3.7/cmd/etcd/main.go
 
+# The line of etcd before, for tests of changes from one to the other.
+ETCD36_BIN := bin/etcd-3.6/etcd bin/etcd-3.6/etcdctl bin/etcd-3.6/etcdutl
+
 KUBE_VERSION  := 1.37.2
 KUBE_PROGRAMS := kube-apiserver kube-controller-manager kubectl
 KUBE_BIN      := $(addprefix bin/,$(KUBE_PROGRAMS))
@@ -50,6 +53,15 @@ $(ETCD_BIN) &: $(ETCD_SRC)
 	CGO_ENABLED=0 $(GO) -C deps/etcd-3.7 build -buildvcs=false -p 2 -trimpath -ldflags '-s -w' -o ../../bin/ \
 		./cmd/etcd go.etcd.io/etcd/etcdctl/v3 go.etcd.io/etcd/etcdutl/v3
 	@touch $(ETCD_BIN)
+
+$(ETCD36_BIN) &: deps/etcd-3.6/go.mod deps/etcd-3.6/go.sum deps/etcd-3.6/cmd/etcd/main.go
+	@mkdir -p bin/etcd-3.6
+	CGO_ENABLED=0 $(GO) -C deps/etcd-3.6 build -buildvcs=false -p 2 -trimpath -ldflags '-s -w' -o ../../bin/etcd-3.6/ \
+		./cmd/etcd go.etcd.io/etcd/etcdctl/v3 go.etcd.io/etcd/etcdutl/v3
+	@touch $(ETCD36_BIN)
+
+.PHONY: build-etcd-3.6
+build-etcd-3.6: $(ETCD36_BIN) # the etcd that tests upgrade from, in bin/etcd-3.6
 
 # What only tests run: Kubernetes and CoreDNS, from deps/. Cold they take ten
 # minutes and 3 GB of build cache, afterwards seconds.
@@ -108,7 +120,7 @@ bin/lab:
 	@CGO_ENABLED=0 $(GO) build -o bin/lab ./test/lab/cmd/lab
 
 .PHONY: test
-test: build ## unit, golden, CLI and end-to-end tests on local processes; no root
+test: build $(ETCD36_BIN) ## unit, golden, CLI and end-to-end tests on local processes; no root
 	@$(TIER) test sim
 
 .PHONY: test-sim
@@ -116,23 +128,23 @@ test-sim: ## 10,000 random histories of simulated clusters (about 90 s); SIM_ARG
 	@$(if $(SIM_ARGS),$(GO) test ./test/sim -run TestRandomHistories -count=1 -v $(SIM_ARGS),CKE_TEST_SIM=10000 $(TIER) sim)
 
 .PHONY: test-lab
-test-lab: build ## the same work on real hosts
+test-lab: build $(ETCD36_BIN) ## the same work on real hosts
 	@$(TIER) lab
 
 .PHONY: test-faults
-test-faults: build ## clients' histories under random faults and operations; CKE_FAULTS_SEED, CKE_FAULTS_FOR
+test-faults: build $(ETCD36_BIN) ## clients' histories under random faults and operations; CKE_FAULTS_SEED, CKE_FAULTS_FOR
 	@$(TIER) faults
 
 .PHONY: test-kube
-test-kube: build build-kube ## with a real Kubernetes API server
+test-kube: build $(ETCD36_BIN) build-kube ## with a real Kubernetes API server
 	@$(TIER) kube
 
 .PHONY: test-all
-test-all: build build-kube ## all of the tiers above
+test-all: build $(ETCD36_BIN) build-kube ## all of the tiers above
 	@CKE_TEST_SIM=10000 $(TIER) test sim lab faults kube
 
 .PHONY: test-long
-test-long: build build-kube ## all tiers in their long, seeded forms
+test-long: build $(ETCD36_BIN) build-kube ## all tiers in their long, seeded forms
 	@CKE_TEST_LONG=1 $(TIER) test sim lab faults kube
 
 .PHONY: lint

@@ -13,13 +13,18 @@ import (
 // pinned is the etcd version that deps/etcd-3.7 builds.
 func pinned(t *testing.T) string {
 	t.Helper()
-	mod, err := os.ReadFile("../deps/etcd-3.7/go.mod")
+	return pinnedIn(t, "etcd-3.7")
+}
+
+func pinnedIn(t *testing.T, dep string) string {
+	t.Helper()
+	mod, err := os.ReadFile("../deps/" + dep + "/go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := regexp.MustCompile(`go\.etcd\.io/etcd/server/v3 v(\S+)`).FindSubmatch(mod)
 	if m == nil {
-		t.Fatal("deps/etcd-3.7/go.mod requires no go.etcd.io/etcd/server/v3")
+		t.Fatalf("deps/%s/go.mod requires no go.etcd.io/etcd/server/v3", dep)
 	}
 	return string(m[1])
 }
@@ -31,21 +36,41 @@ func TestThePinnedEtcdIsTheDefaultVersion(t *testing.T) {
 }
 
 func TestTheBuiltProgramsAreThePinnedVersion(t *testing.T) {
-	want := pinned(t)
+	builtAre(t, "../bin/", pinned(t))
+	builtAre(t, "../bin/etcd-3.6/", pinnedIn(t, "etcd-3.6"))
+}
+
+// The tests that change etcd's version know which the older one is.
+func TestTheOlderEtcdIsThePinnedVersion(t *testing.T) {
+	older := pinnedIn(t, "etcd-3.6")
+	b, err := os.ReadFile("../test/drive/drive.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), `OlderVersion = "`+older+`"`) {
+		t.Errorf("deps/etcd-3.6 builds %s, and drive.OlderVersion is another", older)
+	}
+	if why := cluster.VersionPath(older, pinned(t)); why != "" {
+		t.Error(why)
+	}
+}
+
+func builtAre(t *testing.T, dir, want string) {
+	t.Helper()
 	for program, says := range map[string]string{
 		"etcd --version":  "etcd Version: ",
 		"etcdctl version": "etcdctl version: ",
 		"etcdutl version": "etcdutl version: ",
 	} {
 		args := strings.Fields(program)
-		out, err := exec.Command("../bin/"+args[0], args[1:]...).Output()
+		out, err := exec.Command(dir+args[0], args[1:]...).Output()
 		if err != nil {
-			t.Errorf("bin/%s: %v; `make build` makes it", program, err)
+			t.Errorf("%s%s: %v; `make test` makes it", dir, program, err)
 			continue
 		}
 		first, _, _ := strings.Cut(string(out), "\n")
 		if first != says+want {
-			t.Errorf("bin/%s says %q, want %q", program, first, says+want)
+			t.Errorf("%s%s says %q, want %q", dir, program, first, says+want)
 		}
 	}
 }

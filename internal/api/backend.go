@@ -38,6 +38,9 @@ type Backend interface {
 	// RemoveUser returns when etcd knows the user no more.
 	RemoveUser(ctx context.Context, cluster, user string) (UserRemoval, error)
 	Members(ctx context.Context, cluster string) ([]cluster.Member, error)
+	// AskDefrag has the member on a node, or every one, defragmented; it returns
+	// when that is recorded.
+	AskDefrag(ctx context.Context, cluster, node string) ([]DefragAsked, error)
 	// Snapshot streams etcd's own snapshot with its trailing SHA-256. The second
 	// value estimates its length in bytes.
 	Snapshot(ctx context.Context, cluster string) (io.ReadCloser, int64, error)

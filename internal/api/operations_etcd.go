@@ -67,6 +67,7 @@ func (s *server) etcdOperations() {
 			list, err := b.Members(ctx, in.Cluster)
 			return orEmpty(list), err
 		})
+	s.defragOperation()
 	octets(s, s.operation(http.MethodGet, "/clusters/{cluster}/snapshot", "snapshot", "etcd's own snapshot, with its trailing SHA-256"),
 		func(ctx context.Context, in *ClusterPath, w *octetWriter) error {
 			r, estimate, err := b.Snapshot(ctx, in.Cluster)

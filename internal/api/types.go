@@ -53,6 +53,10 @@ type Status struct {
 	Quorum    bool              `json:"quorum"`
 	Tolerance int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
 	AuthOn    bool              `json:"auth_on"`
+	// Quota is how much of its quota the fullest member uses.
+	Quota *plan.QuotaUse `json:"quota,omitempty"`
+	// Alarms are those etcd has raised.
+	Alarms []cluster.Alarm `json:"alarms,omitempty"`
 	// Strangers are members on no node of the spec or leaving.
 	Strangers []cluster.Member `json:"strangers,omitempty"`
 	Nodes     []NodeStatus     `json:"nodes"`

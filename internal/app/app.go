@@ -30,6 +30,8 @@ type Options struct {
 	RestoreState string
 	// After is told of every mutation; for crash tests.
 	After execute.After
+	// Outcome is told how each of them went.
+	Outcome execute.Outcome
 }
 
 // App is one daemon.

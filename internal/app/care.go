@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -79,7 +80,8 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
-			Authority: authority, Releases: a.shelf, Progress: c.progress, Now: time.Now, Log: log, After: a.o.After,
+			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"),
+			Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
@@ -139,7 +141,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	return reconcile.Wanted{
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
-			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Restart: snap.Restart,
+			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Defrag: snap.Defrag, Restart: snap.Restart, Snapshot: snap.Snapshot,
 		},
 		Revision: snap.Revision,
 	}, err

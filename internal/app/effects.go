@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -12,10 +13,13 @@ import (
 )
 
 // The crash tests' way in: a daemon started with these variables notes each
-// mutation in a file and ends itself with SIGKILL right after the N-th.
+// mutation in a file, and how it went in another, and ends itself with SIGKILL, or
+// stops itself with SIGSTOP, right after the N-th or after the first of a step kind.
 const (
-	envTrace = "CKE_EFFECT_TRACE"
-	envKill  = "CKE_EFFECT_KILL"
+	envTrace   = "CKE_EFFECT_TRACE"
+	envOutcome = "CKE_EFFECT_OUTCOMES"
+	envKill    = "CKE_EFFECT_KILL"
+	envStop    = "CKE_EFFECT_STOP"
 )
 
 // What a person has cleaned mutates the world too, outside of any step.
@@ -33,18 +37,16 @@ func (a *App) did(e execute.Effect, err error) error {
 	return err
 }
 
-// EffectHook reads the two variables; nil when neither is set.
+// EffectHook reads the variables; nil when none of those it needs is set.
 func EffectHook(getenv func(string) string) (execute.After, error) {
-	trace, kill := getenv(envTrace), getenv(envKill)
-	if trace == "" && kill == "" {
-		return nil, nil
+	trace := getenv(envTrace)
+	kill, err := parseMoment(getenv, envKill)
+	if err != nil {
+		return nil, err
 	}
-	at := 0
-	if kill != "" {
-		var err error
-		if at, err = strconv.Atoi(kill); err != nil || at < 1 {
-			return nil, fmt.Errorf("%s=%q is not the number of an effect, from 1 on", envKill, kill)
-		}
+	stop, err := parseMoment(getenv, envStop)
+	if err != nil || trace == "" && kill == nil && stop == nil {
+		return nil, err
 	}
 	var mu sync.Mutex
 	seen := 0
@@ -55,11 +57,57 @@ func EffectHook(getenv func(string) string) (execute.After, error) {
 		if err := appendLine(trace, fmt.Sprintf("%s %s\n", step, e)); err != nil {
 			panic(fmt.Sprintf("%s: %v", envTrace, err))
 		}
-		if seen == at {
+		if kill.has(seen, step) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // nothing runs after it
 			select {}
 		}
+		if stop.has(seen, step) {
+			stop.past = true
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // somebody else wakes it
+		}
 	}, nil
+}
+
+// OutcomeHook notes how each mutation went; nil when nobody wants to know.
+func OutcomeHook(getenv func(string) string) execute.Outcome {
+	path := getenv(envOutcome)
+	if path == "" {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(step plan.Kind, e execute.Effect, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := appendLine(path, fmt.Sprintf("%s %s %q\n", step, e, fmt.Sprint(err))); err != nil {
+			panic(fmt.Sprintf("%s: %v", envOutcome, err))
+		}
+	}
+}
+
+// moment is after a certain effect: by its number, or the first of a step kind.
+type moment struct {
+	number int
+	kind   plan.Kind
+	past   bool
+}
+
+func parseMoment(getenv func(string) string, name string) (*moment, error) {
+	text := getenv(name)
+	if text == "" {
+		return nil, nil
+	}
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyz-") == "" {
+		return &moment{kind: plan.Kind(text)}, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("%s=%q is neither the number of an effect, from 1 on, nor a kind of step", name, text)
+	}
+	return &moment{number: n}, nil
+}
+
+func (m *moment) has(number int, kind plan.Kind) bool {
+	return m != nil && !m.past && (number == m.number || kind == m.kind)
 }
 
 func appendLine(path, line string) error {

@@ -9,6 +9,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/host/remote"
+	"cke/internal/plan"
 	"cke/internal/reconcile"
 )
 
@@ -25,9 +26,12 @@ func status(v reconcile.View) api.Status {
 	e := v.State.Etcd
 	s := api.Status{
 		Cluster: v.Wanted.Spec.Name, Healthy: healthy(v), Phase: v.State.Bootstrap.Phase,
-		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Quorum: e.Quorum, AuthOn: e.Auth.Enabled,
+		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Quorum: e.Quorum, AuthOn: e.Auth.Enabled, Alarms: e.Alarms,
 		Tolerance: cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters())),
 		Plan:      v.Plan, Running: v.Running, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,
+	}
+	if u, ok := plan.Quota(v.Wanted.Spec, v.State); ok {
+		s.Quota = &u
 	}
 	s.Settled = s.Healthy && v.Plan.Settled() && len(v.Running) == 0
 	for i, n := range v.Wanted.Nodes() {
@@ -85,12 +89,12 @@ func nodeStatus(n cluster.Node) api.NodeStatus {
 	return st
 }
 
-// healthy: founded, authentication on, and at least the wanted number of voters,
+// healthy: founded, authentication on, no alarm, and at least the wanted number of voters,
 // all serving. What CKE still has to do or cannot do is another question.
 func healthy(v reconcile.View) bool {
 	e := v.State.Etcd
 	voters, serving := len(e.Voters()), len(e.HealthyVoters())
-	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled &&
+	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled && len(e.Alarms) == 0 &&
 		serving == voters && voters >= v.Wanted.Spec.WantedVoters()
 }
 

@@ -35,8 +35,9 @@ func statusText(st api.Status, now time.Time) string {
 	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
 		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
 	}
-	b.WriteString("\n" + membersText(st.Nodes, st.Strangers))
+	b.WriteString("\n" + membersText(st.Nodes, st.Strangers, now))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
+	b.WriteString(quotaText(st.Quota))
 	b.WriteString(gatewaysText(st.Nodes))
 	b.WriteString(kubernetesText(st.Kubernetes))
 	b.WriteString(runningText(st.Running))
@@ -76,6 +77,8 @@ func headline(st api.Status) string {
 		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
 	case !st.AuthOn:
 		return fmt.Sprintf("%s is NOT healthy: authentication is off, %s", name, counts)
+	case len(st.Alarms) > 0:
+		return fmt.Sprintf("%s is NOT healthy: alarm %s, %s", name, alarmsText(st.Alarms), counts)
 	case !st.Healthy:
 		return fmt.Sprintf("%s is NOT healthy: %s, %s", name, counts, mayFail(st.Tolerance))
 	case !st.Settled:
@@ -92,7 +95,7 @@ func mayFail(n int) string {
 	return fmt.Sprintf("%d more may fail", n)
 }
 
-func membersText(nodes []api.NodeStatus, strangers []cluster.Member) string {
+func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Time) string {
 	if len(nodes) == 0 && len(strangers) == 0 {
 		return "no nodes\n"
 	}
@@ -100,23 +103,28 @@ func membersText(nodes []api.NodeStatus, strangers []cluster.Member) string {
 	for _, n := range nodes {
 		row := []string{string(n.Hostname), n.Address}
 		if m := n.Member; m != nil {
-			row = append(row, memberCells(*m)...)
+			row = append(row, memberCells(*m, now)...)
 		} else {
 			row = append(row, "-", spareText(n), nodeHealth(n))
 		}
 		rows = append(rows, row)
 	}
 	for _, m := range strangers {
-		rows = append(rows, append([]string{"unknown", m.PeerURL}, memberCells(m)...))
+		rows = append(rows, append([]string{"unknown", m.PeerURL}, memberCells(m, now)...))
 	}
 	return table(rows)
 }
 
-func memberCells(m cluster.Member) []string {
-	return []string{
-		m.ID.String(), roleText(m), healthText(m),
-		orDash(m.Version), bytesText(m.DBSize), strconv.FormatUint(m.RaftIndex, 10),
+// memberCells has no numbers of a member that did not answer: zero is none.
+func memberCells(m cluster.Member, now time.Time) []string {
+	health, size, index := healthText(m), "-", "-"
+	if t := m.UnhealthySince; !m.Healthy && !t.IsZero() && now.After(t) {
+		health += " " + units.Duration(now.Sub(t).Round(time.Second)).String()
 	}
+	if m.RaftIndex > 0 {
+		size, index = bytesText(m.DBSize), strconv.FormatUint(m.RaftIndex, 10)
+	}
+	return []string{m.ID.String(), roleText(m), health, orDash(m.Version), size, index}
 }
 
 func spareText(n api.NodeStatus) string {
@@ -187,7 +195,7 @@ func planText(p plan.Plan) string {
 	}
 	for _, level := range []plan.Level{plan.Blocked, plan.Waiting, plan.Note} {
 		title := "\n" + string(level) + "\n"
-		for _, r := range p.Reasons {
+		for _, r := range wholeFirst(p.Reasons) {
 			if r.Level != level {
 				continue
 			}
@@ -197,6 +205,22 @@ func planText(p plan.Plan) string {
 		}
 	}
 	return b.String()
+}
+
+// wholeFirst puts what concerns the whole cluster before what concerns a node.
+func wholeFirst(reasons []plan.Reason) []plan.Reason {
+	out := slices.Clone(reasons)
+	slices.SortStableFunc(out, func(a, b plan.Reason) int {
+		switch {
+		case (a.Node == "") == (b.Node == ""):
+			return 0
+		case a.Node == "":
+			return -1
+		default:
+			return 1
+		}
+	})
+	return out
 }
 
 func reasonText(r plan.Reason) string {

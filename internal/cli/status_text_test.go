@@ -10,6 +10,7 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/internal/units"
 )
 
 func TestStatusText(t *testing.T) {
@@ -28,19 +29,28 @@ func TestStatusText(t *testing.T) {
 			st.Settled = false
 			st.Plan.Reasons = []plan.Reason{{Level: plan.Note, Rule: "spareIsIdle", Node: "cp4", Text: "it may carry a member"}}
 		},
+		"no_space": func(st *api.Status) {
+			st.Healthy, st.Settled = false, false
+			st.Alarms = []cluster.Alarm{{Member: 7, Kind: "NOSPACE"}, {Member: 8, Kind: "NOSPACE"}}
+			st.Quota = &plan.QuotaUse{Node: "cp2", Bytes: 1 << 30, InUse: 300 << 20, Quota: 1 << 30, FullIn: units.Duration(72 * time.Hour)}
+			st.Nodes[1].Member.Alarms = []string{"NOSPACE"}
+			st.Plan.Steps = []plan.Step{{Kind: plan.Compact, Revision: 9000, Reason: "alarm NOSPACE"}}
+		},
 		"quorum_lost": func(st *api.Status) {
 			st.Healthy, st.Settled, st.Quorum, st.Tolerance = false, false, false, -1
 			st.ObservedAt = start().Add(-2 * time.Minute)
 			for i := 1; i < 3; i++ {
 				n := &st.Nodes[i]
 				n.Reachable, n.Error = false, "dial "+n.Address+":22: i/o timeout"
-				n.Member.Healthy, n.Member.Version = false, ""
+				n.Member.Healthy, n.Member.Version, n.Member.RaftIndex, n.Member.DBSize = false, "", 0, 0
+				n.Member.UnhealthySince = start().Add(-50*time.Second - 300*time.Millisecond)
 				n.Member.Err = "context deadline exceeded while it was asked for its status, as every one of the members of this cluster is"
 			}
 			st.Nodes[0].Member.Alarms = []string{"NOSPACE"}
 			st.Nodes[3].Leaving, st.Nodes[3].Reachable = true, false
 			st.Plan.Reasons = []plan.Reason{
 				{Level: plan.Waiting, Rule: "hostIsSilent", Node: "cp2", Text: "it has not answered for 20 s", Hint: ""},
+				{Level: plan.Blocked, Rule: "hostIsUnreachable", Node: "cp3", Text: "the host does not answer: dial 10.77.0.13:22: i/o timeout"},
 				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
 			}
 		},

@@ -42,6 +42,7 @@ func (s Spec) WithDefaults() Spec {
 	if s.Etcd.CompactionRetention == 0 {
 		s.Etcd.CompactionRetention = DefaultRetention
 	}
+	s.Etcd.Defrag = s.Etcd.Defrag.withDefaults()
 	s.Kubernetes = s.Kubernetes.withDefaults()
 	s.Preflight = s.Preflight.withDefaults()
 	s.Nodes = slices.Clone(s.Nodes)

@@ -32,7 +32,7 @@ func TestWithDefaults(t *testing.T) {
 	want := Spec{
 		Name: "main", ClusterDomain: "cluster.local",
 		Nodes: []Node{{Address: netip.MustParseAddr("10.0.0.1"), Hostname: "cp1", ControlPlane: true}},
-		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30, CompactionRetention: units.Duration(5 * time.Minute)},
+		Etcd:  Etcd{Version: "3.7.3", ReplaceAfter: units.Duration(5 * time.Minute), Quota: 8 << 30, CompactionRetention: units.Duration(5 * time.Minute), Defrag: Defrag{FreeRatio: 45, MinFree: 100 << 20}},
 		// min_free stays out: it follows the quota.
 		Preflight: Preflight{MaxClockSkew: units.Duration(time.Second), MaxFsync: units.Duration(100 * time.Millisecond), MinOpenFiles: 4096},
 		Kubernetes: Kubernetes{
@@ -54,7 +54,7 @@ func TestWithDefaults(t *testing.T) {
 func TestWithDefaultsKeepsWhatIsSaid(t *testing.T) {
 	in := Spec{
 		Name: "main", ClusterDomain: "example.org", Nodes: nodes(3),
-		Etcd:      Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, CompactionRetention: 8, ExtraArgs: map[string]string{"a": "b"}},
+		Etcd:      Etcd{Version: "3.6.13", Members: 1, ReplaceAfter: 7, Quota: 9, CompactionRetention: 8, ExtraArgs: map[string]string{"a": "b"}, Defrag: Defrag{FreeRatio: 5, MinFree: 6}},
 		Preflight: Preflight{MaxClockSkew: 1, MinFree: 2, MaxFsync: 3, MinOpenFiles: 4},
 		Kubernetes: Kubernetes{
 			Kubeconfig: "/k", APIServer: ClientFiles{Directory: "/d", Owner: "o", Group: "g", Mode: "0640"}, GatewayPort: 9,

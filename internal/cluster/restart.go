@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"cke/internal/units"
 )
 
 // Restart is the record of a member that is restarted with other settings. It is
@@ -77,7 +75,7 @@ func changedKeys(kind string, from, to map[string]string) []string {
 // WithSettings is the spec with the settings that a unit has.
 func (e Etcd) WithSettings(u Unit) Etcd {
 	s := u.settings()
-	e.Version, e.Quota, e.CompactionRetention = s.Version, s.Quota, units.Duration(s.Retention)
+	e.Version, e.Quota, e.CompactionRetention = s.Version, s.Quota, s.Retention
 	e.ExtraArgs, e.ExtraEnv = s.ExtraArgs, s.ExtraEnv
 	return e
 }

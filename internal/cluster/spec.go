@@ -57,6 +57,7 @@ type Etcd struct {
 	CompactionRetention units.Duration    `json:"compaction_retention,omitzero" yaml:"compaction_retention,omitempty"`
 	ExtraArgs           map[string]string `json:"extra_args,omitempty" yaml:"extra_args,omitempty"`
 	ExtraEnv            map[string]string `json:"extra_env,omitempty" yaml:"extra_env,omitempty"`
+	Defrag              Defrag            `json:"defrag,omitzero" yaml:"defrag,omitempty"`
 }
 
 // Backup is reserved for scheduled backups; it has no settings yet.

@@ -11,11 +11,17 @@ type State struct {
 	Users []User `json:"users"`
 	// RemovedUsers are those that etcd may still know.
 	RemovedUsers []RemovedUser `json:"removed_users,omitempty"`
+	// Defrag are members that a person wants defragmented.
+	Defrag []DefragRequest `json:"defrag,omitempty"`
+	// Growth is nil until it has been looked at for long enough.
+	Growth *Growth `json:"growth,omitempty"`
 	// Leaving are nodes gone from the spec whose member or data is not yet out.
 	Leaving []Node `json:"leaving,omitempty"`
 	// Releases are the etcd binaries this cke can put on a remote host.
 	Releases []Release `json:"releases,omitempty"`
 	Paused   *Pause    `json:"paused,omitempty"`
+	// Snapshot is the last one taken before a change of etcd's version.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
@@ -187,13 +193,22 @@ type EtcdState struct {
 	ClusterID ClusterID `json:"cluster_id,omitzero"`
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
+	Auth    Auth     `json:"auth"`
+	// Alarms are those that are up, as a serving voter tells it.
+	Alarms []Alarm `json:"alarms,omitempty"`
+	// Compaction is nil unless an alarm NOSPACE is up.
+	Compaction *Compaction `json:"compaction,omitempty"`
+	// Usage is where the data is, largest first; it is looked at only when that
+	// matters, and rarely.
+	Usage []PrefixUsage `json:"usage,omitempty"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`
-	Auth   Auth   `json:"auth"`
 	// Mixed is set when members of different clusters answer, and names them.
 	// There is no membership then.
 	Mixed string `json:"mixed,omitempty"`
+	// Downgrade is the version that etcd prepares to go down to, such as "3.6.0".
+	Downgrade string `json:"downgrade,omitempty"`
 	// Err is the last error met while asking.
 	Err string `json:"err,omitempty"`
 }
@@ -212,13 +227,18 @@ type Member struct {
 	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
 	Leader         bool      `json:"leader"`
 	Version        string    `json:"version,omitempty"`
-	RaftIndex      uint64    `json:"raft_index"`
-	RaftApplied    uint64    `json:"raft_applied"`
-	RaftTerm       uint64    `json:"raft_term"`
-	DBSize         int64     `json:"db_size"`
-	DBSizeInUse    int64     `json:"db_size_in_use"`
-	Alarms         []string  `json:"alarms,omitempty"`
-	Err            string    `json:"err,omitempty"`
+	// Storage is the version of its data's format, which is the cluster's.
+	Storage     string `json:"storage,omitempty"`
+	RaftIndex   uint64 `json:"raft_index"`
+	RaftApplied uint64 `json:"raft_applied"`
+	RaftTerm    uint64 `json:"raft_term"`
+	DBSize      int64  `json:"db_size"`
+	DBSizeInUse int64  `json:"db_size_in_use"`
+	// Quota is what the running process has; 0 when it was not learnt.
+	Quota int64 `json:"quota,omitempty"`
+	// Alarms are the kinds of those about this member.
+	Alarms []string `json:"alarms,omitempty"`
+	Err    string   `json:"err,omitempty"`
 }
 
 // Started says whether the member ever joined with a process of its own.

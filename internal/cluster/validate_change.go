@@ -23,7 +23,7 @@ func (s Spec) ValidateChange(old Spec, leaving []Node) []Problem {
 	}
 	s.validateIdentities(&ps, old.Nodes, leaving)
 	if s.Etcd.Version != old.Etcd.Version {
-		ps.add("etcd.version", "version may not change from %s to %s: rolling upgrades of a running cluster are not supported yet", old.Etcd.Version, s.Etcd.Version)
+		s.validateVersionChange(&ps, old.Etcd.Version)
 	}
 	if s.Etcd.Quota < old.Etcd.Quota {
 		ps.warn("etcd.quota", "quota shrinks from %s to %s: a member whose data is larger stops accepting writes when it is next started", old.Etcd.Quota, s.Etcd.Quota)
@@ -32,6 +32,14 @@ func (s Spec) ValidateChange(old Spec, leaving []Node) []Problem {
 		ps.warn("kubernetes.gateway_port", "gateway_port changes from %d to %d: what uses a gateway loses it until it is told of the new port", was, p)
 	}
 	return ps
+}
+
+func (s Spec) validateVersionChange(ps *problems, old string) {
+	if why := VersionPath(old, s.Etcd.Version); why != "" {
+		ps.add("etcd.version", "version may not change from %s to %s: %s", old, s.Etcd.Version, why)
+	} else if MinorOf(s.Etcd.Version).Before(MinorOf(old)) {
+		ps.warn("etcd.version", "version goes down from %s to %s: through etcd's own downgrade, and what the newer line alone can do is lost", old, s.Etcd.Version)
+	}
 }
 
 // validateIdentities holds that a hostname and an address stay together. The

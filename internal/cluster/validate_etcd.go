@@ -31,6 +31,7 @@ func (s Spec) validateEtcd(ps *problems) {
 	if e.CompactionRetention < MinRetention || e.CompactionRetention > MaxRetention {
 		ps.add("etcd.compaction_retention", "compaction_retention %s is not between %s and %s", e.CompactionRetention, MinRetention, MaxRetention)
 	}
+	e.Defrag.validate(ps)
 	for _, k := range slices.Sorted(maps.Keys(e.ExtraArgs)) {
 		if why := badArg(k, e.ExtraArgs[k]); why != "" {
 			ps.add("etcd.extra_args."+k, "%s", why)

@@ -39,6 +39,7 @@ etcd:
   extra_args: {max-request-bytes: 1048576, pre-vote: false, metrics: ""}
   extra_env:
     GOMAXPROCS: 2
+  defrag: {free_ratio: 30%, window: "Sun 02:00-04:00"}
 preflight: {max_clock_skew: 500ms, min_free: 20GiB, max_fsync: 15ms}
 kubernetes: {kubeconfig: /etc/kubernetes/admin.conf, apiserver: {owner: kube, mode: 0640}, gateway_port: 12380}
 backup: {}
@@ -56,6 +57,7 @@ func goodSpec() cluster.Spec {
 			Version: "3.6.13", Members: 3, ReplaceAfter: units.Duration(24 * time.Hour), Quota: 4 << 30, CompactionRetention: units.Duration(10 * time.Minute),
 			ExtraArgs: map[string]string{"max-request-bytes": "1048576", "pre-vote": "false", "metrics": ""},
 			ExtraEnv:  map[string]string{"GOMAXPROCS": "2"},
+			Defrag:    cluster.Defrag{FreeRatio: 30, MinFree: 100 << 20, Window: "Sun 02:00-04:00"},
 		},
 		Preflight: cluster.Preflight{
 			MaxClockSkew: units.Duration(500 * time.Millisecond), MinFree: 20 << 30,
@@ -239,6 +241,15 @@ func genSpec() *rapid.Generator[cluster.Spec] {
 		}
 		if rapid.Bool().Draw(t, "env") {
 			s.Etcd.ExtraEnv = rapid.MapOfN(rapid.StringMatching(`X[A-Z]|NULL|_|Y|no`), text, 1, 3).Draw(t, "extra_env")
+		}
+		s.Etcd.Defrag = cluster.Defrag{
+			FreeRatio: units.Percent(rapid.IntRange(10, 90).Draw(t, "free_ratio")),
+			MinFree:   units.Size(rapid.Int64Range(0, 1<<50).Draw(t, "defrag min_free")),
+			Window:    rapid.SampledFrom([]cluster.Window{"", "02:00-04:00", "Sun 00:00-23:59", "Mon-Fri,Sun 22:00-02:00; 03:00-03:01"}).Draw(t, "window"),
+		}
+		if rapid.Bool().Draw(t, "defrag says") {
+			enabled := rapid.Bool().Draw(t, "defrag enabled")
+			s.Etcd.Defrag.Enabled = &enabled
 		}
 		s.Preflight.MinFree = units.Size(rapid.Int64Range(0, 1<<50).Draw(t, "min_free"))
 		s.Preflight.MaxFsync = units.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "max_fsync"))

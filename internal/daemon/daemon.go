@@ -198,7 +198,7 @@ func serve(ctx context.Context, o app.Options, started func(context.Context) err
 	if err != nil {
 		return err
 	}
-	o.After = after
+	o.After, o.Outcome = after, app.OutcomeHook(os.Getenv)
 	kube.RouteLogs(o.Log)
 	a := app.New(o)
 	if err := a.Start(ctx); err != nil {

@@ -61,6 +61,7 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	c.remember(via)
 	if via != "" {
 		c.shared(ctx, via, early, &e)
+		c.alarms(ctx, via, answers, &e)
 	}
 	if !e.Quorum {
 		c.remembered(ctx, &e, answers)
@@ -68,6 +69,7 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	answers = append(answers, c.askStrangers(ctx, e.Members, nodes)...)
 	for i := range e.Members {
 		fill(&e.Members[i], nodes, answers)
+		e.Members[i].Alarms = alarmsOf(e.Members[i].ID, e.Alarms)
 	}
 	return e
 }
@@ -102,13 +104,21 @@ func choose(e *cluster.EtcdState, answers []answer) (via Endpoint, lastErr error
 		switch {
 		case a.healthy() && !a.status.IsLearner:
 			if via == "" || a.status.Leader == a.status.Header.MemberId {
-				via = a.endpoint
+				via, e.Downgrade = a.endpoint, downgrade(a.status)
 			}
 		case a.readErr != nil:
 			lastErr = a.readErr
 		}
 	}
 	return via, lastErr
+}
+
+// downgrade is what the members prepare to go down to, or nothing.
+func downgrade(st *clientv3.StatusResponse) string {
+	if st.DowngradeInfo == nil || !st.DowngradeInfo.Enabled {
+		return ""
+	}
+	return st.DowngradeInfo.TargetVersion
 }
 
 // askStrangers asks the members on no known node, where they themselves say
@@ -233,8 +243,9 @@ func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
 	m.Healthy = a.healthy()
 	m.Leader = st.Leader == st.Header.MemberId
 	m.Version, m.RaftIndex, m.RaftApplied, m.RaftTerm = st.Version, st.RaftIndex, st.RaftAppliedIndex, st.RaftTerm
+	m.Storage = st.StorageVersion
 	m.DBSize, m.DBSizeInUse = st.DbSize, st.DbSizeInUse
-	m.Alarms = st.Errors
+	m.Quota = st.DbSizeQuota
 	switch {
 	case a.readErr != nil:
 		m.Err = a.readErr.Error()
@@ -264,6 +275,7 @@ const (
 	Silent Pulse = iota
 	Leaderless
 	Serving
+	Alarmed // it serves, and an alarm is up
 )
 
 // Ping asks each endpoint for its status only. It takes a second at most.
@@ -282,6 +294,8 @@ func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]Pu
 			case err != nil:
 			case st.Leader == 0:
 				felt[i] = Leaderless
+			case slices.ContainsFunc(st.Errors, isAlarm):
+				felt[i] = Alarmed
 			default:
 				felt[i] = Serving
 			}

@@ -19,8 +19,11 @@ const (
 	StoreAdvanceBootstrap Effect = "store.advance-bootstrap"
 	StoreForgetLeaving    Effect = "store.forget-leaving"
 	StoreForgetUser       Effect = "store.forget-user"
+	StoreForgetDefrag     Effect = "store.forget-defrag"
 	StorePutRestart       Effect = "store.put-restart"
 	StoreDropRestart      Effect = "store.drop-restart"
+	StorePutSnapshot      Effect = "store.put-snapshot"
+	WriteSnapshot         Effect = "cke.write-snapshot"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -35,6 +38,11 @@ const (
 	EtcdPromote           Effect = "etcd.promote"
 	EtcdRemove            Effect = "etcd.remove"
 	EtcdMoveLeader        Effect = "etcd.move-leader"
+	EtcdEnableDowngrade   Effect = "etcd.enable-downgrade"
+	EtcdCancelDowngrade   Effect = "etcd.cancel-downgrade"
+	EtcdCompact           Effect = "etcd.compact"
+	EtcdDefragment        Effect = "etcd.defragment"
+	EtcdDisarm            Effect = "etcd.disarm-alarm"
 	EtcdDeleteUser        Effect = "etcd.delete-user"
 	EtcdDeleteRole        Effect = "etcd.delete-role"
 	EtcdAddRole           Effect = "etcd.add-role"
@@ -49,10 +57,11 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StorePutRestart, StoreDropRestart,
+		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag, StorePutRestart, StoreDropRestart,
+		StorePutSnapshot, WriteSnapshot, EtcdEnableDowngrade, EtcdCancelDowngrade,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
-		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader,
+		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader, EtcdCompact, EtcdDefragment, EtcdDisarm,
 		EtcdDeleteUser, EtcdDeleteRole, EtcdAddRole, EtcdGrant, EtcdRevoke, EtcdAddUser, EtcdGrantRole, EtcdRevokeRole, EtcdEnableAuth,
 	}
 }
@@ -60,12 +69,17 @@ func Effects() []Effect {
 // After is told of each mutation, successful or not, right after it.
 type After func(plan.Kind, Effect)
 
+// Outcome is told how each mutation went, before After is.
+type Outcome func(plan.Kind, Effect, error)
+
 type effects struct {
-	kind  plan.Kind
-	after After
+	kind    plan.Kind
+	after   After
+	outcome Outcome
 }
 
 func (f effects) did(e Effect, err error) error {
+	f.outcome(f.kind, e, err)
 	f.after(f.kind, e)
 	return err
 }
@@ -87,8 +101,16 @@ func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.Remo
 	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
 }
 
+func (s effectStore) ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error {
+	return s.f.did(StoreForgetDefrag, s.Store.ForgetDefrag(ctx, name, n))
+}
+
 func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
 	return s.f.did(StorePutRestart, s.Store.PutRestart(ctx, name, r))
+}
+
+func (s effectStore) PutSnapshot(ctx context.Context, name string, snap cluster.Snapshot) error {
+	return s.f.did(StorePutSnapshot, s.Store.PutSnapshot(ctx, name, snap))
 }
 
 func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
@@ -155,6 +177,13 @@ type Etcd interface {
 	Promote(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	Remove(ctx context.Context, ep etcd.Endpoint, id cluster.MemberID) error
 	MoveLeader(ctx context.Context, leader etcd.Endpoint, to cluster.MemberID) error
+	Snapshot(ctx context.Context, ep etcd.Endpoint) (io.ReadCloser, int64, error)
+	ValidateDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
+	EnableDowngrade(ctx context.Context, ep etcd.Endpoint, to string) error
+	CancelDowngrade(ctx context.Context, ep etcd.Endpoint) error
+	Compact(ctx context.Context, ep etcd.Endpoint, revision int64) error
+	Defragment(ctx context.Context, ep etcd.Endpoint) error
+	Disarm(ctx context.Context, ep etcd.Endpoint, alarm string) error
 	Auth(ctx context.Context, ep etcd.Endpoint) (cluster.Auth, error)
 	DeleteUser(ctx context.Context, ep etcd.Endpoint, user string) error
 	DeleteRole(ctx context.Context, ep etcd.Endpoint, role string) error

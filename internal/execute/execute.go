@@ -24,7 +24,9 @@ type Store interface {
 	AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error
 	ForgetLeaving(ctx context.Context, name string, node cluster.NodeName) error
 	ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error
+	ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
+	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
 }
 
@@ -40,10 +42,14 @@ type Options struct {
 	Log       *slog.Logger
 	// Releases are what can be put on hosts; nil for nothing.
 	Releases Releases
+	// Snapshots is the directory for those taken before a change of version.
+	Snapshots string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
 	// After is told of every mutation right after it happened; nil for nobody.
 	After After
+	// Outcome is told how each of them went; nil for nobody.
+	Outcome Outcome
 }
 
 // Executor carries out the steps of one cluster.
@@ -53,6 +59,9 @@ type Executor struct{ o Options }
 func New(o Options) *Executor {
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
+	}
+	if o.Outcome == nil {
+		o.Outcome = func(plan.Kind, Effect, error) {}
 	}
 	return &Executor{o: o}
 }
@@ -72,7 +81,7 @@ type Finished func(cluster.NodeName)
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After, outcome: x.o.Outcome}}
 	a, err := t.action()
 	if err != nil {
 		return err
@@ -96,7 +105,7 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finis
 func (t target) guard(ctx context.Context) error {
 	s := t.step
 	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
-	if !membership && s.Kind != plan.ConfigureAuth {
+	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.Compact && s.Kind != plan.DisarmAlarm {
 		return nil
 	}
 	if node, deposed := t.x.o.Observer.Deposed(ctx, t.w); deposed {
@@ -106,59 +115,10 @@ func (t target) guard(ctx context.Context) error {
 	if want := t.w.Bootstrap.ClusterID; e.Mixed != "" || want != 0 && e.ClusterID != want {
 		return fmt.Errorf("guard %s: cluster %s answers, not %s: %s", s.Kind, e.ClusterID, want, e.Mixed)
 	}
-	if !membership {
+	if s.Kind == plan.ConfigureAuth {
 		return nil
 	}
 	return plan.Guard(s, e)
-}
-
-func (t target) action() (action, error) {
-	switch t.step.Kind {
-	case plan.CheckHosts:
-		return checkHosts{t}, nil
-	case plan.InstallEtcd:
-		return nodewise{t, installEtcd{t}, Timeout(plan.InstallEtcd)}, nil
-	case plan.RecordBootstrap:
-		return recordBootstrap{t}, nil
-	case plan.InstallCertificates:
-		return nodewise{t, installCertificates{t}, nodeTimeout}, nil
-	case plan.InstallUnits:
-		return nodewise{t, installUnits{t}, nodeTimeout}, nil
-	case plan.StartMembers:
-		return nodewise{t, startMembers{t}, nodeTimeout}, nil
-	case plan.InstallClientCertificates:
-		return nodewise{t, installClientCertificates{t}, nodeTimeout}, nil
-	case plan.PutGateway:
-		return nodewise{t, putGateway{t}, nodeTimeout}, nil
-	case plan.RemoveGateway:
-		return nodewise{t, removeGateway{t}, nodeTimeout}, nil
-	case plan.ConfigureAuth:
-		return configureAuth{t}, nil
-	case plan.FinishBootstrap:
-		return finishBootstrap{t}, nil
-	case plan.AddLearner:
-		return addLearner{t}, nil
-	case plan.PromoteLearner:
-		return promoteLearner{t}, nil
-	case plan.MoveLeader:
-		return moveLeader{t}, nil
-	case plan.RemoveMember:
-		return removeMember{t}, nil
-	case plan.RetireMember:
-		return retireMember{t}, nil
-	case plan.ForgetNode:
-		return forgetNode{t}, nil
-	case plan.ForgetUser:
-		return forgetUser{t}, nil
-	case plan.RestartMember:
-		return restartMember{t}, nil
-	case plan.FinishRestart:
-		return finishRestart{t}, nil
-	case plan.RollBackMember:
-		return rollBackMember{t}, nil
-	default:
-		return nil, fmt.Errorf("step kind %q is unknown", t.step.Kind)
-	}
 }
 
 // target is what every action shares: the step, what is wanted, and the ways to

@@ -34,6 +34,12 @@ func Timeout(k plan.Kind) time.Duration {
 	if k == plan.InstallEtcd {
 		return 2 * time.Hour // it bounds itself by its progress
 	}
+	if k == plan.TakeSnapshot {
+		return time.Hour
+	}
+	if k == plan.Defragment {
+		return defragTimeout
+	}
 	return 2 * time.Minute
 }
 

@@ -32,8 +32,12 @@ type Wanted struct {
 	// Left are nodes that were cared for once; nothing looks at them.
 	Left   []cluster.Node
 	Paused *cluster.Pause
+	// Defrag are members that a person wants defragmented.
+	Defrag []cluster.DefragRequest
 	// Restart is a member that is being restarted, or was rolled back.
 	Restart *cluster.Restart
+	// Snapshot was taken before a change of etcd's version.
+	Snapshot *cluster.Snapshot
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -49,6 +53,8 @@ type Hosts interface {
 // Etcd is how the members are looked at.
 type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
+	// Usage estimates where the data is.
+	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
 	// Keep closes the connections to all but these members.
 	Keep(urls []string)
 }
@@ -92,6 +98,7 @@ type Observer struct {
 	measured map[cluster.NodeName]cluster.Measured
 	heard    map[cluster.NodeName]cluster.Heard
 
+	space space
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
@@ -133,7 +140,10 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 // Observe looks at everything, hosts and members at the same time. Members asked
 // before it was known which run are asked again if it was the wrong ones.
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
-	st := cluster.State{At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused, Restart: w.Restart}
+	st := cluster.State{
+		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
+		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot,
+	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
@@ -145,6 +155,11 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
+	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
+	o.mu.Lock()
+	o.space.note(st.Etcd, st.At)
+	st.Growth = o.space.growth()
+	o.mu.Unlock()
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()
 	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)

@@ -320,3 +320,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 		}
 	})
 }
+
+func (*slowEtcd) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.PrefixUsage, error) {
+	return nil, nil
+}

@@ -19,11 +19,10 @@ func (in input) ready(nodes []cluster.Node) ([]cluster.Node, verdict) {
 			v.reasons = append(v.reasons, r)
 			continue
 		}
-		if r, ok := in.putOff(n); ok {
-			v.reasons = append(v.reasons, r)
-			continue
+		if _, ok := in.putOff(n); ok {
+			continue // and of this
 		}
-		if version := in.spec.Etcd.Version; !hasVersion(in.node(n.Hostname), version) {
+		if version := in.joinVersion(); !hasVersion(in.node(n.Hostname), version) {
 			in.needVersion(&v, n, version)
 			continue
 		}
@@ -55,6 +54,9 @@ func (in input) unmeasuredRivals(seats []cluster.Node) []cluster.NodeName {
 
 // joinChecks has these hosts measured too, in the same step where there is one.
 func joinChecks(steps []Step, names []cluster.NodeName) []Step {
+	if len(names) == 0 {
+		return steps
+	}
 	for i, s := range steps {
 		if s.Kind == CheckHosts {
 			steps[i].Nodes = append(slices.Clone(s.Nodes), names...)

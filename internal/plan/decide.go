@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -27,7 +28,7 @@ func (in input) prepared() input {
 func (in input) follow() (Plan, cluster.MemberID) {
 	p := Plan{Cluster: in.spec.Name}
 	var outgoing cluster.MemberID
-	changing := false
+	changing, held := false, false
 	for _, r := range rules() {
 		v := r(in)
 		for _, s := range v.steps {
@@ -43,17 +44,32 @@ func (in input) follow() (Plan, cluster.MemberID) {
 			}
 			p.Steps = append(p.Steps, s)
 		}
-		// Nobody else is added or taken out while one is on its way out.
-		changing = changing || v.hold
-		if v.outgoing != 0 && outgoing == 0 {
+		// Nobody else is added or taken out while one is on its way out, and nobody is
+		// on its way out who has to wait.
+		if v.outgoing != 0 && outgoing == 0 && !held {
 			outgoing, changing = v.outgoing, true
 		}
+		held, changing = held || v.hold, changing || v.hold
 		p.Reasons = append(p.Reasons, v.reasons...)
 		if v.stop {
 			break
 		}
 	}
+	p.Steps = withoutRevivals(p.Steps)
 	return p, outgoing
+}
+
+// withoutRevivals starts no member that is taken out because it does not serve: a
+// start that hangs would keep its node busy, and the removal from ever being
+// begun.
+func withoutRevivals(steps []Step) []Step {
+	dying := map[cluster.NodeName]bool{}
+	for _, s := range steps {
+		if s.Kind == RemoveMember && s.NotServing {
+			dying[s.Nodes[0]] = true
+		}
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == StartMembers && len(s.Nodes) == 1 && dying[s.Nodes[0]] })
 }
 
 // verdict is what one rule has to say.
@@ -100,17 +116,21 @@ func rules() []rule {
 		ruleLearners,
 		ruleLostData,
 		ruleReplace,
+		ruleNoSpace,
 		ruleMembership,
+		ruleVersion,
 		ruleRolling,
+		ruleDefragment,
+		ruleQuota,
 		ruleLeaving,
 	}
 }
 
-// ChangesMembership says whether the step changes who votes, learns, leads or serves;
-// such steps are taken one at a time.
+// ChangesMembership says whether the step changes who votes, learns, leads or for
+// a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment:
 		return true
 	default:
 		return false

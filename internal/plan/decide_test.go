@@ -66,7 +66,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources = append(sources, "release.go", "withdrawal.go", "reissue.go")
+	sources = append(sources, "defragment.go", "release.go", "withdrawal.go", "reissue.go")
 	reason := regexp.MustCompile(`(?:Rule: |r\.Rule(?:, r\.\w+)* = )"(\w+)"`)
 	var names []string
 	for _, f := range sources {
@@ -83,8 +83,8 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	}
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
-		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser,
-		RestartMember, FinishRestart, RollBackMember,
+		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, Compact, Defragment, DisarmAlarm, ForgetDefrag,
+		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
 	} {
 		names = append(names, string(k))
 	}

@@ -30,6 +30,10 @@ const (
 	RetireMember        Kind = "retire-member"
 	ForgetNode          Kind = "forget-node"
 	ForgetUser          Kind = "forget-user"
+	Compact             Kind = "compact"
+	Defragment          Kind = "defragment"
+	DisarmAlarm         Kind = "disarm-alarm"
+	ForgetDefrag        Kind = "forget-defrag"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -38,6 +42,10 @@ const (
 	RestartMember  Kind = "restart-member"
 	FinishRestart  Kind = "finish-restart"
 	RollBackMember Kind = "roll-back-member"
+	// Before etcd's version changes.
+	TakeSnapshot    Kind = "take-snapshot"
+	EnableDowngrade Kind = "enable-downgrade"
+	CancelDowngrade Kind = "cancel-downgrade"
 )
 
 // Step is one thing to do, as data. Every step of a plan may be carried out
@@ -60,15 +68,23 @@ type Step struct {
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.
-	Version   string             `json:"version,omitempty"` // of etcd, to be installed
+	Version   string             `json:"version,omitempty"` // of etcd, to be installed or to go down to
 	Units     []cluster.Unit     `json:"units,omitempty"`
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	// Alarm is the kind of alarm that is disarmed.
+	Alarm string `json:"alarm,omitempty"`
+	// Revision is what is compacted to.
+	Revision int64 `json:"revision,omitempty"`
+	// Interrupts: the cluster stands still meanwhile, and the reason says how long.
+	Interrupts bool `json:"interrupts,omitempty"`
 	// User is a removed one that etcd knows no more.
 	User *cluster.RemovedUser `json:"user,omitempty"`
 	// Restart is the record of a restart, to be written or dropped.
 	Restart *cluster.Restart `json:"restart,omitempty"`
+	// Snapshot is one to be taken.
+	Snapshot *cluster.Snapshot `json:"snapshot,omitempty"`
 }
 
 // Tolerance is how many voters may fail without losing quorum, before, during
@@ -134,6 +150,9 @@ func (s Step) Key() string {
 	if s.Version != "" {
 		k += " " + s.Version
 	}
+	if s.Alarm != "" {
+		k += " " + s.Alarm
+	}
 	if s.User != nil {
 		k += " " + s.User.Name
 	}
@@ -152,6 +171,12 @@ func (s Step) String() string {
 	}
 	if s.To != 0 {
 		fmt.Fprintf(&b, " to=%s", s.To)
+	}
+	if s.Alarm != "" {
+		fmt.Fprintf(&b, " %s", s.Alarm)
+	}
+	if s.Revision != 0 {
+		fmt.Fprintf(&b, " revision=%d", s.Revision)
 	}
 	if s.User != nil {
 		fmt.Fprintf(&b, " %s", s.User.Name)

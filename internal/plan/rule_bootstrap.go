@@ -34,7 +34,8 @@ func beginBootstrap(in input) verdict {
 	}
 	fit, checked := preflight(in, in.wanted)
 	v.steps, v.reasons = checked.steps, checked.reasons
-	if len(fit) < len(in.wanted) {
+	rivals := in.unmeasuredRivals(in.wanted)
+	if v.steps = joinChecks(v.steps, rivals); len(rivals) > 0 || len(fit) < len(in.wanted) {
 		return v
 	}
 	names := make([]cluster.NodeName, len(in.wanted))

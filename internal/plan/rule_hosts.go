@@ -35,6 +35,12 @@ func ruleHosts(in input) verdict {
 		case ns.Unit != nil && ns.Unit.Overridden != "":
 			v.reasons = append(v.reasons, overridden(n, ns))
 		}
+		if r, ok := in.putOff(n); ok && !carries {
+			if !in.isWanted(n) {
+				r.Level = Note
+			}
+			v.reasons = append(v.reasons, r)
+		}
 	}
 	return v
 }

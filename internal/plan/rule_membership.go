@@ -95,8 +95,8 @@ func add(in input, missing []cluster.Node) verdict {
 		}
 	}
 	fit, v := in.ready(missing)
-	if asks := in.unmeasuredRivals(missing); len(asks) > 0 {
-		v.steps = joinChecks(v.steps, asks)
+	rivals := in.unmeasuredRivals(missing)
+	if v.steps = joinChecks(v.steps, rivals); len(rivals) > 0 {
 		return v // the seat may be another's
 	}
 	if len(fit) == 0 {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -40,23 +41,31 @@ func ruleRolling(in input) verdict {
 	if len(v.steps) > 0 || len(v.reasons) > 0 {
 		return v
 	}
+	if ruleVersion(in).hold {
+		v.reasons = pending(todo)
+		return v
+	}
 	o, wait := in.nextToRestart(todo)
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
 		v.outgoing = in.stillOutgoing(todo)
 		return v
 	}
-	for _, other := range todo {
-		if other.node.Hostname != o.node.Hostname {
-			v.reasons = append(v.reasons, Reason{
-				Level: Waiting, Rule: "restartIsPending", Node: other.node.Hostname,
-				Text: fmt.Sprintf("the member is restarted in its turn: %s", other.from.Changes(other.to)),
-			})
-		}
-	}
 	next := in.restart(o, todo)
-	next.reasons = append(next.reasons, v.reasons...)
+	next.reasons = append(next.reasons, pending(slices.DeleteFunc(slices.Clone(todo), func(other outdated) bool {
+		return other.node.Hostname == o.node.Hostname
+	}))...)
 	return next
+}
+
+func pending(todo []outdated) (reasons []Reason) {
+	for _, o := range todo {
+		reasons = append(reasons, Reason{
+			Level: Waiting, Rule: "restartIsPending", Node: o.node.Hostname,
+			Text: fmt.Sprintf("the member is restarted in its turn: %s", o.from.Changes(o.to)),
+		})
+	}
+	return reasons
 }
 
 func only(todo []outdated, n cluster.NodeName) []outdated {
@@ -110,7 +119,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 		return outdated{}, wait
 	}
 	for _, o := range todo {
-		if m := o.member; !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready && restartUnsafe(e, m, true) == "" {
+		if m := o.member; o.from.Version == o.to.Version && !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready && restartUnsafe(e, m, true) == "" {
 			return o, Reason{}
 		}
 	}

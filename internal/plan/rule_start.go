@@ -46,7 +46,7 @@ func stoppedBecause(u *cluster.UnitState) string {
 	if u.Exit == "" || u.Running {
 		return why
 	}
-	why += "; its last end: " + u.Exit
+	why = "the member ended: " + u.Exit
 	// Who was killed, or ended while nobody looked, said nothing about it.
 	if log := strings.TrimSpace(u.Log); log != "" && strings.HasPrefix(u.Exit, "exit status") {
 		why += ": " + strings.ReplaceAll(log, "\n", " / ")

@@ -21,6 +21,7 @@ func wantedUnit(spec cluster.Spec, n cluster.Node, id cluster.MemberID) cluster.
 // cluster must be exactly the membership, itself included.
 func joiningUnit(in input, n cluster.Node, m cluster.Member) cluster.Unit {
 	u := wantedUnit(in.spec, n, m.ID)
+	u.Version = in.joinVersion()
 	u.Founding = &cluster.Founding{Token: in.st.Bootstrap.Token, Peers: map[cluster.NodeName]string{n.Hostname: n.PeerURL()}}
 	for _, o := range in.st.Etcd.Members {
 		if o.Started() {

@@ -115,14 +115,14 @@ func (in input) seat(n cluster.Node, chosen []cluster.Node) seat {
 }
 
 // diskClass puts disks of about the same speed together, so that noise does not
-// choose. All that are as fast as etcd asks for are equal, and so is, until it was
-// measured, one nothing is known of.
+// choose: all that are as fast as etcd asks for, those up to four times slower, and
+// so on. Until it was measured one nothing is known of counts as fast.
 func diskClass(m *cluster.Measured) int {
 	class := 0
 	if m == nil || m.Err != "" {
 		return class
 	}
-	for limit := warnFsync; m.Machine.Fsync.P99 > limit; limit *= 2 {
+	for limit := warnFsync; m.Machine.Fsync.P99 > limit; limit *= 4 {
 		class++
 	}
 	return class

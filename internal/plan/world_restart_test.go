@@ -28,3 +28,31 @@ func (w *world) restart(args []string) error {
 	w.st.Restart = r
 	return err
 }
+
+// version says which etcd is wanted and which there is.
+func (w *world) version(word string, args []string) error {
+	switch word {
+	case "version":
+		w.spec.Etcd.Version = args[0]
+		for name := range w.st.Nodes {
+			w.edit(string(name), func(ns *cluster.NodeState) { ns.Versions = append(ns.Versions, args[0]) })
+		}
+	case "runs":
+		for i, m := range w.st.Etcd.Members {
+			if m.Name == args[0] {
+				w.st.Etcd.Members[i].Version, w.st.Etcd.Members[i].Storage = args[1], args[2]
+			}
+		}
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.Unit.Unit.Version = args[1]
+			ns.Unit.Started = &ns.Unit.Unit
+		})
+	case "downgrade":
+		w.st.Etcd.Downgrade = args[0]
+	default:
+		ago, err := time.ParseDuration(args[1])
+		w.st.Snapshot = &cluster.Snapshot{To: args[0], At: w.now.Add(-ago)}
+		return err
+	}
+	return nil
+}

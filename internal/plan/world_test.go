@@ -30,6 +30,9 @@ import (
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
+//	version V                               the spec's, installed everywhere beside 3.7.3
+//	runs NAME V STORAGE                     the version of a member and of its data
+//	snapshot V AGO | downgrade V            taken for version V; what etcd prepares for
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
@@ -99,6 +102,8 @@ func (w *world) line(f []string) error {
 		return w.unit(cluster.NodeName(args[0]), args[1:])
 	case "restart":
 		return w.restart(args)
+	case "version", "runs", "snapshot", "downgrade":
+		return w.version(f[0], args)
 	case "nounit":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Unit = nil })
 	case "data":
@@ -146,7 +151,7 @@ func (w *world) line(f []string) error {
 		if known, err := w.members(f[0], args); known {
 			return err
 		}
-		return w.kubernetes(f[0], args)
+		return w.space(f[0], args)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (f *failures) noticeEnded(p plan.Plan, now time.Time) {
 			continue
 		}
 		f.steps[s.Key()] = failure{
-			times: st.times + 1, err: "the member ended again: " + s.Reason, rec: st.rec,
+			times: st.times + 1, err: "it does not stay up: " + s.Reason, rec: st.rec,
 			next: st.at.Add(backoff(st.times + 1)),
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -434,6 +435,13 @@ func (e fakeEtcd) GrantRole(context.Context, etcd.Endpoint, string, string) erro
 func (e fakeEtcd) RevokeRole(context.Context, etcd.Endpoint, string, string) error { return nil }
 func (e fakeEtcd) EnableAuth(context.Context, etcd.Endpoint) error                 { return nil }
 
+func (e fakeEtcd) Snapshot(context.Context, etcd.Endpoint) (io.ReadCloser, int64, error) {
+	return nil, 0, errors.New("no test here asks for a snapshot")
+}
+func (e fakeEtcd) ValidateDowngrade(context.Context, etcd.Endpoint, string) error { return nil }
+func (e fakeEtcd) EnableDowngrade(context.Context, etcd.Endpoint, string) error   { return nil }
+func (e fakeEtcd) CancelDowngrade(context.Context, etcd.Endpoint) error           { return nil }
+
 type fakeStore struct{ w *world }
 
 func (s fakeStore) Load(context.Context, string) (Wanted, error) {
@@ -497,6 +505,11 @@ func (s fakeStore) ForgetUser(_ context.Context, _ string, u cluster.RemovedUser
 
 func (s fakeStore) PutRestart(_ context.Context, _ string, r cluster.Restart) error {
 	s.w.do(func() { s.w.wanted.Restart = &r })
+	return nil
+}
+
+func (s fakeStore) PutSnapshot(_ context.Context, _ string, snap cluster.Snapshot) error {
+	s.w.do(func() { s.w.wanted.Snapshot = &snap })
 	return nil
 }
 

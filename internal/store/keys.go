@@ -32,11 +32,14 @@ func leavingKeys(name string) string  { return clusterKeys(name) + "leaving/" }
 func leftKeys(name string) string     { return clusterKeys(name) + "left/" }
 func removedKeys(name string) string  { return clusterKeys(name) + "removed-users/" }
 func bundleKeys(name string) string   { return clusterKeys(name) + "bundles/" }
+func defragKeys(name string) string   { return clusterKeys(name) + "defrag/" }
 func caKeys(name string) string       { return clusterKeys(name) + "ca/" }
 func recordKeys(name string) string   { return clusterKeys(name) + "records/" }
 
 func userKey(name, user string) string { return userKeys(name) + user }
 func caKey(name, role string) string   { return caKeys(name) + role }
+
+func defragKey(name string, n cluster.NodeName) string { return defragKeys(name) + string(n) }
 
 func removedKey(name, user string) string { return removedKeys(name) + user }
 

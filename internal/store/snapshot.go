@@ -28,9 +28,13 @@ type Snapshot struct {
 	// hostname and address.
 	Left   []cluster.Node
 	Paused *cluster.Pause
+	// Defrag are requests that were not met yet, by node.
+	Defrag []cluster.DefragRequest
 	// Restart is the member that is being restarted with other settings, or was
 	// rolled back; nil for none.
 	Restart *cluster.Restart
+	// Snapshot is the last one taken before a change of etcd's version.
+	Snapshot *cluster.Snapshot
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -67,11 +71,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
 		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
 		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(restartKey(name)))
+		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()),
+		clientv3.OpGet(restartKey(name)), clientv3.OpGet(snapshotKey(name)))
 	if err != nil {
 		return o, err
 	}
-	var errs [9]error
+	var errs [11]error
 	for _, kv := range ranges[0] {
 		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
 		o.Spec, errs[0] = decode[cluster.Spec](kv)
@@ -88,8 +93,12 @@ func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
 	o.Left, errs[5] = decodeAll[cluster.Node](ranges[5])
 	o.RemovedUsers, errs[6] = decodeAll[cluster.RemovedUser](ranges[6])
 	o.Bundles, errs[7] = decodeAll[cluster.Bundle](ranges[7])
-	for _, kv := range ranges[8] {
-		o.Restart, errs[8] = decode[*cluster.Restart](kv)
+	o.Defrag, errs[8] = decodeAll[cluster.DefragRequest](ranges[8])
+	for _, kv := range ranges[9] {
+		o.Restart, errs[9] = decode[*cluster.Restart](kv)
+	}
+	for _, kv := range ranges[10] {
+		o.Snapshot.Snapshot, errs[10] = decode[*cluster.Snapshot](kv)
 	}
 	return o, errors.Join(errs[:]...)
 }

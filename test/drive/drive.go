@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cke/internal/api"
+	"cke/internal/cluster"
 )
 
 // Patience bounds every wait; it is long because it only matters when something
@@ -47,19 +48,29 @@ func New(t testing.TB, extra string) *Installation {
 	}
 	in := &Installation{T: t, Dir: dir, Bin: Programs(t), Log: filepath.Join(dir, "cke.log")}
 	t.Cleanup(in.cleanup)
-	releases := filepath.Join(dir, "releases", "v3.7.3")
-	if err := os.MkdirAll(releases, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(in.Bin, "etcd"), filepath.Join(releases, "etcd")); err != nil {
-		t.Fatal(err)
-	}
+	in.release(cluster.DefaultVersion, "etcd")
+	in.release(OlderVersion, "etcd-"+cluster.MinorOf(OlderVersion).String()+"/etcd")
 	in.Write("config.yml", fmt.Sprintf(`data_dir: %[1]s/state
 key_file: %[1]s/seal.key
 socket: %[1]s/cke.sock
 local: {root: %[1]s/nodes, releases: %[1]s/releases}
 %[2]s`, dir, extra))
 	return in
+}
+
+// OlderVersion is the etcd of the line before, which deps/etcd-3.6 builds.
+const OlderVersion = "3.6.16"
+
+// release lets the installation hand out a built etcd.
+func (in *Installation) release(version, program string) {
+	in.T.Helper()
+	dir := filepath.Join(in.Dir, "releases", "v"+version)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		in.T.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(in.Bin, program), filepath.Join(dir, "etcd")); err != nil {
+		in.T.Fatal(err)
+	}
 }
 
 // Programs is the directory of the built programs, found upwards from the test's.
@@ -78,7 +89,7 @@ func Programs(t testing.TB) string {
 		}
 		dir = filepath.Dir(dir)
 	}
-	for _, p := range []string{"cke", "ckecli", "cke-host", "etcd", "etcdctl", "etcdutl"} {
+	for _, p := range []string{"cke", "ckecli", "cke-host", "etcd", "etcdctl", "etcdutl", "etcd-3.6/etcd"} {
 		if _, err := os.Stat(filepath.Join(dir, "bin", p)); err != nil {
 			t.Fatalf("%v; run make build first", err)
 		}

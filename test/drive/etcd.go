@@ -41,14 +41,18 @@ func (in *Installation) UserCert(user string) api.Certificate {
 // Connect makes an etcd client for these addresses, closed with the test.
 func (in *Installation) Connect(c api.Certificate, addresses ...string) *clientv3.Client {
 	in.T.Helper()
+	return in.connect(c, clientv3.Config{}, addresses...)
+}
+
+func (in *Installation) connect(c api.Certificate, cfg clientv3.Config, addresses ...string) *clientv3.Client {
+	in.T.Helper()
 	eps := make([]string, len(addresses))
 	for i, a := range addresses {
 		eps[i] = "https://" + a + ":2379"
 	}
-	cl, err := clientv3.New(clientv3.Config{
-		Endpoints: eps, TLS: TLS(in.T, c), DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
-		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: time.Second,
-	})
+	cfg.Endpoints, cfg.TLS, cfg.DialTimeout, cfg.Logger = eps, TLS(in.T, c), 5*time.Second, zap.NewNop()
+	cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 2*time.Second, time.Second
+	cl, err := clientv3.New(cfg)
 	if err != nil {
 		in.T.Fatal(err)
 	}

@@ -92,12 +92,18 @@ func newLiving(t *testing.T, r *reached) *living {
 	l.watch = func() {}
 	l.Start()
 	l.set(1, 2, 3)
-	l.set(1, 2, 3, 4)
+	return l.grown(1, 2, 3, 4)
+}
+
+// grown brings a cluster to these members and gives it a tenant.
+func (l *living) grown(nodes ...int) *living {
+	l.t.Helper()
+	l.set(nodes...)
 	l.CLI("etcd", "user-add", "app", "/app/")
 	l.cert = l.RootCert()
 	l.root, l.tenant = l.connect(l.cert, 1, 2, 3), l.connect(l.UserCert("app"), 1, 2, 3)
 	l.id = l.Settled().ClusterID
-	l.ids = l.checkCluster(l.root, 1, 2, 3, 4)
+	l.ids = l.checkCluster(l.root, nodes...)
 	return l
 }
 

@@ -19,6 +19,8 @@ import (
 type mortal struct {
 	*env
 	walk *walk
+	// settings are what cluster.yml says more of etcd.
+	settings string
 	// act, if there is one, is asked of each daemon until one has answered.
 	act func() bool
 	// dead is called each time the daemon was killed, before the next starts.
@@ -96,7 +98,7 @@ func (m *mortal) effects() []string {
 // before it answered.
 func (m *mortal) edit(nodes ...int) (int64, bool) {
 	m.t.Helper()
-	r := m.Run("ckecli", "cluster", "set", m.Write("cluster.yml", m.clusterYAML(nodes...)), "--output", "json")
+	r := m.Run("ckecli", "cluster", "set", m.Write("cluster.yml", m.withSettings(m.settings, nodes...)), "--output", "json")
 	if r.Code == 0 {
 		return drive.Decode[api.SpecChange](m.t, r.Stdout).Revision, true
 	}

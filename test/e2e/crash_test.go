@@ -20,8 +20,8 @@ import (
 	"cke/test/drive"
 )
 
-// TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild and
-// repair, and kills the daemon right after each effect in turn. The next daemon
+// TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild,
+// repair and rolling changes, and kills the daemon right after each effect in turn. The next daemon
 // finishes the job: one cluster, founded once, with authentication on, exactly
 // the wanted members and every tenant's data.
 func TestKilledAfterEveryEffect(t *testing.T) {
@@ -36,6 +36,10 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 		t.Run("changes", func(t *testing.T) {
 			t.Parallel()
 			walkChanges(t, r, rand.New(rand.NewPCG(seed, 2)))
+		})
+		t.Run("rolling", func(t *testing.T) {
+			t.Parallel()
+			walkRolling(t, r, rand.New(rand.NewPCG(seed, 3)))
 		})
 	})
 	if !t.Failed() { // else the walk is not complete

@@ -110,7 +110,7 @@ func badChanges(e *env) {
 	for _, c := range []struct{ yaml, says string }{
 		{"name: main\nnodes: [{address: NET5, hostname: cp1, control_plane: true}]\n", "the address of cp1 may not change from NET1 to NET5"},
 		{"name: main\nnodes: [{address: NET1, hostname: cp7, control_plane: true}]\n", "the hostname at NET1 may not change from cp1 to cp7"},
-		{"name: main\nnodes: [{address: NET1, hostname: cp1, control_plane: true}]\netcd: {version: 3.6.13}\n", "version may not change from 3.7.3 to 3.6.13"},
+		{"name: main\nnodes: [{address: NET1, hostname: cp1, control_plane: true}]\netcd: {version: 3.9.0}\n", "version may not change from 3.7.3 to 3.9.0: etcd goes up one minor version at a time"},
 		{"name: second\nnodes: [{address: NET1, hostname: cp9, control_plane: true}]\n", "belongs to cluster main as cp1"},
 	} {
 		file := e.Write("change.yml", strings.ReplaceAll(c.yaml, "NET", e.net))

@@ -16,6 +16,9 @@ import (
 // withSettings is a cluster.yml whose section etcd says more.
 func (e *env) withSettings(more string, nodes ...int) string {
 	const quota = "etcd: {quota: 512MiB"
+	if more == "" {
+		return e.clusterYAML(nodes...)
+	}
 	return strings.Replace(e.clusterYAML(nodes...), quota, quota+", "+more, 1)
 }
 

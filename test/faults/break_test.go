@@ -22,7 +22,7 @@ func (r *run) fault(round schedule.Round, victim, other *lab.Machine) lab.Fault 
 	switch round.Fault {
 	case schedule.Calm:
 		return lab.Fault{Name: "break nothing", Break: func() error { return nil }}
-	case schedule.PowerOff:
+	case schedule.PowerOff, schedule.Dead:
 		return lab.PowerOff(victim)
 	case schedule.PowerCut:
 		return lab.PowerCut(victim)

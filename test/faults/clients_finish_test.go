@@ -59,16 +59,16 @@ func (c *clients) finish() history.History {
 	return h
 }
 
-// comes polls, and goes on without what does not come.
+// comes polls, and goes on without what does not come: the checks find it missing.
 func (c *clients) comes(what string, is func() bool) {
 	c.t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(c.patience)
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for !is() {
 		select {
 		case <-deadline:
-			c.t.Logf("%s does not come within a minute", what)
+			c.t.Logf("%s does not come within %s", what, c.patience)
 			return
 		case <-again.C:
 		}

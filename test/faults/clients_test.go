@@ -34,6 +34,8 @@ type clients struct {
 	in   *drive.Installation
 	rec  *history.Recorder
 	root *clientv3.Client
+	// patience is how long the end waits for what may not come.
+	patience time.Duration
 	// first is the store's revision before any of them.
 	first int64
 	all   []*tenant
@@ -58,7 +60,7 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 	t.Helper()
 	work, stopWork := context.WithCancel(context.Background())
 	all, stopAll := context.WithCancel(context.Background())
-	c := &clients{t: t, in: in, rec: rec, ctx: all, stopWork: stopWork, stopAll: stopAll}
+	c := &clients{t: t, in: in, rec: rec, patience: time.Minute, ctx: all, stopWork: stopWork, stopAll: stopAll}
 	t.Cleanup(c.close)
 	c.root = c.connect(all, drive.TLS(t, in.RootCert()), addresses)
 	in.Eventually("the store's revision", func() error {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,15 +54,23 @@ func (r *run) cli(args ...string) error {
 }
 
 // yaml is the cluster.yml of a spec.
-func (r *run) yaml(s schedule.Spec) string {
+func (r *run) yaml(s schedule.Spec) string { return r.yamlWithSpare(s, 0) }
+
+// yamlWithSpare has one machine more, which gets no member.
+func (r *run) yamlWithSpare(s schedule.Spec, spare int) string {
 	var b strings.Builder
+	members := len(s.Nodes)
+	if spare != 0 {
+		s.Nodes = append(slices.Clone(s.Nodes), spare)
+	}
 	fmt.Fprintf(&b, "name: main\ncluster_domain: d%d.local\nnodes:\n", s.Domain)
 	for _, i := range s.Nodes {
 		m := r.lab.Machine(i)
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q}\n", m.Addr(), m.Name(), r.keys[i])
 	}
 	// Nothing is compacted while the run lasts, so that there is one log of it all.
-	fmt.Fprintf(&b, "etcd: {quota: 256MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms}}\n", 200+s.Settings)
+	fmt.Fprintf(&b, "etcd: {members: %d, replace_after: 15s, quota: 256MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms}}\n",
+		members, 200+s.Settings)
 	b.WriteString("preflight: {max_fsync: 10s}\n")
 	return b.String()
 }

@@ -58,7 +58,7 @@ type run struct {
 // seed has it, and judges what they saw. Each kind of fault and of operation comes
 // up once; with CKE_FAULTS_FOR=1h, or in the long form, as often as there is time.
 func TestFaults(t *testing.T) {
-	r := newRun(t)
+	r := newRun(t, machines, "go.etcd.io/etcd/server/v3")
 	r.start()
 	s := schedule.New(r.seed, machines, founders)
 	limit, timed := duration(t)
@@ -98,7 +98,8 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-func newRun(t *testing.T) *run {
+// newRun boots machines for a cluster of this etcd.
+func newRun(t *testing.T, machines int, program string) *run {
 	t.Helper()
 	if why := lab.Unable(); why != "" {
 		t.Skip(why) // before a long build
@@ -114,7 +115,7 @@ func newRun(t *testing.T) *run {
 	if err := os.Remove(etcd); err != nil {
 		t.Fatal(err)
 	}
-	lab.BuildSkewable(t, etcd, "go.etcd.io/etcd/server/v3")
+	lab.BuildSkewable(t, etcd, program)
 	r.began = time.Now()
 	r.lab = lab.Start(t, machines, lab.DataDisk("1G"))
 	for i := 1; i <= machines; i++ {
@@ -195,10 +196,29 @@ func (r *run) round(round schedule.Round) {
 	victim, other := r.victim(round)
 	fault := r.fault(round, victim, other)
 	t.Logf("%s  [%s]", round, fault.Name)
+	if round.Fault == schedule.Dead {
+		r.spare(round)
+	}
+	var err error
+	var took time.Duration
+	operate := func() {
+		asked := time.Now()
+		err = r.operate(round)
+		took = time.Since(asked)
+	}
+	if round.First {
+		operate()
+		r.wait(round.Lag)
+	}
 	heal := r.lab.Break(t, fault)
 	broken := time.Now()
-	r.wait(round.Lag)
-	err := r.operate(round)
+	if !round.First {
+		r.wait(round.Lag)
+		operate()
+	}
+	if err != nil {
+		t.Logf("asked for again later: %v", err)
+	}
 	if round.Kill > 0 {
 		r.wait(round.Kill)
 		r.killCKE()
@@ -206,8 +226,20 @@ func (r *run) round(round schedule.Round) {
 	if !round.Fault.Outage() {
 		r.window(fmt.Sprintf("in round %d", round.N), 2)
 	}
+	switch {
+	case round.Fault == schedule.Dead:
+		r.until("the dead member is replaced", round.Spec.Nodes, membersAre)
+	case round.Fault.Silences():
+		r.until("status shows the fault", nil, func(s api.Status, _ []cluster.NodeName) error {
+			if s.Healthy {
+				return fmt.Errorf("it says that all is well")
+			}
+			return nil
+		})
+	}
 	r.wait(max(0, round.Hold-time.Since(broken)))
 	r.noteOutage(round, victim, other, broken)
+	r.nodes = round.Spec.Nodes
 	heal()
 	healed := time.Now()
 	r.in.Within(settling, "the operation is accepted", func() error {
@@ -216,16 +248,28 @@ func (r *run) round(round schedule.Round) {
 		}
 		return err
 	})
-	r.nodes = round.Spec.Nodes
+	if round.Fault == schedule.Dead {
+		r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yaml(round.Spec)))
+	}
 	r.settled()
 	r.untouched(round, victim, before)
 	r.collect()
 	r.faults[round.Fault]++
 	r.ops[round.Operation]++
-	line := fmt.Sprintf("%s: broken %s, settled %s after, %s in all", round,
-		healed.Sub(broken).Round(100*time.Millisecond), time.Since(healed).Round(100*time.Millisecond), time.Since(began).Round(100*time.Millisecond))
+	tenths := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+	line := fmt.Sprintf("%s: asked %s, broken %s, settled %s after, %s in all", round,
+		tenths(took), tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
 	r.lines = append(r.lines, line)
 	t.Log(line)
+}
+
+// spare gives the cluster a machine more, for the place of one that will be dead.
+func (r *run) spare(round schedule.Round) {
+	r.t.Helper()
+	now := round.Spec
+	now.Nodes = r.nodes
+	r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yamlWithSpare(now, round.Spare)))
+	r.settled()
 }
 
 // window waits until every client is served so often, which is checked again in
@@ -278,34 +322,48 @@ func (r *run) noteOutage(round schedule.Round, victim, other *lab.Machine, from 
 // settled waits until the cluster is as the spec wants it.
 func (r *run) settled() {
 	r.t.Helper()
+	since := time.Now()
+	r.until("the cluster settles", r.nodes, func(s api.Status, want []cluster.NodeName) error {
+		if s.ObservedAt.Before(since) {
+			return fmt.Errorf("what is known is from %s before", since.Sub(s.ObservedAt))
+		}
+		if !s.Settled || !s.Healthy {
+			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
+		}
+		return membersAre(s, want)
+	})
+}
+
+func (r *run) until(what string, nodes []int, holds func(s api.Status, want []cluster.NodeName) error) {
+	r.t.Helper()
 	var want []cluster.NodeName
-	for _, i := range r.nodes {
+	for _, i := range nodes {
 		want = append(want, cluster.NodeName(r.lab.Machine(i).Name()))
 	}
-	r.in.Within(settling, "the cluster settles", func() error {
+	r.in.Within(settling, what, func() error {
 		s, err := r.in.Client().Status(context.Background(), "main")
 		if err != nil {
 			return err
 		}
-		return unsettled(s, want)
+		return holds(s, want)
 	})
 }
 
-// unsettled says what a cluster of these nodes lacks.
-func unsettled(s api.Status, want []cluster.NodeName) error {
+// membersAre checks that exactly these nodes carry members, and that they serve.
+func membersAre(s api.Status, want []cluster.NodeName) error {
 	var got []cluster.NodeName
 	for _, n := range s.Nodes {
-		switch {
-		case n.Member == nil:
-		case n.Member.Learner || !n.Member.Started() || !n.Member.Healthy:
-			return fmt.Errorf("%s: %+v\n%s", n.Hostname, *n.Member, s.Plan)
-		default:
-			got = append(got, n.Hostname)
+		if n.Member == nil {
+			continue
 		}
+		if n.Member.Learner || !n.Member.Started() || !n.Member.Healthy {
+			return fmt.Errorf("%s: %+v\n%s", n.Hostname, *n.Member, s.Plan)
+		}
+		got = append(got, n.Hostname)
 	}
 	slices.Sort(got)
-	if !slices.Equal(got, want) || !s.Settled || !s.Healthy {
-		return fmt.Errorf("members on %v, want %v; settled %v, healthy %v, running %v\n%s", got, want, s.Settled, s.Healthy, s.Running, s.Plan)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("members on %v, want %v\n%s", got, want, s.Plan)
 	}
 	return nil
 }

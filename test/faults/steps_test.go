@@ -41,8 +41,8 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 		if t := rec.Step.Tolerance; t != nil && t.During < 0 {
 			bad = append(bad, fmt.Sprintf("CKE itself foresaw less than a quorum: %s", rec))
 		}
-		gone, come := leaves(*rec.Step)
-		if !gone && !come || rec.Outcome == record.Failed {
+		does := leaves(*rec.Step)
+		if does == nothing || rec.Outcome == record.Failed {
 			continue
 		}
 		i := lastBefore(seen, rec.At)
@@ -51,19 +51,16 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 		}
 		total, serving := len(seen[i].nodes), 0
 		for id, machine := range seen[i].nodes {
-			stopped := slices.Contains(rec.Step.Nodes, cluster.NodeName(machine)) && rec.Step.Member == 0
-			switch {
-			case gone && (id == rec.Step.Member || stopped):
-				if id == rec.Step.Member {
-					total--
-				}
-			case !out(outages, machine, rec.At):
+			if id != rec.Step.Member && !out(outages, machine, rec.At) {
 				serving++
 			}
 		}
-		if come {
+		switch _, voted := seen[i].nodes[rec.Step.Member]; {
+		case does == comes && !voted:
 			total++
 			serving++ // it was asked for its log a moment ago
+		case does == goes && voted:
+			total--
 		}
 		if serving < total/2+1 {
 			bad = append(bad, fmt.Sprintf("%d of %d voters serve after: %s", serving, total, rec))
@@ -72,15 +69,26 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 	return bad
 }
 
-// leaves says whether a step takes voters out, or brings one in.
-func leaves(s plan.Step) (gone, come bool) {
+// What a step does to its member's vote.
+type effect int
+
+const (
+	nothing effect = iota
+	goes           // it votes no more
+	stops          // it does not serve for a while
+	comes          // it votes from now on
+)
+
+func leaves(s plan.Step) effect {
 	switch s.Kind {
 	case plan.RemoveMember:
-		return true, false
+		return goes
+	case plan.RestartMember, plan.RollBackMember:
+		return stops
 	case plan.PromoteLearner:
-		return false, true
+		return comes
 	default:
-		return false, false
+		return nothing
 	}
 }
 
@@ -107,6 +115,8 @@ func TestStepsBelowQuorumAreFound(t *testing.T) {
 	four := []voters{{at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3", 4: "h4"}}}
 	remove := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RemoveMember, Member: 3}}
 	promote := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.PromoteLearner, Member: 9}}
+	restart := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RestartMember, Member: 3}}
+	learner := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RemoveMember, Member: 9}}
 	foreseen := remove
 	foreseen.Step = &plan.Step{Kind: plan.RemoveMember, Member: 3, Tolerance: &plan.Tolerance{During: -1}}
 	failed := remove
@@ -128,6 +138,12 @@ func TestStepsBelowQuorumAreFound(t *testing.T) {
 		"it did not come to it":                 {failed, three, []outage{down("h1", 0, 20)}, false},
 		"a fourth voter with one broken":        {promote, three, []outage{down("h1", 0, 20)}, false},
 		"a fourth voter with two broken":        {promote, three, []outage{down("h1", 0, 20), down("h2", 0, 20)}, true},
+		"a restart":                             {restart, three, nil, false},
+		"a restart of the broken one":           {restart, three, []outage{down("h3", 0, 20)}, false},
+		"a restart while another is broken":     {restart, three, []outage{down("h1", 0, 20)}, true},
+		"a restart of one of four, one broken":  {restart, four, []outage{down("h1", 0, 20)}, true},
+		"a learner goes with one broken":        {learner, three, []outage{down("h1", 0, 20)}, false},
+		"a learner goes without a quorum":       {learner, three, []outage{down("h1", 0, 20), down("h2", 0, 20)}, true},
 		"CKE says so itself":                    {foreseen, three, nil, true},
 		"nobody knows who voted":                {remove, nil, []outage{down("h1", 0, 20)}, false},
 		"nobody has known for long who voted":   {remove, []voters{{at(2), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},

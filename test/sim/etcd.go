@@ -88,6 +88,7 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	list := stale
 	if s.Quorum {
 		list, s.Auth = l.proc.cfg, w.knownAuth()
+		w.seenSpace(&s)
 	} else if s.Asked && s.Err == "" {
 		s.Err = "no leader known"
 	}
@@ -124,7 +125,7 @@ func (w *World) status(p peer, answers map[cluster.MemberID]*machine, l *machine
 	s.Leader = s.Healthy && m == l
 	s.Version = m.proc.unit.Version
 	s.RaftIndex, s.RaftApplied, s.RaftTerm = m.proc.index, m.proc.index, w.raft.term
-	s.DBSize, s.DBSizeInUse = 20<<20, 10<<20
+	s.DBSize, s.DBSizeInUse, s.Quota = m.proc.size, w.raft.room.live+w.raft.room.history, int64(m.proc.unit.Quota)
 	return s
 }
 

@@ -44,6 +44,7 @@ func onMachine() map[string]func(*machine) {
 		"clock-off":  func(m *machine) { m.skew = time.Minute },
 		"fence":      func(m *machine) { m.obeys = host.Identity{StoreID: "another", Epoch: 1} },
 		"claim":      (*machine).reclaim,
+		"defragment": func(m *machine) { m.w.askDefrag(m.name()) },
 		"certs-lost": (*machine).loseFiles,
 	}
 }
@@ -152,16 +153,19 @@ func onWorld() map[string]func(*World) {
 				m.exits("signal: killed")
 			}
 		},
-		"repair":      (*World).repair,
-		"etcd-slow":   func(w *World) { w.lags = 1500 * time.Millisecond },
-		"etcd-fast":   func(w *World) { w.lags = 0 },
-		"etcd-loses":  func(w *World) { w.loses = 40 },
-		"etcd-keeps":  func(w *World) { w.loses = 0 },
-		"many-writes": func(w *World) { w.raft.rate = 1000 },
-		"few-writes":  func(w *World) { w.raft.rate = 100 },
-		"kube-away":   func(w *World) { w.kube.away = true },
-		"kube-back":   func(w *World) { w.kube.away = false },
-		"auth-off":    func(w *World) { w.drift(func(a *cluster.Auth) { a.Enabled = false }) },
+		"repair":            (*World).repair,
+		"etcd-slow":         func(w *World) { w.lags = 1500 * time.Millisecond },
+		"etcd-fast":         func(w *World) { w.lags = 0 },
+		"etcd-loses":        func(w *World) { w.loses = 40 },
+		"etcd-keeps":        func(w *World) { w.loses = 0 },
+		"many-writes":       func(w *World) { w.raft.rate = 1000 },
+		"few-writes":        func(w *World) { w.raft.rate = 100 },
+		"kube-away":         func(w *World) { w.kube.away = true },
+		"kube-back":         func(w *World) { w.kube.away = false },
+		"quota-reached":     func(w *World) { w.fill(100) },
+		"history-made":      func(w *World) { w.fill(60) },
+		"history-compacted": func(w *World) { w.raft.room.history, w.raft.room.compacted = 0, w.raft.room.revision },
+		"auth-off":          func(w *World) { w.drift(func(a *cluster.Auth) { a.Enabled = false }) },
 		"auth-user": func(w *World) {
 			w.drift(func(a *cluster.Auth) { delete(a.Users, cluster.APIServerUser) })
 		},

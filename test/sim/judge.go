@@ -206,26 +206,37 @@ func (w *World) takes() time.Duration {
 // settings has asked for it.
 func (w *World) mayInterrupt(m *machine) bool {
 	r := w.shelf.restart
-	return len(w.raft.agreed.voters()) <= 2 && r != nil && r.Node == m.name()
+	asked := w.raft.room.noSpace || slices.ContainsFunc(w.shelf.defrag, func(d cluster.DefragRequest) bool { return d.Node == m.name() })
+	return len(w.raft.agreed.voters()) <= 2 && (asked || r != nil && r.Node == m.name())
 }
 
 // judgeStop is of a stop by a daemon.
 func (w *World) judgeStop(m *machine) {
-	id, voters := m.proc.unit.Member, w.raft.agreed.voters()
+	id := m.proc.unit.Member
 	if !w.raft.agreed.votes(id) || !m.connected(w.raft.at) || w.mayInterrupt(m) {
+		return
+	}
+	w.judgeRest(m, "stopped")
+}
+
+// judgeRest is of the rest of the cluster while a member is stopped or stands
+// still: all others serve, another leads, and clients go elsewhere.
+func (w *World) judgeRest(m *machine, what string) {
+	id, voters := m.proc.unit.Member, w.raft.agreed.voters()
+	if !w.raft.agreed.votes(id) {
 		return
 	}
 	for _, p := range voters {
 		o := w.byPeerURL(p.url)
 		if p.id != id && (o == nil || !o.connected(w.raft.at) && (w.raft.at.Sub(w.raft.served[p.id]) > w.takes() || w.stoppedByCKE[p.id])) {
-			w.violate("oneMemberDownAtATime", "voter %s is stopped while %s does not serve", id, p.id)
+			w.violate("oneMemberDownAtATime", "voter %s is %s while %s does not serve", id, what, p.id)
 		}
 	}
 	switch {
 	case w.raft.leader == id && len(voters) > 1:
-		w.violate("leaderIsMovedFirst", "voter %s is stopped while it leads", id)
+		w.violate("leaderIsMovedFirst", "voter %s is %s while it leads", id, what)
 	case w.offered(m):
-		w.violate("clientsAreLedAwayFirst", "voter %s is stopped while clients are sent to it", id)
+		w.violate("clientsAreLedAwayFirst", "voter %s is %s while clients are sent to it", id, what)
 	}
 }
 

@@ -65,6 +65,7 @@ type replica struct {
 	index uint64
 	cfg   config
 	token string // of its founding
+	size  int64  // of its database's file
 }
 
 // consensus is what all replicas together amount to.
@@ -87,6 +88,7 @@ type consensus struct {
 	served  map[cluster.MemberID]time.Time // when it was last connected
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
+	room    room
 	// moves counts changes of leadership, changing the calls that change the
 	// membership and are under way.
 	moves    int
@@ -95,7 +97,7 @@ type consensus struct {
 
 func newConsensus(now time.Time) consensus {
 	return consensus{
-		at: now, lastID: 0xc000, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
+		at: now, lastID: 0xc000, room: room{live: 50 << 20, revision: 1000}, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
 		auth: cluster.Auth{Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}},
 	}
 }
@@ -264,6 +266,7 @@ func (w *World) write(d time.Duration) {
 		}
 	}
 	w.propose(uint64(d.Seconds()*float64(w.raft.rate)), r.cfg)
+	w.spread()
 	if l = w.lead(); l != nil {
 		w.publishNames(l)
 	}

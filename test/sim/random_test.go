@@ -94,6 +94,7 @@ func TestRandomHistories(t *testing.T) {
 	for _, k := range []plan.Kind{
 		plan.CheckHosts, plan.InstallEtcd, plan.RecordBootstrap, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.ConfigureAuth,
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
+		plan.Compact, plan.Defragment, plan.DisarmAlarm,
 	} {
 		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 {
 			t.Errorf("no history needed %s; they are too tame", k)

@@ -22,6 +22,10 @@ func (w *World) Misplaced() string {
 		return "the cluster is not founded"
 	case len(f.leaving) > 0:
 		return "nodes are still leaving"
+	case len(f.defrag) > 0:
+		return "members are still to be defragmented"
+	case w.raft.room.noSpace:
+		return "the alarm NOSPACE is up"
 	case f.restart != nil:
 		return "a restart is on record"
 	case len(f.removed) > 0:

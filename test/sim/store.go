@@ -27,6 +27,7 @@ type shelf struct {
 	removed  []cluster.RemovedUser
 	paused   *cluster.Pause
 	restart  *cluster.Restart
+	defrag   []cluster.DefragRequest
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -72,7 +73,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag},
 		Revision: f.revision,
 	}, nil
 }

@@ -309,7 +309,7 @@ func (w *World) found() error {
 		u := cluster.Unit{Cluster: w.o.Cluster, Node: m.node.Hostname, Member: p.id, Address: m.node.Address, Version: spec.Etcd.Version, Quota: spec.Etcd.Quota}
 		m.files, m.unit, m.versions = set, &u, []string{spec.Etcd.Version}
 		m.seals[p.id] = true
-		m.dirs[p.id] = &replica{mark: true, index: entries, cfg: cfg, token: b.Token}
+		m.dirs[p.id] = &replica{mark: true, index: entries, cfg: cfg, token: b.Token, size: 60 << 20}
 		m.proc = &process{replica: m.dirs[p.id], unit: u, up: w.began.Add(-time.Hour), met: w.began.Add(-time.Hour)}
 		w.raft.ran[p.id] = true
 	}

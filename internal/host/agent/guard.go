@@ -62,29 +62,39 @@ func (a *Agent) inspect(c string, m cluster.MemberID) (dirState, error) {
 	if err != nil {
 		return dirState{}, err
 	}
-	return dirState{used: len(found) > 0, wal: wal, mark: readMark(filepath.Join(dir, markName)) == mark{c, m}}, nil
+	k, err := readMark(filepath.Join(dir, markName))
+	return dirState{used: len(found) > 0, wal: wal, mark: k == mark{c, m}}, err
 }
 
 // readMark trusts nothing: the directory is the member's own user's, who may
-// have put a link, a pipe or any amount of data there. A mark that cannot be
-// read names nobody.
-func readMark(path string) mark {
+// have put a link, a pipe or any amount of data there. What is no mark names
+// nobody; one that the disk does not give out may be there all the same.
+func readMark(path string) (mark, error) {
 	const limit = 4096
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return mark{}
+		return mark{}, diskError(&fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer func() { _ = f.Close() }() // nothing was written
 	var k mark
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return mark{}
+		return mark{}, diskError(err)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil || json.Unmarshal(b, &k) != nil {
-		return mark{}
+		return mark{}, diskError(err)
 	}
-	return k
+	return k, nil
+}
+
+// diskError is what says something of the disk and nothing of what is on it: a
+// failed read, and the file system's own checks.
+func diskError(err error) error {
+	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.EBADMSG) {
+		return err
+	}
+	return nil
 }
 
 // hasWAL: etcd makes the directory under another name and renames it, so that

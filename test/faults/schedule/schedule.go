@@ -42,8 +42,9 @@ const (
 	KillEtcd     Fault = "Kill etcd"
 	KillHelper   Fault = "Kill cke-host"
 	SlowCPU      Fault = "SlowCPU"
-	SkewClock    Fault = "SkewClock"     // of the member, which is killed for that
-	NewDisk      Fault = "an empty disk" // the old one is gone for good
+	SkewClock    Fault = "SkewClock"               // of the member, which is killed for that
+	NewDisk      Fault = "an empty disk"           // the old one is gone for good
+	Dead         Fault = "PowerOff until replaced" // by a spare, and by CKE itself
 	Majority     Fault = "Cut of a majority"
 	Blackout     Fault = "PowerCut of all"
 )
@@ -53,7 +54,7 @@ func Faults() []Fault {
 	return []Fault{
 		Calm, PowerOff, PowerCut, Reboot, Cut, Partition, BoxPartition, DropOneWay, Loss, Delay, SlowSSH, SSHRefused,
 		EtcdBlocked, DiskFull, DiskHang, DiskEIO, SlowDisk, Stall, StallEtcd, KillEtcd, KillHelper, SlowCPU, SkewClock,
-		NewDisk, Majority, Blackout,
+		NewDisk, Dead, Majority, Blackout,
 	}
 }
 
@@ -62,7 +63,7 @@ func (f Fault) Outage() bool { return f == Majority || f == Blackout }
 
 // Silences says whether its victim serves nobody while it lasts.
 func (f Fault) Silences() bool {
-	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Majority, Blackout}, f)
+	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Dead, Majority, Blackout}, f)
 }
 
 // Operation is a kind of operation of CKE's.
@@ -107,11 +108,15 @@ type Round struct {
 	Amount float64
 	// Other is a machine, not the victim, for faults between two.
 	Other int
+	// Spare is the machine that comes in the place of a dead one.
+	Spare int
 	Hold  time.Duration // how long it lasts at least
 
 	Operation Operation
-	Lag       time.Duration // from the fault's beginning to the operation
-	Spec      Spec          // wanted after it
+	// First: the fault meets an operation that has begun, else one that begins.
+	First bool
+	Lag   time.Duration // from the one to the other
+	Spec  Spec          // wanted after it
 	// Kill: cke is killed so long after the operation began, and started again;
 	// 0: it is not.
 	Kill time.Duration
@@ -128,11 +133,18 @@ func (r Round) String() string {
 		}
 		fmt.Fprintf(&b, " (%s, %.2f, h%d)", victim, r.Amount, r.Other)
 	}
-	fmt.Fprintf(&b, " for %s; after %s: %s", r.Hold, r.Lag, r.Operation)
+	meets := "then after"
+	if r.First {
+		meets = "before it by"
+	}
+	fmt.Fprintf(&b, " for %s; %s %s: %s", r.Hold, meets, r.Lag, r.Operation)
 	switch r.Operation {
 	case Add, Remove, Replace:
 		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
 	default: // the nodes stay
+	}
+	if r.Spare > 0 {
+		fmt.Fprintf(&b, "; h%d comes in its place", r.Spare)
 	}
 	if r.Kill > 0 {
 		fmt.Fprintf(&b, "; kill -9 cke %s later", r.Kill)
@@ -173,12 +185,21 @@ func (s *Schedule) Next() Round {
 	r := Round{
 		N: s.n, Fault: s.faults.draw(s.r), Leader: s.r.IntN(3) == 0, Victim: s.one(s.spec.Nodes),
 		Amount: s.r.Float64(), Hold: s.between(3*time.Second, 6*time.Second),
-		Lag: s.between(0, 2*time.Second),
+		First: s.r.IntN(2) == 0, Lag: s.between(0, 2*time.Second),
 	}
 	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
 	r.Operation = s.possible(s.ops.draw(s.r))
 	if s.r.IntN(4) == 0 {
 		r.Kill = s.between(100*time.Millisecond, 2*time.Second)
+	}
+	if r.Fault == Dead && len(s.spec.Nodes) == s.machines {
+		r.Fault = PowerOff // nobody is left to come in its place
+	}
+	if r.Fault == Dead { // CKE has its hands full
+		r.Leader, r.Operation, r.Kill = false, None, 0
+		r.Spare = s.one(s.spare())
+		s.drop(r.Victim)
+		s.spec.Nodes = append(s.spec.Nodes, r.Spare)
 	}
 	s.apply(r.Operation)
 	r.Spec = s.spec
@@ -199,20 +220,25 @@ func (s *Schedule) possible(o Operation) Operation {
 	return o
 }
 
-func (s *Schedule) apply(o Operation) {
+// spare are the machines that are no nodes.
+func (s *Schedule) spare() []int {
 	var spare []int
 	for i := 1; i <= s.machines; i++ {
 		if !slices.Contains(s.spec.Nodes, i) {
 			spare = append(spare, i)
 		}
 	}
+	return spare
+}
+
+func (s *Schedule) apply(o Operation) {
 	switch o {
 	case Add:
-		s.spec.Nodes = append(s.spec.Nodes, s.one(spare))
+		s.spec.Nodes = append(s.spec.Nodes, s.one(s.spare()))
 	case Remove:
 		s.drop(s.one(s.spec.Nodes))
 	case Replace:
-		gone, come := s.one(s.spec.Nodes), s.one(spare)
+		gone, come := s.one(s.spec.Nodes), s.one(s.spare())
 		s.drop(gone)
 		s.spec.Nodes = append(s.spec.Nodes, come)
 	case Rotate:

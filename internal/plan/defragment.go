@@ -1,0 +1,158 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+const (
+	// stallRate is how fast a member copies what is in use when it is defragmented,
+	// in bytes a second; stallLeast is what it takes with nothing to copy.
+	stallRate  = 100 << 20
+	stallLeast = 100 * time.Millisecond
+	// nearlyFull is the part of its quota that a member must be below before an
+	// alarm is disarmed: with less room it would be raised again soon.
+	nearlyFull = 0.9
+)
+
+// Stall is for how long a member is expected to answer nobody while it is
+// defragmented: it copies what is in use.
+func Stall(e cluster.EtcdState, m cluster.Member) time.Duration {
+	return stallLeast + time.Duration(float64(m.DBSize-Free(e, m))/stallRate*float64(time.Second))
+}
+
+// interrupts says whether stopping one voter for a while stops the cluster.
+func (in input) interrupts(m cluster.Member) bool {
+	return !m.Learner && len(in.st.Etcd.Voters()) <= 2
+}
+
+// defragment gives one of these members' free pages back: followers first, the
+// leader last and only after leadership has moved to one that is not among them.
+// All the others serve meanwhile.
+func defragment(in input, all []cluster.Member, why func(cluster.Member) string) verdict {
+	m := leaderLast(all)
+	reason := why(m)
+	if ill := in.otherVoterIll(m); ill != "" {
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "defragmentationWaits", Node: in.name(m),
+			Text: fmt.Sprintf("%s, and it answers nobody while it is defragmented: that waits until every other voter serves, and %s does not", reason, ill),
+			Hint: "bring the other members back first",
+		}}}
+	}
+	v := verdict{}
+	if !m.Learner {
+		v.outgoing = m.ID
+	}
+	if m.Leader {
+		if to, ok := in.heir(m, all); ok {
+			v.steps = []Step{moveStep(in, m, to, reason)}
+			return v
+		}
+	}
+	if r, ok := in.stillSentTo(m, reason); ok {
+		v.reasons = append(v.reasons, r)
+		if r.Level == Waiting {
+			return v
+		}
+	}
+	v.steps = []Step{defragStep(in, m, reason)}
+	return v
+}
+
+func (in input) otherVoterIll(m cluster.Member) cluster.NodeName {
+	for _, o := range in.st.Etcd.Voters() {
+		if o.ID != m.ID && !o.Healthy && !m.Learner {
+			return in.name(o)
+		}
+	}
+	return ""
+}
+
+// heir is who leads while m is defragmented: one whose turn is over if there is
+// one, so that leadership moves once.
+func (in input) heir(m cluster.Member, todo []cluster.Member) (cluster.Member, bool) {
+	ids := map[cluster.MemberID]bool{}
+	for _, t := range todo {
+		ids[t.ID] = true
+	}
+	for _, o := range in.st.Etcd.HealthyVoters() {
+		if n, ok := in.nodeOf(o); ok && o.ID != m.ID && !ids[o.ID] && in.isWanted(n) && !in.dataLost(o) {
+			return o, true
+		}
+	}
+	return successor(in, m)
+}
+
+// stillSentTo is stillOffered for a member that stays.
+func (in input) stillSentTo(m cluster.Member, why string) (Reason, bool) {
+	n, known := in.nodeOf(m)
+	if !known || m.Learner || !m.Healthy || !in.othersServe(m) {
+		return Reason{}, false
+	}
+	who := in.offering(n)
+	if len(who) == 0 {
+		return Reason{}, false
+	}
+	since, begun := in.st.WithdrawnSince[m.ID]
+	if begun && in.now.Sub(since) >= withdrawalPatience {
+		return Reason{
+			Level: Note, Rule: "endpointCouldNotBeWithdrawn", Node: n.Hostname,
+			Text: fmt.Sprintf("after %s clients are still sent there by %s, and it is defragmented all the same", withdrawalPatience, strings.Join(who, ", ")),
+		}, true
+	}
+	return Reason{
+		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
+		Text: fmt.Sprintf("%s, once no client is sent there any more, or after %s; still sending: %s", why, withdrawalPatience, strings.Join(who, ", ")),
+	}, true
+}
+
+func defragStep(in input, m cluster.Member, why string) Step {
+	voters, healthy := len(in.st.Etcd.Voters()), len(in.st.Etcd.HealthyVoters())
+	t := cluster.Tolerance(voters, healthy)
+	s := Step{
+		Kind: Defragment, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, Interrupts: in.interrupts(m),
+		Reason:    fmt.Sprintf("%s; it answers nobody for about %s meanwhile", why, short(Stall(in.st.Etcd, m))),
+		Tolerance: &Tolerance{Before: t, During: t, After: t},
+	}
+	if !m.Learner {
+		s.Tolerance.During--
+	}
+	if s.Interrupts {
+		s.Reason += ", and the cluster stands still"
+	}
+	return s
+}
+
+// quota is what a member's process has; one that does not say runs with what is
+// wanted.
+func (in input) quota(m cluster.Member) int64 {
+	if m.Quota > 0 {
+		return m.Quota
+	}
+	return int64(in.spec.Etcd.Quota)
+}
+
+// reaches says whether so many bytes are near the member's quota.
+func (in input) reaches(m cluster.Member, bytes int64) bool {
+	return float64(bytes) >= nearlyFull*float64(in.quota(m))
+}
+
+// full says whether the member's database is near its quota: etcd compares the
+// file, free pages included.
+func (in input) full(m cluster.Member) bool { return in.reaches(m, m.DBSize) }
+
+// Free is what defragmenting a member would give back. All members hold the same
+// data, and one that has nothing to write does not notice that compacted history
+// has left its database: what the least of them uses is enough for each.
+func Free(e cluster.EtcdState, m cluster.Member) int64 {
+	least := m.DBSizeInUse
+	for _, o := range e.HealthyVoters() {
+		if o.DBSizeInUse > 0 {
+			least = min(least, o.DBSizeInUse)
+		}
+	}
+	return max(0, m.DBSize-least)
+}

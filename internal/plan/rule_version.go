@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// snapshotHolds is how old a snapshot may be when the first member changes its
+// version.
+const snapshotHolds = 10 * time.Minute
+
+// ruleVersion prepares a change of etcd's version, before ruleRolling brings it to
+// the members: the way is one that etcd goes, there is a snapshot, and for a way
+// down etcd itself is ready. It takes back a downgrade that nobody wants any more.
+func ruleVersion(in input) verdict {
+	e := in.st.Etcd
+	target := in.spec.Etcd.Version
+	if e.Downgrade != "" && cluster.MinorOf(e.Downgrade) != cluster.MinorOf(target) {
+		return verdict{hold: true, steps: []Step{{
+			Kind: CancelDowngrade, Reason: fmt.Sprintf("etcd prepares to go down to %s, and the spec says %s", e.Downgrade, target),
+		}}}
+	}
+	var v verdict
+	var change *outdated
+	for _, o := range in.outdatedVoters() {
+		if o.from.Version == o.to.Version {
+			continue
+		}
+		change = &o
+		if why := cluster.VersionPath(o.from.Version, o.to.Version); why != "" {
+			v.reasons = append(v.reasons, Reason{
+				Level: Blocked, Rule: "versionPathSkips", Node: o.node.Hostname, Text: why,
+				Hint: "set etcd.version in cluster.yml to that first",
+			})
+		}
+	}
+	if change == nil || len(v.reasons) > 0 {
+		v.hold = len(v.reasons) > 0
+		return v
+	}
+	for _, m := range e.Voters() {
+		if !m.Healthy || !InSync(e, m) {
+			return verdict{} // ruleRolling waits for it, and says so
+		}
+	}
+	if !in.snapshotThere(target) {
+		return verdict{hold: true, steps: []Step{{
+			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first", change.from.Version, target),
+			Snapshot: &cluster.Snapshot{From: change.from.Version, To: target},
+		}}}
+	}
+	return in.wayDown()
+}
+
+// snapshotThere: one was taken for this change a short while ago, or the change
+// has begun already.
+func (in input) snapshotThere(target string) bool {
+	for _, m := range in.st.Etcd.Voters() {
+		if m.Version == target {
+			return true
+		}
+	}
+	s := in.st.Snapshot
+	return s != nil && s.To == target && in.now.Sub(s.At) < snapshotHolds
+}
+
+// wayDown has etcd bring the cluster and its storage down to the older line before
+// a member of that line starts: it would refuse the data otherwise.
+func (in input) wayDown() verdict {
+	e := in.st.Etcd
+	target := cluster.MinorOf(in.spec.Etcd.Version)
+	high, above := false, true // some data, or every member, is of a newer line
+	for _, m := range e.Voters() {
+		high = high || target.Before(cluster.MinorOf(m.Storage))
+		above = above && target.Before(cluster.MinorOf(m.Version))
+	}
+	switch {
+	case !high && (!above || e.Downgrade != ""):
+		return verdict{}
+	case high && e.Downgrade == "":
+		t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
+		return verdict{hold: true, steps: []Step{{
+			Kind: EnableDowngrade, Version: in.spec.Etcd.Version, Tolerance: &Tolerance{Before: t, During: t, After: t},
+			Reason: fmt.Sprintf("the members' data is to be readable for etcd %s", target),
+		}}}
+	}
+	return verdict{hold: true, reasons: []Reason{{
+		Level: Waiting, Rule: "storageVersionIsChanging",
+		Text: fmt.Sprintf("etcd brings the cluster's version to where it can go to %s", target),
+	}}}
+}
+
+// joinVersion is what a new member starts with: the spec's version, but while the
+// cluster's is still newer, what the others run.
+func (in input) joinVersion() string {
+	target := in.spec.Etcd.Version
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		if cluster.MinorOf(target).Before(cluster.MinorOf(m.Storage)) {
+			return m.Version
+		}
+	}
+	return target
+}

@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"cke/internal/cluster"
+	"cke/test/drive"
+)
+
+// walkRolling changes the settings of three members again and again, to good
+// ones and to such that they end at.
+func walkRolling(t *testing.T, r *reached, rnd *rand.Rand) {
+	l := (&living{mortal: &mortal{env: newEnv(t), watch: func() {}}, reached: r})
+	l.Start()
+	l.grown(1, 2, 3)
+	roll := l.roll()
+	for n := roll.walk.next(); n > 0; n = roll.walk.next() {
+		l.round(roll, kill(n))
+	}
+	l.rollBack()
+	l.goDownAndUp()
+	for range 2 {
+		l.round(roll, roll.walk.double(rnd))
+	}
+}
+
+// roll gives every member another flag.
+func (l *living) roll() *change {
+	want := 2000000
+	return &change{
+		name: "roll", nodes: []int{1, 2, 3}, edit: true, walk: newWalk(l.reached),
+		prepare: func() {
+			want++
+			l.settings = fmt.Sprintf(`extra_args: {max-request-bytes: "%d"}`, want)
+		},
+		dead: l.authStaysOn,
+		check: func(before map[string]cluster.MemberID) {
+			l.others(before, "")
+			l.runsWith(fmt.Sprintf("--max-request-bytes=%d", want), 1, 2, 3)
+		},
+	}
+}
+
+// rollBack gives the members a flag that the first of them ends at, and then good
+// ones again. Killed are the daemons that roll it back: up to there it is as in
+// any other change.
+func (l *living) rollBack() {
+	l.t.Helper()
+	c := l.roll()
+	c.name = "roll back"
+	good := c.prepare
+	c.act = func() bool {
+		l.settings = `extra_args: {election-timeout: "60000"}`
+		if _, lived := l.edit(1, 2, 3); !lived || !l.rolledBack() {
+			return false
+		}
+		good()
+		_, lived := l.edit(1, 2, 3)
+		return lived
+	}
+	l.killAfter(c, "roll-back-member store.put-restart", "roll-back-member host.install-unit",
+		"roll-back-member host.stop-unit", "roll-back-member host.start-unit")
+}
+
+// killAfter goes through a change until a daemon was killed after each of these
+// effects.
+func (l *living) killAfter(c *change, effects ...string) {
+	l.t.Helper()
+	for _, effect := range effects {
+		for try := 0; try < maxExtra && !c.walk.killed[effect]; try++ {
+			n := c.walk.seen[effect]
+			if n == 0 {
+				n = 1000 // none yet: let one get by, to see
+			}
+			l.round(c, kill(n))
+		}
+		if !c.walk.killed[effect] {
+			l.t.Errorf("no daemon was killed after %s; seen %v", effect, c.walk.seen)
+		}
+	}
+}
+
+// rolledBack waits until a member was rolled back; false when the daemon died.
+func (l *living) rolledBack() bool {
+	l.t.Helper()
+	return l.says("", "settingsFailed")
+}
+
+// says waits until the plan says this reason, with no step left, or a step of this
+// kind is under way; false when the daemon died.
+func (l *living) says(step, rule string) bool {
+	l.t.Helper()
+	lived := true
+	l.Eventually("the plan says "+rule, func() error {
+		select {
+		case <-l.Ended():
+			lived = false
+			return nil
+		default:
+		}
+		s, err := l.Client().Status(l.t.Context(), "main")
+		if err != nil {
+			return err
+		}
+		for _, r := range s.Plan.Reasons {
+			if r.Rule == rule && len(s.Plan.Steps)+len(s.Running) == 0 {
+				return nil
+			}
+		}
+		for _, r := range s.Running {
+			if string(r.Kind) == step {
+				return nil
+			}
+		}
+		return errors.New("it was not")
+	})
+	return lived
+}
+
+// goDownAndUp takes the members to the older line of etcd, after a way down that
+// is taken back once etcd prepares for it, and to the newer one again.
+func (l *living) goDownAndUp() {
+	l.t.Helper()
+	to := ""
+	c := &change{
+		name: "versions", nodes: []int{1, 2, 3}, edit: true, walk: newWalk(l.reached),
+		prepare: func() {}, dead: l.authStaysOn,
+		check: func(before map[string]cluster.MemberID) {
+			l.others(before, "")
+			l.allRun(to)
+		},
+	}
+	set := func(version string) bool {
+		l.settings, to = "version: "+version, version
+		_, lived := l.edit(1, 2, 3)
+		return lived
+	}
+	back := *c
+	back.act = func() bool {
+		return set(drive.OlderVersion) && l.says("restart-member", "storageVersionIsChanging") && set(cluster.DefaultVersion)
+	}
+	l.killAfter(&back, "take-snapshot cke.write-snapshot", "take-snapshot store.put-snapshot", "cancel-downgrade etcd.cancel-downgrade")
+	down := *c
+	down.walk = newWalk(l.reached)
+	down.prepare = func() {
+		l.Start()
+		l.Set(l.ofVersion(cluster.DefaultVersion))
+		l.Kill()
+	}
+	down.act = func() bool { return set(drive.OlderVersion) }
+	l.killAfter(&down, "enable-downgrade etcd.enable-downgrade")
+	up := *c
+	up.walk = newWalk(l.reached)
+	up.act = func() bool { return set(cluster.DefaultVersion) }
+	l.round(&up, kill(1)) // after the snapshot
+}
