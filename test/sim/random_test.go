@@ -25,13 +25,14 @@ type options struct {
 	from  uint64
 	count int
 	save  bool
+	stop  bool
 }
 
 // given reads the flags; they are defined once, before any test.
 func given(t *testing.T) options {
 	t.Helper()
 	get := func(name string) any { return flag.Lookup(name).Value.(flag.Getter).Get() }
-	o := options{get("sim.seed").(uint64), get("sim.from").(uint64), get("sim.count").(int), get("sim.save").(bool)}
+	o := options{get("sim.seed").(uint64), get("sim.from").(uint64), get("sim.count").(int), get("sim.save").(bool), get("sim.stop").(bool)}
 	if o.count == 0 {
 		o.count = 2500
 		if os.Getenv("CKE_TEST_LONG") == "1" { // others each time
@@ -52,6 +53,7 @@ func TestMain(m *testing.M) {
 	flag.Uint64("sim.from", 1, "the first seed")
 	flag.Int("sim.count", 0, "how many histories are played; 0: $CKE_TEST_SIM, or 2,500")
 	flag.Bool("sim.save", false, "keep histories that fail as regressions in testdata")
+	flag.Bool("sim.stop", false, "end with the first history that fails, and leave it as it is")
 	debug.SetGCPercent(400) // each history leaves all it made behind
 	os.Exit(m.Run())
 }
@@ -83,6 +85,9 @@ func TestRandomHistories(t *testing.T) {
 	for rule, seeds := range tally.failed {
 		slices.Sort(seeds)
 		t.Errorf("%s: %d histories, such as %v", rule, len(seeds), seeds[:min(10, len(seeds))])
+		if o.stop {
+			continue
+		}
 		h := shrink(t, draw(seeds[0]), rule, authority)
 		out := play(t, h, authority, true)
 		report(t, h, out)
@@ -96,7 +101,7 @@ func TestRandomHistories(t *testing.T) {
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
 		plan.Compact, plan.Defragment, plan.DisarmAlarm,
 	} {
-		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 {
+		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
 			t.Errorf("no history needed %s; they are too tame", k)
 		}
 	}
@@ -117,7 +122,7 @@ func (a *tally) playAll(t *testing.T, o options, authority *Authority) {
 	take := func() (uint64, bool) {
 		next.Lock()
 		defer next.Unlock()
-		if seed >= o.from+uint64(o.count) {
+		if seed >= o.from+uint64(o.count) || o.stop && a.anyFailed() {
 			return 0, false
 		}
 		seed++
@@ -133,6 +138,12 @@ func (a *tally) playAll(t *testing.T, o options, authority *Authority) {
 			})
 		}
 	})
+}
+
+func (a *tally) anyFailed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.failed) > 0
 }
 
 func (a *tally) add(seed uint64, out outcome) {
