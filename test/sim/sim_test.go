@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,5 +35,32 @@ func TestAWorldComesToRest(t *testing.T) {
 				w.Close()
 			})
 		})
+	}
+}
+
+// TestAPausedClusterIsLeftAlone, until it is resumed.
+func TestAPausedClusterIsLeftAlone(t *testing.T) {
+	var w *World
+	var err error
+	during, after := 0, ""
+	synctest.Test(t, func(*testing.T) {
+		if w, err = New(Options{Machines: 4, Founded: true}); err != nil {
+			return
+		}
+		w.Begin()
+		pass(time.Minute)
+		before := w.Effects()
+		for _, what := range []string{"pause", "kill n2", "spec nodes=n1,n2,n4 members=3", "user-add app"} {
+			err = errors.Join(err, w.Happen(what))
+		}
+		pass(5 * time.Minute)
+		during = w.Effects() - before
+		err = errors.Join(err, w.Happen("unpause"))
+		pass(2 * time.Minute)
+		after = w.Misplaced()
+		w.Close()
+	})
+	if err != nil || during != 0 || after != "" || len(w.Violations()) > 0 {
+		t.Errorf("%d changes while it was paused; afterwards %q, %v, %v", during, after, w.Violations(), err)
 	}
 }
