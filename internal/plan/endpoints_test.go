@@ -51,6 +51,9 @@ func TestEndpoints(t *testing.T) {
 		"once withdrawn, while another is behind, too": {
 			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = index 100\nwithdrawn cp2 1s", "cp1+ cp2~ cp3+",
 		},
+		"its restart is on record, and its host slow to say more": {
+			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nrestart cp2 5s\nhost cp2 awaited", "cp1+ cp2~ cp3+",
+		},
 		"once withdrawn, but another is down": {
 			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = down 1s\nwithdrawn cp2 1s", "cp1+ cp2+ cp3-",
 		},

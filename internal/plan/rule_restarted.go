@@ -33,6 +33,11 @@ func ruleRestarted(in input) verdict {
 		return in.rollBack(*r, why)
 	}
 	v := verdict{hold: !in.restartIsDue(*r) && in.now.Sub(r.At) < comeBackPatience}
+	// Its endpoint was withdrawn for this. Where its host is slow to say that it was
+	// stopped, clients must not be sent there again just before it is.
+	if m, ok := in.st.Etcd.Member(r.Member); ok && m.Healthy && !tooFew(in.st.Etcd) && !in.restartIsDue(*r) {
+		v.outgoing = m.ID
+	}
 	v.reasons = []Reason{{
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
 		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, r.From.Changes(r.To)),

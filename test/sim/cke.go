@@ -172,6 +172,12 @@ func (c *CKE) thaw(ctx context.Context) error {
 	}
 }
 
+func (c *CKE) gone() bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.dead
+}
+
 func (c *CKE) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -198,9 +204,6 @@ func (c *CKE) pass(ctx context.Context, d time.Duration) error {
 // caller holds the lock.
 func (c *CKE) effect(what string, do func() error) error {
 	w := c.w
-	if c.dead {
-		return errKilled
-	}
 	served := w.canServe()
 	err := do()
 	w.settle()

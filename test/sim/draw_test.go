@@ -10,8 +10,8 @@ import (
 
 // draw makes the history of a seed.
 func draw(seed uint64) history {
-	r := rand.New(rand.NewPCG(seed, 0x51)) //nolint:gosec // no secret
-	h := history{seed: seed, machines: 3 + r.IntN(4), replace: []time.Duration{20, 45}[r.IntN(2)] * time.Second}
+	r := rand.New(rand.NewPCG(seed, 0x51))
+	h := history{seed: seed, machines: 3 + r.IntN(4), replace: []time.Duration{20 * time.Second, 45 * time.Second}[r.IntN(2)]}
 	for _, f := range []struct {
 		name string
 		odds int // of 100

@@ -183,15 +183,17 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	takes := w.between(what, askLeast, askMost) + w.lags
 	sent := time.Now()
 	w.mu.Unlock()
-	if err := c.sleep(ctx, takes); err != nil {
-		return err
-	}
+	// What was sent arrives, whatever becomes of who sent it. That one learns of its
+	// patience's end meanwhile.
+	arrives := time.NewTimer(takes)
+	<-arrives.C
 	err, lost := context.DeadlineExceeded, false
 	w.mu.Lock()
 	w.advance()
 	switch {
-	case c.dead:
+	case w.closed, c.dead && w.chance(what+" cut off").IntN(2) == 0:
 		err = errKilled
+	case ctx.Err() != nil && !c.dead: // its end has gone with it
 	case m == nil || m.proc == nil || w.raft.at.Before(m.proc.up):
 		err = errNoTarget
 	case !m.open():
@@ -203,7 +205,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 		lost = err == nil && w.chance(what+" lost").Uint64N(100) < w.loses
 	}
 	w.mu.Unlock()
-	if errors.Is(err, context.DeadlineExceeded) || lost {
+	if (errors.Is(err, context.DeadlineExceeded) || lost) && !c.gone() {
 		if err = c.sleep(ctx, 7*time.Second); err == nil {
 			err = context.DeadlineExceeded
 		}

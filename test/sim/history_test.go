@@ -99,7 +99,7 @@ type outcome struct {
 	world      string
 	took       time.Duration // until it came to rest after its last event
 	did        map[plan.Kind]int
-	rules      map[string]int
+	records    int // of the deed with the most of them
 	effects    int
 	lost       bool
 }
@@ -140,7 +140,7 @@ func play(t *testing.T, h history, authority *Authority, traced bool) (out outco
 		out.violations = append(out.violations, w.Violations()...)
 		out.world = w.String() + w.View().Plan.String()
 		out.effects, out.lost = w.Effects(), w.LostForGood()
-		out.did = w.did()
+		out.did, out.records = w.did(), w.mostRecords()
 		w.Close()
 		out.trace = w.Trace()
 	})
@@ -207,6 +207,16 @@ func (o *outcome) rest(w *World) {
 func (w *World) doomedNow() (is bool) {
 	w.do(func() { is = w.lostForGood() || w.doomed() })
 	return is
+}
+
+// mostRecords is how many records the deed has of which there are the most.
+func (w *World) mostRecords() (most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.recorded {
+		most = max(most, n)
+	}
+	return most
 }
 
 // did counts the steps that were carried out, by kind.

@@ -124,6 +124,10 @@ func (w *World) judgePromote(id cluster.MemberID) {
 // back since is not taken into account.
 const justNow = 5 * time.Second
 
+// fellJustNow is how long the last look of a step may be ago, where nobody has to
+// be waited for.
+const fellJustNow = time.Second
+
 func (w *World) judgeRemove(id cluster.MemberID) {
 	p, ok := w.raft.agreed.find(id)
 	if !ok || p.learner {
@@ -145,7 +149,7 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	}
 	serves := m.connected(now) && m.running(id)
 	switch {
-	case m.lingers(now):
+	case m.lingers(now) && now.Sub(m.gone) > fellJustNow+w.lags:
 		w.violate("peersNoticeFirst", "voter %s is removed %s after its machine fell silent", id, now.Sub(m.gone))
 	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
@@ -235,7 +239,7 @@ func (w *World) judgeRest(m *machine, what string) {
 	switch {
 	case w.raft.leader == id && len(voters) > 1:
 		w.violate("leaderIsMovedFirst", "voter %s is %s while it leads", id, what)
-	case w.offered(m):
+	case w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is %s while clients are sent to it", id, what)
 	}
 }
@@ -293,7 +297,7 @@ func (w *World) judgeDeposed(c *CKE, what string) {
 }
 
 // flood is how many records of one deed are too many.
-const flood = 40
+const flood = 15
 
 func (w *World) judgeRecord(r record.Record) {
 	if w.recorded == nil {

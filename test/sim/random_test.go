@@ -95,7 +95,7 @@ func TestRandomHistories(t *testing.T) {
 			save(t, h, fmt.Sprintf("%s-%d", rule, seeds[0]), out)
 		}
 	}
-	t.Logf("%d histories in %s: %d effects, %d lost their data, %v", o.count, time.Since(began).Round(time.Second), tally.effects, tally.lost, tally.did)
+	t.Logf("%d histories in %s: %d effects, at most %d records of one deed, %d lost their data, %v", o.count, time.Since(began).Round(time.Second), tally.effects, tally.records, tally.lost, tally.did)
 	for _, k := range []plan.Kind{
 		plan.CheckHosts, plan.InstallEtcd, plan.RecordBootstrap, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.ConfigureAuth,
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
@@ -114,6 +114,7 @@ type tally struct {
 	did     map[plan.Kind]int
 	effects int
 	lost    int
+	records int // the most of one deed
 }
 
 func (a *tally) playAll(t *testing.T, o options, authority *Authority) {
@@ -150,6 +151,7 @@ func (a *tally) add(seed uint64, out outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.effects += out.effects
+	a.records = max(a.records, out.records)
 	if out.lost {
 		a.lost++
 	}

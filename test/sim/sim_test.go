@@ -64,3 +64,31 @@ func TestAPausedClusterIsLeftAlone(t *testing.T) {
 		t.Errorf("%d changes while it was paused; afterwards %q, %v, %v", during, after, w.Violations(), err)
 	}
 }
+
+// TestOneSilentHostStopsNothingElse: what the others need is done, though one host
+// answers nothing all the time.
+func TestOneSilentHostStopsNothingElse(t *testing.T) {
+	for _, silence := range []string{"silent", "refuses", "slow", "away", "crash", "fence"} {
+		t.Run(silence, func(t *testing.T) {
+			var w *World
+			var err error
+			started, access := false, ""
+			synctest.Test(t, func(*testing.T) {
+				if w, err = New(Options{Machines: 5, Founded: true}); err != nil {
+					return
+				}
+				w.Begin()
+				pass(time.Minute)
+				err = w.Happen(silence + " n3")
+				pass(time.Minute)
+				err = errors.Join(err, w.Happen("kill n2"), w.Happen("user-add app"))
+				pass(time.Minute)
+				w.do(func() { started, access = w.machines["n2"].proc != nil, w.accessIsRight() })
+				w.Close()
+			})
+			if err != nil || !started || access != "" || len(w.Violations()) > 0 {
+				t.Errorf("n2 started: %v; %s; %v, %v\n%s", started, access, w.Violations(), err, w)
+			}
+		})
+	}
+}
