@@ -37,7 +37,7 @@ func drawGap(r *rand.Rand) time.Duration {
 		return ms(0, 300)
 	case n < 75:
 		return ms(300, 5000)
-	case n < 95:
+	case n < 92:
 		return ms(5000, 20000)
 	default:
 		return ms(20000, 60000)
@@ -87,6 +87,9 @@ func drawEvent(r *rand.Rand, h history) string {
 		return pick("user-add ", "user-remove ") + pick("app", "web")
 	default:
 		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
+		if r.IntN(6) == 0 { // what costs data is what matters most
+			return pick("wipe", "unmark", "unmount") + " " + who
+		}
 		return pick(machines...) + " " + who
 	}
 }

@@ -117,9 +117,11 @@ func (w *World) doomed() bool {
 	return w.raft.acked > 0 && whole < w.raft.agreed.quorum()
 }
 
+// unmount takes the file system of its data away, and its process with it.
 func (m *machine) unmount() {
-	if m.unit != nil && m.seals[m.unit.Member] && m.proc == nil {
+	if m.unit != nil && m.seals[m.unit.Member] {
 		m.unmounted = true
+		m.exits("exit status 1: open member/wal: no such file or directory")
 	}
 }
 

@@ -92,3 +92,36 @@ func TestOneSilentHostStopsNothingElse(t *testing.T) {
 		})
 	}
 }
+
+// TestALearnerThatNeverStartsIsTakenBack, and its node given time before the next.
+func TestALearnerThatNeverStartsIsTakenBack(t *testing.T) {
+	var w *World
+	var err error
+	learners, voters, tries := -1, 0, 0
+	synctest.Test(t, func(*testing.T) {
+		h := history{machines: 4, wanted: "n1,n2,n3", replace: 20 * time.Second, flags: []string{"founded"}}
+		authority, authorityErr := NewAuthority("main")
+		if w, err = h.world(authority, false); err != nil || authorityErr != nil {
+			err = errors.Join(err, authorityErr)
+			return
+		}
+		w.Begin()
+		pass(time.Minute)
+		err = w.Happen("spec nodes=n1,n2,n3,n4")
+		for range 60000 { // it is to find a full disk as soon as it is added
+			pass(time.Millisecond)
+			w.do(func() { learners = len(w.raft.agreed) - len(w.raft.agreed.voters()) })
+			if learners > 0 {
+				break
+			}
+		}
+		err = errors.Join(err, w.Happen("fill n4"))
+		pass(time.Minute)
+		w.do(func() { learners = len(w.raft.agreed) - len(w.raft.agreed.voters()) })
+		w.do(func() { voters, tries = len(w.raft.agreed.voters()), int(w.raft.lastID-0xc000) })
+		w.Close()
+	})
+	if err != nil || learners != 0 || voters != 3 || tries == 0 || len(w.Violations()) > 0 {
+		t.Errorf("%d learners beside %d voters after %d tries: %v, %v\n%s", learners, voters, tries, w.Violations(), err, w)
+	}
+}
