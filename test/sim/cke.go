@@ -29,6 +29,8 @@ type CKE struct {
 	// Under the world's lock.
 	dead   bool
 	frozen chan struct{} // closed when it goes on; nil while it does
+	// changing is how many calls that change the membership are under way.
+	changing int
 	// lives is how many more effects it lives for; negative: all.
 	lives int
 	// deposed is when a newer one began; sent is when what it does now was asked.

@@ -221,13 +221,13 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 func (e client) membership(ctx context.Context, what string, via etcd.Endpoint, do func() error) error {
 	w := e.c.w
 	w.mu.Lock()
-	if w.raft.changing++; w.raft.changing > 1 {
+	if e.c.changing++; e.c.changing > 1 {
 		w.violate("oneMembershipChangeAtATime", "%s is begun while another change of the membership is under way", what)
 	}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
-		w.raft.changing--
+		e.c.changing--
 		w.mu.Unlock()
 	}()
 	return e.change(ctx, what, via, do)

@@ -89,10 +89,7 @@ type consensus struct {
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	room    room
-	// moves counts changes of leadership, changing the calls that change the
-	// membership and are under way.
-	moves    int
-	changing int
+	moves   int // of the leadership
 }
 
 func newConsensus(now time.Time) consensus {
