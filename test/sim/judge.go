@@ -179,8 +179,10 @@ func (w *World) needless(m *machine, id cluster.MemberID) string {
 // deadForLong: it has not served for replace_after, but for what a look takes.
 func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
 	served, ok := w.raft.served[id]
-	silence := w.raft.at.Sub(served)
-	return ok && silence >= w.shelf.spec.Etcd.ReplaceAfter.Std()-justNow && !(m.connected(w.raft.at) && m.running(id) && w.raft.at.Sub(m.proc.met) > justNow)
+	if !ok {
+		served = w.began
+	}
+	return w.raft.at.Sub(served) >= w.shelf.spec.Etcd.ReplaceAfter.Std()-justNow && !(m.connected(w.raft.at) && m.running(id) && w.raft.at.Sub(m.proc.met) > justNow)
 }
 
 // editedLately: what a daemon acts on now may be the spec before.
