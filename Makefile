@@ -121,7 +121,11 @@ bin/lab:
 
 .PHONY: test
 test: build $(ETCD36_BIN) ## unit, golden, CLI and end-to-end tests on local processes; no root
-	@$(TIER) test
+	@$(TIER) test sim
+
+.PHONY: test-sim
+test-sim: ## 10,000 random histories of simulated clusters (about 90 s); SIM_ARGS='-sim.seed N' plays one
+	@$(if $(SIM_ARGS),$(GO) test ./test/sim -run TestRandomHistories -count=1 -v $(SIM_ARGS),CKE_TEST_SIM=10000 $(TIER) sim)
 
 .PHONY: test-lab
 test-lab: build $(ETCD36_BIN) ## the same work on real hosts
@@ -137,11 +141,11 @@ test-kube: build $(ETCD36_BIN) build-kube ## with a real Kubernetes API server
 
 .PHONY: test-all
 test-all: build $(ETCD36_BIN) build-kube ## all of the tiers above
-	@$(TIER) test lab faults kube
+	@CKE_TEST_SIM=10000 $(TIER) test sim lab faults kube
 
 .PHONY: test-long
 test-long: build $(ETCD36_BIN) build-kube ## all tiers in their long, seeded forms
-	@CKE_TEST_LONG=1 $(TIER) test lab faults kube
+	@CKE_TEST_LONG=1 $(TIER) test sim lab faults kube
 
 .PHONY: lint
 lint: $(LINT) ## gofmt, go vet and golangci-lint

@@ -182,9 +182,9 @@ func TestImportsPointOneWay(t *testing.T) {
 func refuse(path, self, imported string) string {
 	where, other := name(imported)
 	if other == "" {
-		// Machines for tests and benchmarks, a Kubernetes, and a judge of histories;
-		// no program may get hold of them.
-		if (within(where, "test/lab") || within(where, "test/kube/k8s") || within(where, "test/faults")) &&
+		// Machines for tests and benchmarks, simulated ones, a Kubernetes, and a judge
+		// of histories; no program may get hold of them.
+		if (within(where, "test/lab") || within(where, "test/sim") || within(where, "test/kube/k8s") || within(where, "test/faults")) &&
 			(within(path, "test") || within(path, "bench")) {
 			return ""
 		}

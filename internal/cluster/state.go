@@ -99,6 +99,9 @@ type NodeState struct {
 	// the host has not answered the present one yet. Zero for a fresh answer. Of a
 	// host that did not answer it is when it last did, zero if nobody remembers.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
+	// AnswersSince is since when the host has answered whenever it was asked, as far
+	// as this daemon remembers; zero while it does not.
+	AnswersSince time.Time `json:"answers_since,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
 	// Boot tells this boot of the machine from all others. CanReboot: its members are

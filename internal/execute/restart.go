@@ -6,6 +6,7 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/host"
+	"cke/internal/plan"
 )
 
 // restartTimeout bounds a restart on its node: a slow host must not be given up
@@ -30,6 +31,11 @@ func (a restartMember) Do(ctx context.Context) error {
 			return err
 		}
 		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
+			return err
+		}
+		// The host may have taken its time; another member may have died meanwhile.
+		// With the record written the restart is gone on with as soon as it is safe.
+		if err := plan.Guard(a.step, a.x.o.Observer.Etcd(ctx, a.w)); err != nil {
 			return err
 		}
 		return a.restart(ctx, h, r.Member)

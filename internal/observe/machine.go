@@ -31,6 +31,7 @@ type machine struct {
 	open    *question // nil while none is under way
 	last    *answer   // nil before the first
 	heard   time.Time // when it last answered
+	answers time.Time // since when no look was without its answer; zero while one is
 	// used is the answer the newest look went by; nil when it had none.
 	used *answer
 }

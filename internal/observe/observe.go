@@ -115,7 +115,13 @@ type Observer struct {
 	// trail is how far the members' log had come in the last looks.
 	trail cluster.Trail
 
-	measuring sync.Mutex
+	// measuring holds one token while hosts are measured: two at a time would wait
+	// for each other's ports.
+	measuring chan struct{}
+
+	// judged are the certificates looked at last, by node; o.mu may be held.
+	judging sync.Mutex
+	judged  map[cluster.NodeName]*judgement
 }
 
 // New returns an observer that remembers nothing yet.
@@ -128,7 +134,7 @@ func New(o Options) *Observer {
 		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
 		machines: map[cluster.NodeName]*machine{}, unreachable: map[cluster.NodeName]time.Time{},
 		unhealthy: map[cluster.MemberID]time.Time{}, withdrawn: map[cluster.MemberID]time.Time{}, endpoints: map[etcd.Endpoint]bool{}, stopped: map[etcd.Endpoint]bool{},
-		measured: map[cluster.NodeName]cluster.Measured{},
+		measured: map[cluster.NodeName]cluster.Measured{}, judged: map[cluster.NodeName]*judgement{}, measuring: make(chan struct{}, 1),
 	}
 }
 
@@ -277,12 +283,4 @@ func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, boo
 func (o *Observer) newerLeader() string {
 	_, why := o.o.Newest.beyond(o.o.Identity().Epoch)
 	return why
-}
-
-func (o *Observer) certificates(spec cluster.Spec, n cluster.Node, f host.Facts) pki.Findings {
-	return pki.CheckMember(pki.MemberFiles{
-		ServerCert: f.Public[host.ServerCert], PeerCert: f.Public[host.PeerCert],
-		ClientCA: f.Public[host.ClientCA], PeerCA: f.Public[host.PeerCA], CRL: f.Public[host.ClientCRL],
-		ServerKeyFits: f.KeyFits[host.ServerKey], PeerKeyFits: f.KeyFits[host.PeerKey],
-	}, spec, n, o.o.Authority, o.o.Now())
 }

@@ -45,9 +45,14 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 	defer o.mu.Unlock()
 	for i, n := range all {
 		s := o.now(w, machines[i], began)
-		if !s.Reachable() {
-			s.AnsweredAt = machines[i].heard
+		m := machines[i]
+		switch {
+		case !s.Reachable():
+			s.AnsweredAt, m.answers = m.heard, time.Time{}
+		case m.answers.IsZero():
+			m.answers = o.o.Now()
 		}
+		s.AnswersSince = m.answers
 		s.UnreachableSince = since(o.unreachable, n.Hostname, !s.Reachable(), o.o.Now())
 		if last, ok := o.measured[n.Hostname]; ok {
 			s.Measured = &last
@@ -74,6 +79,9 @@ func (o *Observer) forget(all []cluster.Node) {
 		if !there[name] {
 			m.giveUp()
 			delete(o.machines, name)
+			o.judging.Lock()
+			delete(o.judged, name)
+			o.judging.Unlock()
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/etcd"
 	"cke/internal/host"
 )
 
@@ -22,17 +23,21 @@ const (
 )
 
 // Measure looks whether these nodes could carry a member, and remembers it for
-// Observe. Every node that may carry one takes part: those without a member
+// Observe. Every node that carries one or may takes part: those without a member
 // listen for the time being, the measured ones connect to all others and all
 // others to them. A host that does not answer takes no part, and that is noted.
 func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeName) map[cluster.NodeName]cluster.Measured {
-	o.measuring.Lock() // two at a time would wait for each other's ports
-	defer o.measuring.Unlock()
+	select {
+	case o.measuring <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { <-o.measuring }()
 	p := &preflight{o: o, cluster: w.Spec.Name, token: rand.Text()}
 	for _, n := range w.Nodes() {
 		subject := slices.Contains(names, n.Hostname)
 		leaving := slices.Contains(w.Leaving, n)
-		if n.ControlPlane || subject || leaving {
+		if n.ControlPlane || subject || leaving || o.carries(n) {
 			s := &party{node: n, subject: subject}
 			if !subject && o.slow(n.Hostname) {
 				s.silent = "its host is slow to answer, or away"
@@ -58,6 +63,14 @@ func (o *Observer) Measure(ctx context.Context, w Wanted, names []cluster.NodeNa
 		maps.Copy(o.measured, learnt)
 	}
 	return measured
+}
+
+// carries says whether a member of the membership last known is there, which may
+// be so on a node that is to carry none any more.
+func (o *Observer) carries(n cluster.Node) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.endpoints[etcd.Endpoint(n.ClientURL())]
 }
 
 // unasked: nothing was sent to the host, so nothing was learnt of it. Why not is

@@ -47,9 +47,20 @@ func TestEndpoints(t *testing.T) {
 		"lost, and clients know no other": {
 			"node cp1 10.0.0.1\nphase bootstrapped\nhealthy cp1\nunit cp1 lost\nstranger 10.0.0.7 leader\nstranger 10.0.0.8 serves", "cp1+",
 		},
-		"it was to be restarted":  {behind, "cp1+ cp2+ cp3+"},
-		"it still is":             {behind + "\nwithdrawn cp2 1s", "cp1+ cp2~ cp3+"},
-		"it is for too long":      {behind + "\nwithdrawn cp2 10s", "cp1+ cp2+ cp3+"},
+		"it was to be restarted":      {behind, "cp1+ cp2+ cp3+"},
+		"it still is":                 {behind + "\nwithdrawn cp2 1s", "cp1+ cp2~ cp3+"},
+		"it is for too long":          {behind + "\nwithdrawn cp2 10s", "cp1+ cp2+ cp3+"},
+		"it is to be restarted":       {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old", "cp1+ cp2~ cp3+"},
+		"not while another is behind": {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = index 100", "cp1+ cp2+ cp3+"},
+		"once withdrawn, while another is behind, too": {
+			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = index 100\nwithdrawn cp2 1s", "cp1+ cp2~ cp3+",
+		},
+		"its restart is on record, and its host slow to say more": {
+			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nrestart cp2 5s\nhost cp2 awaited", "cp1+ cp2~ cp3+",
+		},
+		"once withdrawn, but another is down": {
+			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = down 1s\nwithdrawn cp2 1s", "cp1+ cp2+ cp3-",
+		},
 		"paused":                  {leaving + "healthy cp1 cp2 cp3 old\npaused", "cp1+ cp2+ cp3+ old+"},
 		"no quorum, and a memory": {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nmember cp1 = down 1s\nmember cp2 = down 1s\nmember cp3 = down 1s\nstale", "cp1- cp2- cp3-"},
 		"nobody answers":          {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nnoquorum", ""},

@@ -108,7 +108,7 @@ func (in input) silentSince(m cluster.Member) (time.Time, bool) {
 	ns := in.node(n.Hostname)
 	switch {
 	case ns.Reachable():
-		return ns.AnsweredAt, !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
+		return later(ns.AnsweredAt, m.UnhealthySince), !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
 	case ns.AnsweredAt.IsZero(): // nobody knows when it did
 		return later(ns.UnreachableSince, m.UnhealthySince), true
 	default:

@@ -33,6 +33,11 @@ func ruleRestarted(in input) verdict {
 		return in.rollBack(*r, why)
 	}
 	v := verdict{hold: !in.restartIsDue(*r) && in.now.Sub(r.At) < comeBackPatience}
+	// Its endpoint was withdrawn for this. Where its host is slow to say that it was
+	// stopped, clients must not be sent there again just before it is.
+	if m, ok := in.st.Etcd.Member(r.Member); ok && m.Healthy && !tooFew(in.st.Etcd) && !in.restartIsDue(*r) {
+		v.outgoing = m.ID
+	}
 	v.reasons = []Reason{{
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
 		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, whatChanges(r.From, r.To)),
@@ -124,13 +129,13 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 }
 
 // notServedSince is for how long a member has not served since its record was
-// written. Of one that this cke has not watched all the time, not all is known.
+// written. Of one that this cke has not watched all the time, not all is known; and
+// while its host was away, or too many others are, nobody can serve.
 func (in input) notServedSince(r cluster.Restart, m cluster.Member) time.Duration {
-	since := r.At
-	if m.UnhealthySince.After(since) {
-		since = m.UnhealthySince
+	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
+		return 0
 	}
-	return in.now.Sub(since)
+	return in.now.Sub(later(later(r.At, in.node(r.Node).AnswersSince), m.UnhealthySince))
 }
 
 func lastWords(u *cluster.UnitState) string {

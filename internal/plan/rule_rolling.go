@@ -66,9 +66,12 @@ func ruleRolling(in input) verdict {
 // stillGoing is the member whose endpoint was withdrawn for its restart: while the
 // others follow a new leader, nobody is sent back to it for a moment.
 func (in input) stillGoing(todo []outdated) cluster.MemberID {
+	if e := in.st.Etcd; tooFew(e) || len(e.Learners()) > 0 || len(e.HealthyVoters()) < len(e.Voters()) {
+		return 0
+	}
 	for _, o := range todo {
 		since, begun := in.st.WithdrawnSince[o.member.ID]
-		if begun && o.member.Healthy && in.now.Sub(since) < withdrawalPatience && !tooFew(in.st.Etcd) {
+		if begun && o.member.Healthy && in.now.Sub(since) < withdrawalPatience {
 			return o.member.ID
 		}
 	}

@@ -63,7 +63,7 @@ func (in input) keepsItsSettings(n cluster.Node, u *cluster.UnitState, want clus
 func mendedUnits(in input) verdict {
 	var v verdict
 	var units []cluster.Unit
-	for _, n := range in.spec.Nodes {
+	for _, n := range in.nodes { // one that leaves may be needed for the quorum
 		ns := in.node(n.Hostname)
 		if u := ns.Unit; usable(ns) && u != nil && u.Sealed && !u.DataLost && u.NotMounted == "" && keepsEnding(u) && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
 			if want := mended(u, wantedUnit(in.spec, n, u.Unit.Member)); !u.Unit.SameSettings(want) {

@@ -24,7 +24,7 @@ import (
 //	paused
 //	newerleader                             a host that is silent now has told of one
 //	healthy NAME...                         unit, data and serving voter, the first leads
-//	host NAME unreachable [SINCE] | trouble TROUBLE | fenced | deposed | aside | busy | certs [due] | version V | arch A
+//	host NAME unreachable [SINCE] | back SINCE | trouble TROUBLE | fenced | deposed | aside | busy | certs [due] | version V | arch A
 //	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
@@ -288,6 +288,10 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 			var d time.Duration
 			d, err = time.ParseDuration(args[1])
 			ns.AnsweredAt = w.now.Add(-d)
+		case "back": // since so long ago
+			var d time.Duration
+			d, err = time.ParseDuration(args[1])
+			ns.AnswersSince = w.now.Add(-d)
 		case "fenced":
 			ns.Fenced = "the host belongs to the CKE store b2, this one is a1"
 		case "deposed":

@@ -41,6 +41,9 @@ type failure struct {
 	err       string
 	next      time.Time
 	rec       record.Record
+	// vain: it was done again and again, and the plan went on asking for it. Done
+	// once more it is as good as failed.
+	vain bool
 	// refused is what hosts have against it; empty when none has.
 	refused []plan.Reason
 }
@@ -69,9 +72,25 @@ func (f *failures) fail(s plan.Step, err error, rec record.Record, now time.Time
 	f.steps[s.Key()] = v
 }
 
+// failInVain notes a step that was done too often.
+func (f *failures) failInVain(s plan.Step, err error, rec record.Record, now time.Time) {
+	f.fail(s, err, rec, now)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.steps[s.Key()]
+	v.vain = true
+	f.steps[s.Key()] = v
+}
+
 func (f *failures) succeed(s plan.Step, rec record.Record, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if v := f.steps[s.Key()]; v.vain {
+		v.times++
+		v.rec, v.next = rec, now.Add(backoff(v.times))
+		f.steps[s.Key()] = v
+		return
+	}
 	if s.Kind == plan.StartMembers {
 		f.starts[s.Key()] = start{at: now, times: f.steps[s.Key()].times, rec: rec}
 	}

@@ -106,3 +106,28 @@ func TestBatchLeavesMembershipAlone(t *testing.T) {
 		t.Errorf("batch %v", got)
 	}
 }
+
+// TestStepDoneInVain: a step that is done and asked for again and again is tried
+// at growing intervals and shown, until the plan can do without it.
+func TestStepDoneInVain(t *testing.T) {
+	f, now := newFailures(), time.Unix(1000, 0)
+	s := plan.Step{Kind: plan.CheckHosts, Nodes: []cluster.NodeName{"cp2"}}
+	p := plan.Plan{Steps: []plan.Step{s}}
+	f.failInVain(s, errors.New("it was done 5 times"), record.Record{}, now)
+	var waited time.Duration
+	for range 10 {
+		wait, ok := f.next(now)
+		if !ok || wait < waited {
+			t.Fatalf("next in %s after %s", wait, waited)
+		}
+		waited, now = wait, now.Add(wait)
+		f.succeed(s, record.Record{Seq: 3}, now)
+	}
+	if _, shown := f.holdBack(p, now); waited != retryMax || !shown.Has(plan.Blocked) {
+		t.Errorf("after ten times it waits %s, and is shown as %s", waited, shown)
+	}
+	f.forgetAllBut(nil)
+	if runnable, shown := f.holdBack(p, now); len(runnable) != 1 || len(shown.Reasons) > 0 {
+		t.Errorf("asked for anew it is shown as %s", shown)
+	}
+}

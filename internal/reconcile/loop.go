@@ -228,7 +228,7 @@ func (l *Loop) once(ctx context.Context) (turn, error) {
 		}
 		if l.again.count(s) {
 			err := fmt.Errorf("%s was done %d times and the plan still asks for it", s.Kind, maxRepeats)
-			l.failures.fail(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, t.at)
+			l.failures.failInVain(s, err, record.Record{Step: &s, Cluster: l.o.Cluster, By: "rule", Outcome: record.Failed, Error: err.Error()}, t.at)
 			continue
 		}
 		t.begun = append(t.begun, l.flight.begin(s, func(finished func(cluster.NodeName)) error {

@@ -19,14 +19,17 @@ type tier struct {
 	holds string // what it tests, in words
 	dir   string // where its tests are; empty: all that no other tier has
 	alone bool   // its packages share the box's one lab, and so take turns
+	// bare: without the race detector, which slows what it runs tenfold.
+	bare bool
 }
 
 func tiers() []tier {
 	return []tier{
-		{"test", "unit, golden, CLI and end-to-end tests on local processes", "", false},
-		{"lab", "the end-to-end tests on real hosts over SSH, with systemd", "test/lab", true},
-		{"faults", "killed, paused and cut-off members, full and lost disks, under load", "test/faults", true},
-		{"kube", "a real Kubernetes API server on the cluster, and what CKE exports to it", "test/kube", true},
+		{name: "test", holds: "unit, golden, CLI and end-to-end tests on local processes"},
+		{name: "sim", holds: "random histories of faults and edits over simulated machines and members, in virtual time", dir: "test/sim", bare: true},
+		{name: "lab", holds: "the end-to-end tests on real hosts over SSH, with systemd", dir: "test/lab", alone: true},
+		{name: "faults", holds: "killed, paused and cut-off members, full and lost disks, under load", dir: "test/faults", alone: true},
+		{name: "kube", holds: "a real Kubernetes API server on the cluster, and what CKE exports to it", dir: "test/kube", alone: true},
 	}
 }
 
@@ -74,9 +77,11 @@ func runTier(t tier) (tally, error) {
 	if t.alone { // waiting for the lab would count against a package's time limit
 		args = append(args, "-p=1")
 	}
-	if why := raceUnavailable(); why == "" {
+	switch why := raceUnavailable(); {
+	case t.bare:
+	case why == "":
 		args = append(args, "-race")
-	} else {
+	default:
 		noRace = []skip{{"tier " + t.name, "race detector", why}}
 	}
 	got, err := testAgain(args, pkgs, func(args []string) (tally, error) { return goTest(".", args, os.Stdout) })

@@ -1,0 +1,111 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// draw makes the history of a seed.
+func draw(seed uint64) history {
+	r := rand.New(rand.NewPCG(seed, 0x51))
+	h := history{seed: seed, machines: 3 + r.IntN(4), replace: []time.Duration{20 * time.Second, 45 * time.Second}[r.IntN(2)]}
+	for _, f := range []struct {
+		name string
+		odds int // of 100
+	}{{"founded", 80}, {"systemd", 50}, {"published", 60}, {"gentle", 80}} {
+		if r.IntN(100) < f.odds {
+			h.flags = append(h.flags, f.name)
+		}
+	}
+	h.wanted, h.members = drawNodes(r, h.machines)
+	at := time.Duration(r.IntN(3000)) * time.Millisecond
+	for range 3 + r.IntN(10) {
+		h.events = append(h.events, Event{at, drawEvent(r, h)})
+		at += drawGap(r)
+	}
+	return h
+}
+
+// drawGap is long enough for something to come of an event, or too short.
+func drawGap(r *rand.Rand) time.Duration {
+	ms := func(least, most int) time.Duration { return time.Duration(least+r.IntN(most-least)) * time.Millisecond }
+	switch n := r.IntN(100); {
+	case n < 45:
+		return ms(0, 300)
+	case n < 75:
+		return ms(300, 5000)
+	case n < 92:
+		return ms(5000, 20000)
+	default:
+		return ms(20000, 60000)
+	}
+}
+
+func drawNodes(r *rand.Rand, machines int) (nodes string, members int) {
+	n := 1 + r.IntN(min(5, machines))
+	if r.IntN(3) > 0 {
+		n = max(n, 3)
+	}
+	names := make([]string, n)
+	for i, p := range r.Perm(machines)[:n] {
+		names[i] = fmt.Sprintf("n%d", p+1)
+		if i > 0 && r.IntN(12) == 0 {
+			names[i] += "/worker"
+		}
+	}
+	slices.Sort(names)
+	able := 0
+	for _, name := range names {
+		if !strings.HasSuffix(name, "/worker") {
+			able++
+		}
+	}
+	if r.IntN(3) == 0 {
+		members = 1 + r.IntN(able)
+	}
+	return strings.Join(names, ","), members
+}
+
+// drawEvent draws what happens next: an edit, a fault or its end, or something
+// that befalls cke.
+func drawEvent(r *rand.Rand, h history) string {
+	plain, machines := Words()
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	switch n := r.IntN(100); {
+	case n < 30:
+		return drawEdit(r, h)
+	case n < 42:
+		return fmt.Sprintf("cke-killed-after %d", 1+r.IntN(8))
+	case n < 55:
+		return pick(slices.DeleteFunc(plain, func(s string) bool { return s == "repair" })...)
+	case n < 58:
+		return pick("pause", "unpause", "unpause")
+	case n < 62:
+		return pick("user-add ", "user-remove ") + pick("app", "web")
+	default:
+		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
+		if r.IntN(6) == 0 { // what costs data is what matters most
+			return pick("wipe", "unmark", "unmount") + " " + who
+		}
+		return pick(machines...) + " " + who
+	}
+}
+
+func drawEdit(r *rand.Rand, h history) string {
+	nodes, members := drawNodes(r, h.machines)
+	switch r.IntN(12) {
+	case 0:
+		return fmt.Sprintf("spec quota=%d", 8+r.IntN(4))
+	case 3:
+		return fmt.Sprintf("spec heartbeat=%d", 10*r.IntN(3))
+	case 1:
+		return fmt.Sprintf("spec domain=d%d.example", r.IntN(3))
+	case 2:
+		return fmt.Sprintf("spec members=%d", 1+r.IntN(5))
+	default:
+		return fmt.Sprintf("spec nodes=%s members=%d", nodes, members)
+	}
+}

@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"cke/internal/plan"
+)
+
+// options are this package's own flags.
+type options struct {
+	seed  uint64
+	from  uint64
+	count int
+	save  bool
+	stop  bool
+}
+
+// given reads the flags; they are defined once, before any test.
+func given(t *testing.T) options {
+	t.Helper()
+	get := func(name string) any { return flag.Lookup(name).Value.(flag.Getter).Get() }
+	o := options{get("sim.seed").(uint64), get("sim.from").(uint64), get("sim.count").(int), get("sim.save").(bool), get("sim.stop").(bool)}
+	if o.count == 0 {
+		o.count = 2500
+		if os.Getenv("CKE_TEST_LONG") == "1" { // others each time
+			o.count, o.from = 50000, uint64(time.Now().UnixNano())
+		}
+		if s := os.Getenv("CKE_TEST_SIM"); s != "" {
+			var err error
+			if o.count, err = strconv.Atoi(s); err != nil {
+				t.Fatalf("CKE_TEST_SIM: %v", err)
+			}
+		}
+	}
+	return o
+}
+
+func TestMain(m *testing.M) {
+	flag.Uint64("sim.seed", 0, "play the history of this seed only, and print what happens")
+	flag.Uint64("sim.from", 1, "the first seed")
+	flag.Int("sim.count", 0, "how many histories are played; 0: $CKE_TEST_SIM, or 2,500")
+	flag.Bool("sim.save", false, "keep histories that fail as regressions in testdata")
+	flag.Bool("sim.stop", false, "end with the first history that fails, and leave it as it is")
+	debug.SetGCPercent(400) // each history leaves all it made behind
+	os.Exit(m.Run())
+}
+
+// bubbled makes an authority whose certificates are good in a bubble's time,
+// which always begins at the same instant.
+func bubbled(t *testing.T) (a *Authority) {
+	t.Helper()
+	var err error
+	synctest.Test(t, func(*testing.T) { a, err = NewAuthority("main") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestRandomHistories plays a history for each seed. Those that fail are made as
+// short as they can be and printed.
+func TestRandomHistories(t *testing.T) {
+	o, authority := given(t), bubbled(t)
+	if o.seed != 0 {
+		h := draw(o.seed)
+		report(t, h, play(t, h, authority, true))
+		return
+	}
+	tally := tally{failed: map[string][]uint64{}, did: map[plan.Kind]int{}}
+	began := time.Now()
+	tally.playAll(t, o, authority)
+	for rule, seeds := range tally.failed {
+		slices.Sort(seeds)
+		t.Errorf("%s: %d histories, such as %v", rule, len(seeds), seeds[:min(10, len(seeds))])
+		if o.stop {
+			continue
+		}
+		h := shrink(t, draw(seeds[0]), rule, authority)
+		out := play(t, h, authority, true)
+		report(t, h, out)
+		if o.save {
+			save(t, h, fmt.Sprintf("%s-%d", rule, seeds[0]), out)
+		}
+	}
+	t.Logf("%d histories in %s: %d effects, at most %d records of one deed, %d lost their data, %v", o.count, time.Since(began).Round(time.Second), tally.effects, tally.records, tally.lost, tally.did)
+	for _, k := range []plan.Kind{
+		plan.CheckHosts, plan.InstallEtcd, plan.RecordBootstrap, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.ConfigureAuth,
+		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
+		plan.Compact, plan.Defragment, plan.DisarmAlarm,
+	} {
+		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
+			t.Errorf("no history needed %s; they are too tame", k)
+		}
+	}
+}
+
+// tally is what became of all histories.
+type tally struct {
+	mu      sync.Mutex
+	failed  map[string][]uint64 // by the rule that was violated
+	did     map[plan.Kind]int
+	effects int
+	lost    int
+	records int // the most of one deed
+}
+
+func (a *tally) playAll(t *testing.T, o options, authority *Authority) {
+	var next sync.Mutex
+	seed := o.from
+	take := func() (uint64, bool) {
+		next.Lock()
+		defer next.Unlock()
+		if seed >= o.from+uint64(o.count) || o.stop && a.anyFailed() {
+			return 0, false
+		}
+		seed++
+		return seed - 1, true
+	}
+	t.Run("play", func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("some", func(t *testing.T) {
+				t.Parallel()
+				for s, more := take(); more; s, more = take() {
+					a.add(s, play(t, draw(s), authority, false))
+				}
+			})
+		}
+	})
+}
+
+func (a *tally) anyFailed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.failed) > 0
+}
+
+func (a *tally) add(seed uint64, out outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.effects += out.effects
+	a.records = max(a.records, out.records)
+	if out.lost {
+		a.lost++
+	}
+	for k, n := range out.did {
+		a.did[k] += n
+	}
+	if out.failed() {
+		a.failed[out.rule()] = append(a.failed[out.rule()], seed)
+	}
+}
+
+func report(t *testing.T, h history, out outcome) {
+	t.Helper()
+	t.Logf("the history\n%s", h)
+	for _, l := range out.trace {
+		t.Log(l)
+	}
+	t.Log(out.world)
+	for _, v := range out.violations {
+		t.Error(v)
+	}
+	if !out.failed() {
+		t.Log("played again it does not fail")
+	}
+}
+
+// again is how often a history is tried before it counts as one that does not
+// fail: what happens at the same instant happens in any order.
+const again = 3
+
+func fails(t *testing.T, h history, rule string, authority *Authority) bool {
+	for range again {
+		if play(t, h, authority, false).rule() == rule {
+			return true
+		}
+	}
+	return false
+}
+
+// shrink drops events as long as the same rule is still violated.
+func shrink(t *testing.T, h history, rule string, authority *Authority) history {
+	for size := (len(h.events) + 1) / 2; size > 0; size /= 2 {
+		for from := 0; from < len(h.events); {
+			shorter := h
+			shorter.events = slices.Delete(slices.Clone(h.events), from, min(from+size, len(h.events)))
+			if fails(t, shorter, rule, authority) {
+				h = shorter
+			} else {
+				from += size
+			}
+		}
+	}
+	for _, f := range slices.Clone(h.flags) {
+		plainer := h
+		plainer.flags = slices.DeleteFunc(slices.Clone(h.flags), func(o string) bool { return o == f })
+		if f != "founded" && fails(t, plainer, rule, authority) {
+			h = plainer
+		}
+	}
+	return h
+}
+
+func save(t *testing.T, h history, name string, out outcome) {
+	t.Helper()
+	why := "a history that failed"
+	if out.failed() {
+		why = out.violations[0].String()
+	}
+	a := txtar.Archive{Comment: []byte(why + "\n"), Files: []txtar.File{{Name: "history", Data: []byte(h.String())}}}
+	if err := os.WriteFile(filepath.Join("testdata", name+".txtar"), txtar.Format(&a), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRegressions plays the histories that failed once.
+func TestRegressions(t *testing.T) {
+	paths, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	authority := bubbled(t)
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			a, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := parseHistory(string(a.Files[0].Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out := play(t, h, authority, true); out.failed() {
+				report(t, h, out)
+			}
+		})
+	}
+}
