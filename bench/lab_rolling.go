@@ -19,6 +19,10 @@ const (
 	rollingPairs = 3
 	// around is how long the load goes on before and after a rolling restart.
 	around = time.Second
+
+	// What clients know.
+	allEndpoints = "all endpoints"
+	oneEndpoint  = "one endpoint each"
 )
 
 // rolled is one rolling restart under load.
@@ -38,13 +42,19 @@ type restart struct {
 // rollingInLab restarts the three members of two clusters in turn, of CKE's and
 // of one that is cared for by hand, under the same load.
 func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
-	return withBoth(ctx, o, l, ", gateway: true", func(t *tended, h *hand) (err error) {
+	return withBoth(ctx, o, l, "", func(t *tended, h *hand) (err error) {
 		ways, drop, err := restarts(ctx, o, t, h)
 		defer func() { err = errors.Join(err, drop()) }()
 		if err != nil {
 			return err
 		}
-		for _, kind := range []string{"all endpoints", "pinned"} {
+		for _, kind := range []string{allEndpoints, oneEndpoint} {
+			if kind == oneEndpoint { // through a gateway
+				t.node = ", gateway: true"
+				if err := t.members(ctx, 1, 2, 3); err != nil {
+					return err
+				}
+			}
 			if err := rollInTurn(ctx, o, ways, kind); err != nil {
 				return err
 			}
@@ -98,13 +108,13 @@ func restarts(ctx context.Context, o options, t *tended, h *hand) (ways []*resta
 const gatewayURL = "https://127.0.0.1:12379"
 
 func rollInTurn(ctx context.Context, o options, ways []*restart, kind string) error {
-	fmt.Printf("clients with %s, %d puts and %d gets a second, each waits %s\n", kind, rollingPuts, rollingPuts, requestLimit)
+	fmt.Printf("clients that know %s, %d puts and %d gets a second, each waits %s\n", kind, rollingPuts, rollingPuts, requestLimit)
 	every := map[order][]rolled{}
 	for n := range o.times(rollingPairs) {
 		for i := range ways {
 			w := ways[(i+n)%len(ways)]
 			clients := w.all
-			if kind == "pinned" {
+			if kind == oneEndpoint {
 				clients = w.pinned
 			}
 			r, err := underLoad(ctx, w, clients)
