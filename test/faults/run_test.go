@@ -260,6 +260,15 @@ func (r *run) round(round schedule.Round) {
 	if round.Fault == schedule.Dead {
 		r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yaml(round.Spec)))
 	}
+	if round.Operation == schedule.Restart { // a status may be of before it was asked for
+		r.in.Within(settling, "the machine was rebooted", func() error {
+			r.collect()
+			if n := r.reboots(); n <= r.ops[schedule.Restart] {
+				return fmt.Errorf("%d reboots are over", n)
+			}
+			return nil
+		})
+	}
 	r.settled()
 	r.untouched(round, victim, before)
 	r.collect()
@@ -415,6 +424,17 @@ func (r *run) collect() {
 	for _, rec := range r.in.History() {
 		r.records[rec.Seq] = rec
 	}
+}
+
+// reboots is how many are over.
+func (r *run) reboots() int {
+	n := 0
+	for _, rec := range r.records {
+		if rec.Step != nil && rec.Step.Kind == plan.FinishReboot && rec.Outcome == record.Done {
+			n++
+		}
+	}
+	return n
 }
 
 // judge ends the run and checks everything.
