@@ -48,10 +48,18 @@ func (b backend) RebootNodes(ctx context.Context, name string, req api.RebootReq
 		return r, err
 	}
 	c.loop.Wake()
+	written := time.Now()
 	return r, awaitView(ctx, c.loop, func(v reconcile.View) bool {
-		return v.State.Reboot == nil || !v.State.Reboot.At.Before(r.At)
+		if v.State.Reboot == nil {
+			return v.State.At.After(written.Add(seenWithin)) // it is over, not merely unseen
+		}
+		return !v.State.Reboot.At.Before(r.At)
 	})
 }
+
+// seenWithin is more than lies between the reading of what is wanted and the look
+// that follows.
+const seenWithin = 5 * time.Second
 
 // CancelReboot lets no further machine be rebooted. The one whose turn it is is put
 // into service again.

@@ -158,7 +158,11 @@ func (s *sim) timePasses(t *rapid.T) {
 func (s *sim) editSpec(t *rapid.T) {
 	spec := s.store.spec
 	spec.Nodes = slices.Clone(spec.Nodes)
-	switch rapid.IntRange(0, 8).Draw(t, "edit") {
+	edit := rapid.IntRange(0, 8).Draw(t, "edit")
+	if s.raft.downgrade != (cluster.Minor{}) && rapid.Bool().Draw(t, "mind changed") {
+		edit = 6
+	}
+	switch edit {
 	case 0:
 		spec = s.drawSpec(t)
 	case 1:

@@ -21,6 +21,10 @@ const (
 // another boot. What it does next it reads off the records, so that whoever leads
 // goes on with it.
 func ruleReboot(in input) verdict {
+	if d, ok := in.calledOff(); ok {
+		d.Ended = in.now.UTC()
+		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its reboot was called off"}}}
+	}
 	if in.st.Reboot == nil {
 		return verdict{}
 	}
@@ -44,6 +48,23 @@ func ruleReboot(in input) verdict {
 	default:
 		return in.followReboot(r, d)
 	}
+}
+
+// calledOff is a node that was drained for a reboot which is not wanted any more: it
+// was cancelled just as the drain was written down.
+func (in input) calledOff() (cluster.Drain, bool) {
+	for _, d := range in.st.Drains {
+		if !d.Reboot || d.Over() {
+			continue
+		}
+		if r := in.st.Reboot; r != nil {
+			if next, _ := r.Next(); next == d.Node {
+				continue
+			}
+		}
+		return d, true
+	}
+	return cluster.Drain{}, false
 }
 
 func (in input) drainOf(n cluster.NodeName) (cluster.Drain, bool) {
