@@ -26,6 +26,9 @@ func (n NodeState) Full() bool {
 	return d.Free < noRoom || d.Free < roomToStart && u.endedForLackOfRoom()
 }
 
+// LacksRoom says whether a member that is stopped now might not start again.
+func (n NodeState) LacksRoom() bool { return n.Disk.Mount != "" && n.Disk.Free < roomToStart }
+
 // NeedsFree is what must be free for the member to be started again.
 func (n NodeState) NeedsFree() int64 {
 	if n.Unit != nil && n.Unit.endedForLackOfRoom() {

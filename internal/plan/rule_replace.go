@@ -35,7 +35,7 @@ func ruleReplace(in input) verdict {
 	case drained:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "replacementMustWait", Node: name,
-			Text: fmt.Sprintf("member %s has not served for %s; etcd adds nobody in its place before the member on %s runs again, which is drained", m.ID, short(in.silence(m)), d.Node),
+			Text: fmt.Sprintf("member %s has not served since %s; etcd adds nobody in its place before the member on %s runs again, which is drained", m.ID, in.clock(m.UnhealthySince), d.Node),
 			Hint: "ckecli node undrain " + string(d.Node),
 		}}}
 	case len(fit) > 0:
@@ -89,7 +89,7 @@ func (in input) noSpare(m cluster.Member, spares []cluster.Node) Reason {
 	}
 	return Reason{
 		Level: Blocked, Rule: "noSpareCanReplaceIt", Node: name,
-		Text: fmt.Sprintf("member %s has not served for %s, and no spare can take its place: %s", m.ID, short(in.silence(m)),
+		Text: fmt.Sprintf("member %s has not served since %s, and no spare can take its place: %s", m.ID, in.clock(m.UnhealthySince),
 			orElse(strings.Join(why, "; "), "there is none")),
 		Hint: "bring " + string(name) + " back, and its member rejoins by itself; or add a node with control_plane: true to cluster.yml",
 	}

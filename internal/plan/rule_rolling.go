@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/units"
 )
 
 // downAlready is how long a member must not have served to be restarted first, as
@@ -148,6 +149,12 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 			wait.Text = fmt.Sprintf("%sonce every voter serves and is in sync; that on %s does not: %s", what, in.name(m), whyNotInSync(m))
 			return outdated{}, wait
 		}
+	}
+	if ns := in.node(todo[0].node.Hostname); ns.LacksRoom() {
+		wait.Level = Blocked
+		wait.Text = fmt.Sprintf("%sand might not start again: of %s on %s only %s are free", what, units.Size(ns.Disk.Size), ns.Disk.Mount, units.Size(ns.Disk.Free))
+		wait.Hint = "make room on " + ns.Disk.Mount + ", or make it larger"
+		return outdated{}, wait
 	}
 	return todo[0], Reason{}
 }
