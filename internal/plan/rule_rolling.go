@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cke/internal/cluster"
-	"cke/internal/units"
 )
 
 // downAlready is how long a member must not have served to be restarted first, as
@@ -152,7 +151,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 	}
 	if ns := in.node(todo[0].node.Hostname); ns.LacksRoom() {
 		wait.Level = Blocked
-		wait.Text = fmt.Sprintf("%sand might not start again: of %s on %s only %s are free", what, units.Size(ns.Disk.Size), ns.Disk.Mount, units.Size(ns.Disk.Free))
+		wait.Text = fmt.Sprintf("%sand might not start again: of %s on %s only %s are free", what, roundSize(ns.Disk.Size), ns.Disk.Mount, roundSize(ns.Disk.Free))
 		wait.Hint = "make room on " + ns.Disk.Mount + ", or make it larger"
 		return outdated{}, wait
 	}
