@@ -31,6 +31,9 @@ func Guard(s Step, e cluster.EtcdState) error {
 			return fmt.Errorf("guard %s: member %s is no serving learner that has caught up", s.Kind, s.Member)
 		}
 	case RemoveMember:
+		if found && s.Serving && !m.Healthy {
+			return fmt.Errorf("guard %s: member %s does not serve any more", s.Kind, s.Member)
+		}
 		if found && s.NotServing && m.Healthy {
 			return fmt.Errorf("guard %s: member %s serves again", s.Kind, s.Member)
 		}

@@ -61,6 +61,9 @@ type Step struct {
 	// DataLost: the member is removed because its host says that its data is
 	// gone. The host is asked again immediately before.
 	DataLost bool `json:"data_lost,omitempty"`
+	// Serving: the voter that is removed serves. It stays for now if it does not any
+	// more: its machine may have gone, and its peers not know it.
+	Serving bool `json:"serving,omitempty"`
 	// NotServing: the member is removed because it does not serve. It is asked again
 	// immediately before, and stays if it answers.
 	NotServing bool   `json:"not_serving,omitempty"`
