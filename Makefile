@@ -164,7 +164,7 @@ bench: build ## bootstrap against its floor, and the idle cost of cke (about 5 m
 	$(GO) run ./bench idle
 
 .PHONY: bench-lab
-bench-lab: build ## the same on real machines, beside plain ssh (about 6 minutes; root)
+bench-lab: build ## the same on real machines, beside plain ssh, and changes of a cluster that runs (about 20 minutes; root)
 	$(GO) run ./bench lab
 
 .PHONY: bench-kube

@@ -91,10 +91,10 @@ func startDaemon(ctx context.Context, o options, name string, s site) (d *daemon
 }
 
 func (d *daemon) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		_, err := d.api.Clusters(ctx)
+		_, err := d.api.Leader(ctx)
 		if err == nil {
 			return nil
 		}

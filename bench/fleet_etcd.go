@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 
 	"cke/internal/cluster"
@@ -47,7 +49,9 @@ func (w *world) serve() (*grpcEnd, error) {
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
 		}
 	}
-	s.grpc = grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+	// As etcd does; gRPC's default would end connections that CKE keeps alive.
+	keep := keepalive.EnforcementPolicy{MinTime: 5 * time.Second}
+	s.grpc = grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keep), grpc.Creds(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			m, err := w.at(h.Conn.LocalAddr())

@@ -210,12 +210,25 @@ sync
 echo begun`, floorUnit, floorData, len(files)), files, now)
 }
 
+// leader is the client of the member that leads, among those on these machines.
+func (h *hand) leader(ctx context.Context, among []*lab.Machine) (*clientv3.Client, error) {
+	for _, m := range among {
+		if _, leads, err := h.member(ctx, m); err != nil || leads {
+			return h.clients[m], err
+		}
+	}
+	return nil, errors.New("find the leader: none of the others leads")
+}
+
 // replace takes a dead machine's member out and brings one in on another, which
 // is ready. It says how long each part took, up to the new one's vote.
-func (h *hand) replace(ctx context.Context, dead uint64, via, next *lab.Machine) (p parts, err error) {
+func (h *hand) replace(ctx context.Context, dead uint64, rest []*lab.Machine, next *lab.Machine) (p parts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	c := h.clients[via]
+	c, err := h.leader(ctx, rest)
+	if err != nil {
+		return p, err
+	}
 	p.start()
 	if _, err := c.MemberRemove(ctx, dead); err != nil {
 		return p, fmt.Errorf("remove the dead member: %w", err)

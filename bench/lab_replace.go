@@ -90,7 +90,7 @@ func fill(ctx context.Context, c *clientv3.Client, size int64) (int64, error) {
 // after the other.
 func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands *places, n int) (took [2]time.Duration, err error) {
 	dead, deadHand := cke.carry[0], hands.carry[0]
-	m, next, via := h.l.Machine(deadHand), h.l.Machine(hands.spare), h.l.Machine(hands.carry[1])
+	m, next := h.l.Machine(deadHand), h.l.Machine(hands.spare)
 	id, _, err := h.member(ctx, m)
 	if err != nil {
 		return took, err
@@ -98,7 +98,8 @@ func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands 
 	cke.swap(dead)
 	hands.swap(deadHand)
 	h.machines = h.at(hands.carry)
-	if err := h.ready(ctx, next, h.machines[:2]); err != nil {
+	rest := h.machines[:2]
+	if err := h.ready(ctx, next, rest); err != nil {
 		return took, err
 	}
 	//nolint:contextcheck // a machine is cut off whoever gave up
@@ -111,7 +112,7 @@ func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands 
 	do := []func() error{
 		func() (err error) { took[0], err = t.replaceDecided(ctx, o, cke); return err },
 		func() error {
-			p, err := h.replace(ctx, id, via, next)
+			p, err := h.replace(ctx, id, rest, next)
 			took[1] = p.total()
 			fmt.Printf("%2d by hand %s\n", n+1, &p)
 			return err

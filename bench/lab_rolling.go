@@ -19,6 +19,10 @@ const (
 	rollingPairs = 3
 	// around is how long the load goes on before and after a rolling restart.
 	around = time.Second
+
+	// What clients know.
+	allEndpoints = "all endpoints"
+	oneEndpoint  = "one endpoint each"
 )
 
 // rolled is one rolling restart under load.
@@ -38,13 +42,19 @@ type restart struct {
 // rollingInLab restarts the three members of two clusters in turn, of CKE's and
 // of one that is cared for by hand, under the same load.
 func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
-	return withBoth(ctx, o, l, ", gateway: true", func(t *tended, h *hand) (err error) {
-		ways, drop, err := restarts(ctx, t, h)
+	return withBoth(ctx, o, l, "", func(t *tended, h *hand) (err error) {
+		ways, drop, err := restarts(ctx, o, t, h)
 		defer func() { err = errors.Join(err, drop()) }()
 		if err != nil {
 			return err
 		}
-		for _, kind := range []string{"all endpoints", "pinned"} {
+		for _, kind := range []string{allEndpoints, oneEndpoint} {
+			if kind == oneEndpoint { // through a gateway
+				t.node = ", gateway: true"
+				if err := t.members(ctx, 1, 2, 3); err != nil {
+					return err
+				}
+			}
 			if err := rollInTurn(ctx, o, ways, kind); err != nil {
 				return err
 			}
@@ -54,7 +64,7 @@ func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
 }
 
 // restarts are the ways there are. What is returned closes their clients.
-func restarts(ctx context.Context, t *tended, h *hand) (ways []*restart, drop func() error, err error) {
+func restarts(ctx context.Context, o options, t *tended, h *hand) (ways []*restart, drop func() error, err error) {
 	var closers []func() error
 	drop = func() error {
 		var errs []error
@@ -77,7 +87,7 @@ func restarts(ctx context.Context, t *tended, h *hand) (ways []*restart, drop fu
 	if err != nil {
 		return nil, drop, err
 	}
-	cke := &restart{name: byCKE, roll: t.roll, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})}}
+	cke := &restart{name: byCKE, roll: func(ctx context.Context) error { return t.roll(ctx, o) }, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})}}
 	hands := &restart{name: "by hand", roll: h.roll, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: h.endpoints(), TLS: h.root})}}
 	for i := range 3 {
 		way, err := dialed(ctx, t.l, t.l.Machine(i+1))
@@ -98,13 +108,13 @@ func restarts(ctx context.Context, t *tended, h *hand) (ways []*restart, drop fu
 const gatewayURL = "https://127.0.0.1:12379"
 
 func rollInTurn(ctx context.Context, o options, ways []*restart, kind string) error {
-	fmt.Printf("clients with %s, %d puts and %d gets a second, each waits %s\n", kind, rollingPuts, rollingPuts, requestLimit)
+	fmt.Printf("clients that know %s, %d puts and %d gets a second, each waits %s\n", kind, rollingPuts, rollingPuts, requestLimit)
 	every := map[order][]rolled{}
 	for n := range o.times(rollingPairs) {
 		for i := range ways {
 			w := ways[(i+n)%len(ways)]
 			clients := w.all
-			if kind == "pinned" {
+			if kind == oneEndpoint {
 				clients = w.pinned
 			}
 			r, err := underLoad(ctx, w, clients)
@@ -169,14 +179,18 @@ func summarizeRolled(name order, all []rolled) {
 }
 
 // roll has CKE restart the three members, by a flag that changes nothing else.
-func (t *tended) roll(ctx context.Context) error {
+func (t *tended) roll(ctx context.Context, o options) error {
 	before, err := t.processes(ctx, 1, 2, 3)
 	if err != nil {
 		return err
 	}
 	t.edition++
 	t.tail = rollingTail(t.edition)
+	began := time.Now()
 	if err := t.members(ctx, 1, 2, 3); err != nil {
+		return err
+	}
+	if err := t.tellSince(ctx, o, began); err != nil {
 		return err
 	}
 	after, err := t.processes(ctx, 1, 2, 3)

@@ -20,13 +20,14 @@ import (
 // tended is a cluster on some of a lab's machines that CKE tends: which of them
 // carry members is the wanted spec's to say, again and again.
 type tended struct {
-	d       *daemon
-	l       *lab.Lab
-	etcd    *clientv3.Client        // as root
-	keys    map[*lab.Machine]string // of the hosts, dead ones too
-	node    string                  // what each node's line says besides
-	tail    string                  // of cluster.yml, after the nodes
-	edition int                     // of the flags that a rolling restart brings
+	d        *daemon
+	l        *lab.Lab
+	etcd     *clientv3.Client        // as root
+	keys     map[*lab.Machine]string // of the hosts, dead ones too
+	node     string                  // what each node's line says besides
+	tail     string                  // of cluster.yml, after the nodes
+	revision int64                   // of the spec that was put last
+	edition  int                     // of the flags that a rolling restart brings
 }
 
 // tend starts a cke and has it found a cluster on machines 1, 2 and 3.
@@ -80,7 +81,10 @@ func (t *tended) put(ctx context.Context, nodes ...int) error {
 		m := t.l.Machine(i)
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q%s}\n", m.Addr(), m.Name(), t.keys[m], t.node)
 	}
-	_, err := t.d.api.PutSpec(ctx, "cluster.yml", []byte(b.String()+t.tail))
+	change, err := t.d.api.PutSpec(ctx, "cluster.yml", []byte(b.String()+t.tail))
+	if err == nil {
+		t.revision = change.Revision
+	}
 	return err
 }
 
@@ -96,7 +100,7 @@ func (t *tended) settled(ctx context.Context, nodes ...int) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return t.d.until(ctx, func(s api.Status) bool {
-		return s.Settled && len(s.Nodes) == len(nodes) && !slices.ContainsFunc(nodes, func(i int) bool {
+		return s.Settled && s.SpecRevision >= t.revision && len(s.Nodes) == len(nodes) && !slices.ContainsFunc(nodes, func(i int) bool {
 			return !slices.ContainsFunc(s.Nodes, func(n api.NodeStatus) bool { return string(n.Hostname) == t.l.Machine(i).Name() })
 		})
 	})

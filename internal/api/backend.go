@@ -67,6 +67,12 @@ type Backend interface {
 	// CleanNode removes everything of CKE's from a machine that carries no
 	// member, or only forgets one that is gone.
 	CleanNode(ctx context.Context, cluster, node string, forget bool) error
+	// DrainNode returns when the loop knows of it.
+	DrainNode(ctx context.Context, cluster, node string, r DrainRequest) (DrainAnswer, error)
+	UndrainNode(ctx context.Context, cluster, node string) (DrainAnswer, error)
+	// RebootNodes returns when the loop knows of it; the nodes are hostnames then.
+	RebootNodes(ctx context.Context, cluster string, r RebootRequest) (cluster.Reboot, error)
+	CancelReboot(ctx context.Context, cluster string) error
 	// Logs streams the last n lines of what the members on a node wrote; with
 	// follow it goes on until ctx ends.
 	Logs(ctx context.Context, cluster, node string, n int, follow bool) (io.ReadCloser, error)

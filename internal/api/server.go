@@ -47,6 +47,7 @@ func newAPI(mux *http.ServeMux, b Backend, o Options) huma.API {
 	s.etcdOperations()
 	s.kubernetesOperations()
 	s.nodeOperations()
+	s.maintenanceOperations()
 	s.daemonOperations()
 	// huma notes its own error model with every operation; nothing refers to it.
 	schemas := api.OpenAPI().Components.Schemas.Map()

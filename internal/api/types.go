@@ -50,9 +50,13 @@ type Status struct {
 	Phase     cluster.Phase     `json:"phase"`
 	ClusterID cluster.ClusterID `json:"cluster_id,omitzero"`
 	Paused    *cluster.Pause    `json:"paused,omitempty"`
-	Quorum    bool              `json:"quorum"`
-	Tolerance int               `json:"tolerance"` // voters that may fail now; negative: quorum lost
-	AuthOn    bool              `json:"auth_on"`
+	// Drains are the nodes under maintenance, and those that come back from it.
+	Drains []cluster.Drain `json:"drains,omitempty"`
+	// Reboot is which machines are being rebooted.
+	Reboot    *cluster.Reboot `json:"reboot,omitempty"`
+	Quorum    bool            `json:"quorum"`
+	Tolerance int             `json:"tolerance"` // voters that may fail now; negative: quorum lost
+	AuthOn    bool            `json:"auth_on"`
 	// Quota is how much of its quota the fullest member uses.
 	Quota *plan.QuotaUse `json:"quota,omitempty"`
 	// Alarms are those etcd has raised.

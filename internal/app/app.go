@@ -16,6 +16,8 @@ import (
 	"cke/internal/config"
 	"cke/internal/execute"
 	"cke/internal/host"
+	"cke/internal/host/agent"
+	"cke/internal/observe"
 	"cke/internal/release"
 	"cke/internal/store"
 )
@@ -45,6 +47,8 @@ type App struct {
 	self  store.Candidate
 	srv   *http.Server
 
+	newest observe.Newest
+
 	mu     sync.Mutex
 	term   *term            // nil while this daemon does not lead
 	cares  map[string]*care // of the term
@@ -53,6 +57,8 @@ type App struct {
 	wg     sync.WaitGroup
 	// failed carries the first error that ends the daemon.
 	failed chan error
+	// boot is that of the machine this is.
+	boot string
 }
 
 // New returns a daemon that has not started.
@@ -80,6 +86,9 @@ func (a *App) Start(ctx context.Context) (err error) {
 	}
 	if a.hosts, err = newMachines(a); err != nil {
 		return err
+	}
+	if a.boot, err = agent.BootID(); err != nil {
+		return fmt.Errorf("tell which boot of this machine it is: %w", err)
 	}
 	a.wg.Go(func() {
 		if err := a.hosts.releases.Look(a.ctx); err != nil && a.ctx.Err() == nil {
@@ -142,7 +151,17 @@ func (e *hintError) Hint() string  { return e.hint }
 func (e *hintError) Unwrap() error { return e.error }
 
 func (a *App) identity() host.Identity {
-	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch()}
+	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch(), Elected: a.store.Shared()}
+}
+
+// caller is who a host is told that calls, as known right before it is asked. A
+// process that was stopped and goes on later asks nobody in an old leader's name.
+func (a *App) caller() host.Identity {
+	id := a.identity()
+	if a.store.Shared() && !a.store.Leads() {
+		id.Epoch = -1
+	}
+	return id
 }
 
 func (a *App) listen() ([]net.Listener, error) {

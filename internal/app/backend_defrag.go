@@ -9,10 +9,12 @@ import (
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/internal/reconcile"
 	"cke/internal/units"
 )
 
-// AskDefrag records the wish and returns; the loop meets it when that is safe.
+// AskDefrag records the wish and returns when the loop knows of it, which meets it
+// when that is safe.
 func (b backend) AskDefrag(ctx context.Context, name, which string) ([]api.DefragAsked, error) {
 	began := time.Now()
 	c, err := b.founded(ctx, name)
@@ -49,6 +51,7 @@ func (b backend) AskDefrag(ctx context.Context, name, which string) ([]api.Defra
 	if err := b.note(ctx, name, "defrag "+strings.Join(names, " "), "", err, began); err != nil {
 		return nil, err
 	}
+	recorded := time.Now()
 	c.loop.Wake()
-	return asked, nil
+	return asked, awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.At.After(recorded) })
 }

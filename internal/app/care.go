@@ -72,7 +72,8 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
-		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
+		Newest: &a.newest,
+		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, Now: time.Now, Log: log,
 	})
 	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
@@ -81,7 +82,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
 			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"),
-			Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
+			Boot: a.boot, Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
@@ -142,6 +143,7 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 		Wanted: observe.Wanted{
 			Spec: snap.Spec.WithDefaults(), Bootstrap: snap.Bootstrap, Users: snap.Users, RemovedUsers: snap.RemovedUsers, Bundles: snap.Bundles,
 			Leaving: snap.Leaving, Left: snap.Left, Paused: snap.Paused, Defrag: snap.Defrag, Restart: snap.Restart, Snapshot: snap.Snapshot,
+			Drains: snap.Drains, Reboot: snap.Reboot,
 		},
 		Revision: snap.Revision,
 	}, err

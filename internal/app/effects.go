@@ -14,7 +14,8 @@ import (
 
 // The crash tests' way in: a daemon started with these variables notes each
 // mutation in a file, and how it went in another, and ends itself with SIGKILL, or
-// stops itself with SIGSTOP, right after the N-th or after the first of a step kind.
+// stops itself with SIGSTOP, right after the N-th, or after the first of a step kind, or
+// of a kind and an effect.
 const (
 	envTrace   = "CKE_EFFECT_TRACE"
 	envOutcome = "CKE_EFFECT_OUTCOMES"
@@ -57,11 +58,11 @@ func EffectHook(getenv func(string) string) (execute.After, error) {
 		if err := appendLine(trace, fmt.Sprintf("%s %s\n", step, e)); err != nil {
 			panic(fmt.Sprintf("%s: %v", envTrace, err))
 		}
-		if kill.has(seen, step) {
+		if kill.has(seen, step, e) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // nothing runs after it
 			select {}
 		}
-		if stop.has(seen, step) {
+		if stop.has(seen, step, e) {
 			stop.past = true
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // somebody else wakes it
 		}
@@ -84,10 +85,12 @@ func OutcomeHook(getenv func(string) string) execute.Outcome {
 	}
 }
 
-// moment is after a certain effect: by its number, or the first of a step kind.
+// moment is after a certain effect: by its number, or the first of a step kind, and
+// of a name where one is given.
 type moment struct {
 	number int
 	kind   plan.Kind
+	effect execute.Effect
 	past   bool
 }
 
@@ -96,8 +99,8 @@ func parseMoment(getenv func(string) string, name string) (*moment, error) {
 	if text == "" {
 		return nil, nil
 	}
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyz-") == "" {
-		return &moment{kind: plan.Kind(text)}, nil
+	if kind, effect, _ := strings.Cut(text, " "); strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") == "" {
+		return &moment{kind: plan.Kind(kind), effect: execute.Effect(effect)}, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
@@ -106,8 +109,8 @@ func parseMoment(getenv func(string) string, name string) (*moment, error) {
 	return &moment{number: n}, nil
 }
 
-func (m *moment) has(number int, kind plan.Kind) bool {
-	return m != nil && !m.past && (number == m.number || kind == m.kind)
+func (m *moment) has(number int, kind plan.Kind, e execute.Effect) bool {
+	return m != nil && !m.past && (number == m.number || kind == m.kind && (m.effect == "" || e == m.effect))
 }
 
 func appendLine(path, line string) error {

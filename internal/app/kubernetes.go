@@ -71,10 +71,8 @@ func exportTo(v reconcile.View) string {
 	if v.State.Bootstrap.Phase != cluster.PhaseBootstrapped {
 		return ""
 	}
-	for _, ns := range v.State.Nodes {
-		if ns.Deposed {
-			return ""
-		}
+	if v.State.NewerLeader != "" {
+		return ""
 	}
 	return v.Wanted.Spec.Kubernetes.Kubeconfig
 }

@@ -24,9 +24,9 @@ func TestWhomToTell(t *testing.T) {
 	} {
 		var v reconcile.View
 		v.Wanted.Spec.Kubernetes.Kubeconfig = "/k"
-		v.State = cluster.State{
-			Bootstrap: cluster.Bootstrap{Phase: c.phase}, Paused: c.paused,
-			Nodes: map[cluster.NodeName]cluster.NodeState{"n1": {}, "n2": {Deposed: c.deposed}},
+		v.State = cluster.State{Bootstrap: cluster.Bootstrap{Phase: c.phase}, Paused: c.paused}
+		if c.deposed {
+			v.State.NewerLeader = "a newer leader has acted"
 		}
 		if got := exportTo(v); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)

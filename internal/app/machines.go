@@ -18,6 +18,7 @@ import (
 // named for, which are reached over SSH.
 type machines struct {
 	*localHosts
+	local  *localMachine // nil with a store that is this machine's alone
 	remote *remote.Hosts
 }
 
@@ -26,7 +27,7 @@ func newMachines(a *App) (*machines, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Version, o.Caller, o.Log = a.o.Version, a.identity, a.log
+	o.Version, o.Caller, o.Log = a.o.Version, a.caller, a.log
 	o.Trusted = func(ctx context.Context, address string) (string, error) {
 		k, err := a.store.HostKey(ctx, address)
 		if k == nil {
@@ -34,10 +35,13 @@ func newMachines(a *App) (*machines, error) {
 		}
 		return k.Key, err
 	}
-	return &machines{
-		localHosts: newLocalHosts(a.o.Config.Local, a.o.Version, a.identity, a.log),
-		remote:     remote.New(o),
-	}, nil
+	m := &machines{localHosts: newLocalHosts(a.o.Config.Local, a.o.Version, a.caller, a.log), remote: remote.New(o)}
+	if !a.store.Shared() {
+		return m, nil
+	}
+	self, err := machineOf(a.self.Hostname, a.o.Config.Local.Root)
+	m.local = &localMachine{self: self, ask: a.store.LocalMachine}
+	return m, err
 }
 
 // sshOptions fills in what the configuration leaves to the environment.
@@ -73,6 +77,11 @@ func (m *machines) forget() error {
 func (m *machines) Host(n cluster.Node) (host.Host, error) {
 	if n.User != "" {
 		return m.remote.Host(n)
+	}
+	if m.local != nil {
+		if err := m.local.here(); err != nil {
+			return nil, err
+		}
 	}
 	return m.localHosts.Host(n)
 }

@@ -26,7 +26,8 @@ func status(v reconcile.View) api.Status {
 	e := v.State.Etcd
 	s := api.Status{
 		Cluster: v.Wanted.Spec.Name, Healthy: healthy(v), Phase: v.State.Bootstrap.Phase,
-		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Quorum: e.Quorum, AuthOn: e.Auth.Enabled, Alarms: e.Alarms,
+		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Drains: v.State.Drains, Reboot: v.State.Reboot,
+		Quorum: e.Quorum, AuthOn: e.Auth.Enabled, Alarms: e.Alarms,
 		Tolerance: cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters())),
 		Plan:      v.Plan, Running: v.Running, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,
 	}
@@ -90,12 +91,25 @@ func nodeStatus(n cluster.Node) api.NodeStatus {
 }
 
 // healthy: founded, authentication on, no alarm, and at least the wanted number of voters,
-// all serving. What CKE still has to do or cannot do is another question.
+// all serving but those under maintenance. What CKE still has to do or cannot do is another question.
 func healthy(v reconcile.View) bool {
 	e := v.State.Etcd
 	voters, serving := len(e.Voters()), len(e.HealthyVoters())
 	return v.State.Bootstrap.Phase == cluster.PhaseBootstrapped && e.Quorum && e.Auth.Enabled && len(e.Alarms) == 0 &&
-		serving == voters && voters >= v.Wanted.Spec.WantedVoters()
+		serving+spared(v) == voters && voters >= v.Wanted.Spec.WantedVoters()
+}
+
+// spared are the voters that do not serve because a person has their nodes drained.
+func spared(v reconcile.View) int {
+	n := 0
+	for _, d := range v.State.Drains {
+		for _, m := range v.State.Etcd.Voters() {
+			if m.Name == string(d.Node) && !d.Over() && !m.Healthy {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // watched is what a watcher is told from: a status, whether there is one yet, and

@@ -1,6 +1,6 @@
 // Package cli is ckecli: one file per command, each talking only to cke's API.
 // What a script may rely on: exit code 0 done, 1 failed, 2 usage, 3 refused
-// with the reason on stderr, 4 cke cannot be reached; results on stdout alone;
+// with the reason on stderr, 4 cke cannot be reached or does not lead; results on stdout alone;
 // every long flag with one dash or two; JSON of every text with --output json.
 package cli
 

@@ -34,8 +34,9 @@ type memoryCluster struct {
 	bundles  []cluster.Bundle
 	paused   *cluster.Pause
 	records  []record.Record
-	cleaned  bool // the node that had left
-	step     int  // how far the settling has come
+	maintenance
+	cleaned bool // the node that had left
+	step    int  // how far the settling has come
 }
 
 func newMemory() *memory {
@@ -140,6 +141,8 @@ func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 	st := healthyStatus()
 	st.Cluster, st.Plan.Cluster, st.SpecRevision, st.Paused = name, name, c.revision, c.paused
 	st.Kubernetes = m.kubernetesOf(c)
+	st.Drains, st.Reboot = c.drains, c.reboot
+	st.Plan.Reasons = append(st.Plan.Reasons, c.reasons...)
 	if m.mood == "left" && !c.cleaned {
 		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh", Login: "cke@10.77.0.9:22"}}
 	}

@@ -35,7 +35,7 @@ func statusText(st api.Status, now time.Time) string {
 	if age := now.Sub(st.ObservedAt); !st.ObservedAt.IsZero() && age > stale {
 		fmt.Fprintf(&b, "seen %s ago\n", units.Duration(age.Round(time.Second)))
 	}
-	b.WriteString("\n" + membersText(st.Nodes, st.Strangers, now))
+	b.WriteString("\n" + membersText(st, now))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
 	b.WriteString(quotaText(st.Quota))
 	b.WriteString(gatewaysText(st.Nodes))
@@ -73,6 +73,10 @@ func headline(st api.Status) string {
 			return name + " is being bootstrapped"
 		}
 		return name + " is being bootstrapped: " + counts
+	case slices.ContainsFunc(st.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "clustersAreMixed" }):
+		return name + " is NOT healthy: several clusters answer in its place"
+	case !st.Quorum && voters == 0:
+		return name + " is DOWN: no member can tell of it"
 	case !st.Quorum || st.Tolerance < 0:
 		return fmt.Sprintf("%s is DOWN: quorum is lost, %s", name, counts)
 	case !st.AuthOn:
@@ -95,17 +99,22 @@ func mayFail(n int) string {
 	return fmt.Sprintf("%d more may fail", n)
 }
 
-func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Time) string {
+func membersText(st api.Status, now time.Time) string {
+	nodes, strangers := st.Nodes, st.Strangers
 	if len(nodes) == 0 && len(strangers) == 0 {
 		return "no nodes\n"
 	}
+	told := len(strangers) > 0 || slices.ContainsFunc(nodes, func(n api.NodeStatus) bool { return n.Member != nil })
 	rows := [][]string{{"NODE", "ADDRESS", "MEMBER", "ROLE", "HEALTH", "VERSION", "DB", "INDEX"}}
 	for _, n := range nodes {
 		row := []string{string(n.Hostname), n.Address}
 		if m := n.Member; m != nil {
 			row = append(row, memberCells(*m, now)...)
 		} else {
-			row = append(row, "-", spareText(n), nodeHealth(n))
+			row = append(row, "-", spareText(n, told), nodeHealth(n), "", "", "") // in line with the others
+		}
+		if isDrained(st, n) {
+			row[4] = "drained"
 		}
 		rows = append(rows, row)
 	}
@@ -113,6 +122,12 @@ func membersText(nodes []api.NodeStatus, strangers []cluster.Member, now time.Ti
 		rows = append(rows, append([]string{"unknown", m.PeerURL}, memberCells(m, now)...))
 	}
 	return table(rows)
+}
+
+// isDrained: its member is stopped because a person wants it to be.
+func isDrained(st api.Status, n api.NodeStatus) bool {
+	return (n.Member == nil || !n.Member.Healthy) &&
+		slices.ContainsFunc(st.Drains, func(d cluster.Drain) bool { return d.Node == n.Hostname && !d.Over() })
 }
 
 // memberCells has no numbers of a member that did not answer: zero is none.
@@ -127,10 +142,14 @@ func memberCells(m cluster.Member, now time.Time) []string {
 	return []string{m.ID.String(), roleText(m), health, orDash(m.Version), size, index}
 }
 
-func spareText(n api.NodeStatus) string {
+// spareText is what a node without a member is; who the members are is not always
+// told.
+func spareText(n api.NodeStatus, told bool) string {
 	switch {
 	case n.Leaving:
 		return "leaving"
+	case n.ControlPlane && !told:
+		return "-"
 	case n.ControlPlane:
 		return "spare"
 	default:

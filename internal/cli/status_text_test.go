@@ -54,6 +54,20 @@ func TestStatusText(t *testing.T) {
 				{Level: plan.Blocked, Rule: "quorumIsLost", Text: "1 of 3 voters serve and 2 are needed, so no member can be added or removed", Hint: "start cp2 or cp3 again; if they are gone for good, a backup has to be restored"},
 			}
 		},
+		"nobody_answers": func(st *api.Status) {
+			st.Healthy, st.Settled, st.Quorum, st.Tolerance = false, false, false, -1
+			for i := range st.Nodes {
+				st.Nodes[i].Member = nil
+			}
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Blocked, Rule: "restoreIsNeeded", Text: "3 voters, a quorum is 2, and at most 0 still have their data"}}
+		},
+		"split": func(st *api.Status) {
+			st.Healthy, st.Settled, st.Quorum, st.Tolerance = false, false, false, 0
+			for i := range st.Nodes {
+				st.Nodes[i].Member = nil
+			}
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Blocked, Rule: "clustersAreMixed", Text: "the cluster is split into several that all serve"}}
+		},
 		"installing": func(st *api.Status) {
 			st.Healthy, st.Settled, st.Quorum, st.AuthOn, st.Phase = false, false, false, false, cluster.PhaseNew
 			for i := range st.Nodes {

@@ -62,10 +62,11 @@ type Endpoint struct {
 	// KubernetesNode is the Node object's name, where the spec gives one.
 	KubernetesNode string `json:"kubernetes_node,omitempty"`
 	// Ready: it serves and is to stay. Serving: it serves. Terminating: it is
-	// about to be stopped or taken out.
+	// about to be stopped or taken out. Restarting, beside it: it comes back.
 	Ready       bool `json:"ready"`
 	Serving     bool `json:"serving"`
 	Terminating bool `json:"terminating"`
+	Restarting  bool `json:"restarting,omitempty"`
 }
 
 // Upstream is one member that a gateway leads to.
@@ -75,6 +76,9 @@ type Upstream struct {
 	// Draining: no new connection goes there, and those that do are ended at a
 	// quiet moment.
 	Draining bool `json:"draining,omitempty"`
+	// Restarting, beside Draining: the connections that go there stay. The member
+	// ends them itself when it stops, and lets each request be answered first.
+	Restarting bool `json:"restarting,omitempty"`
 }
 
 // Gateway is what a machine's gateway is to do.

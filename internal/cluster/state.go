@@ -26,9 +26,16 @@ type State struct {
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
 	Nodes   map[NodeName]NodeState `json:"nodes"`
-	Etcd    EtcdState              `json:"etcd"`
+	// NewerLeader says that a host has told this cke of a newer leader of its store,
+	// a host that is silent or not looked at by now, too; empty while none has.
+	NewerLeader string    `json:"newer_leader,omitempty"`
+	Etcd        EtcdState `json:"etcd"`
 	// Published is what Kubernetes was told.
 	Published Published `json:"published,omitzero"`
+	// Drains are the nodes under maintenance.
+	Drains []Drain `json:"drains,omitempty"`
+	// Reboot is which machines are to be rebooted.
+	Reboot *Reboot `json:"reboot,omitempty"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
@@ -97,6 +104,10 @@ type NodeState struct {
 	AnswersSince time.Time `json:"answers_since,omitzero"`
 	// Arch is the machine's architecture in Go's words: amd64, arm64.
 	Arch string `json:"arch,omitempty"`
+	// Boot tells this boot of the machine from all others. CanReboot: its members are
+	// run by systemd, which can reboot it.
+	Boot      string `json:"boot,omitempty"`
+	CanReboot bool   `json:"can_reboot,omitempty"`
 	// Versions are the etcd versions installed, such as "3.7.3".
 	Versions []string `json:"versions,omitempty"`
 	// BusyPorts are member ports in use by something that is not this unit.
@@ -122,6 +133,8 @@ type NodeState struct {
 	APIServer []string `json:"apiserver,omitempty"`
 	// APIServerFails: with these files no API server can use the cluster now.
 	APIServerFails bool `json:"apiserver_fails,omitempty"`
+	// Disk is where its members' data lies; no Mount when the host has not said.
+	Disk Disk `json:"disk,omitzero"`
 	// Measured is its last preflight; nil if there was none.
 	Measured *Measured `json:"measured,omitempty"`
 }
@@ -159,6 +172,9 @@ type UnitState struct {
 	// Started is what the running process was started with; a difference to
 	// Unit takes effect at the next start. Nil when not running.
 	Started *Unit `json:"started,omitempty"`
+	// StaleCA: the running process read other certificate authorities at its start
+	// than those that are installed now.
+	StaleCA bool `json:"stale_ca,omitempty"`
 	// Sealed: the member has been started once; from now on the host refuses
 	// to start it without its own data.
 	Sealed bool `json:"sealed"`
@@ -168,6 +184,10 @@ type UnitState struct {
 	// NotMounted: the data root was a file system of its own when the member
 	// was sealed and is not one now. Its disk is absent, not empty.
 	NotMounted string `json:"not_mounted,omitempty"`
+	// Applied is the last entry of the log that a member has applied which has just
+	// joined, as its own process says on the host before it serves anybody; 0 when
+	// that is not known.
+	Applied uint64 `json:"applied,omitempty"`
 	// Exit describes how the last process ended, with the end of its log.
 	Exit string `json:"exit,omitempty"`
 	Log  string `json:"log,omitempty"`
@@ -201,6 +221,9 @@ type EtcdState struct {
 	// Usage is where the data is, largest first; it is looked at only when that
 	// matters, and rarely.
 	Usage []PrefixUsage `json:"usage,omitempty"`
+	// Hashes are what the voters' data adds up to; looked at only when some member's
+	// may be corrupt.
+	Hashes []MemberHash `json:"hashes,omitempty"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -40,7 +41,11 @@ Usage:
 Flags:
   --config FILE          the configuration (default /etc/cke/config.yml)
   --restore-state FILE   begin from a file of "ckecli state backup"; the data
-                         directory must be empty and the seal key in its place
+                         directory, or the store the configuration names, must
+                         be empty and the seal key in its place
+
+Where the configuration names a store, several daemons may share it: one leads,
+the others wait. ckecli leader says which.
 
 The daemon stops gracefully at SIGTERM or SIGINT; etcd members go on.
 `
@@ -63,8 +68,16 @@ Flags:
                           daemon that runs already, nor with down or forget
 `
 
+// gcPercent is how much the heap may grow between collections: cke waits most of
+// the time and holds connections to hundreds of machines and members, so that
+// memory is dearer than the collector's time.
+const gcPercent = 50
+
 // Main runs cke with these arguments and returns its exit code.
 func Main(args []string, version string, stdout, stderr io.Writer) int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error

@@ -40,11 +40,16 @@ type Options struct {
 type Client struct {
 	opts Options
 
-	mu    sync.Mutex
-	conns map[string]*clientv3.Client // by client URL
-	auth  authCache
-	via   Endpoint          // whom Observe asked for what all share the last time
-	mute  map[Endpoint]bool // who did not answer Observe the last time
+	mu      sync.Mutex
+	conns   map[string]*clientv3.Client // by client URL
+	auth    authCache
+	via     Endpoint          // whom Observe asked for what all share the last time
+	answers map[Endpoint]bool // who answered Observe the last time
+	aside   map[Endpoint]*pending
+
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	asking sync.WaitGroup // the questions aside
 }
 
 // New returns a client that knows no member yet.
@@ -52,11 +57,16 @@ func New(o Options) *Client {
 	if o.Until == nil {
 		o.Until = func() time.Time { return time.Time{} }
 	}
-	return &Client{opts: o, conns: map[string]*clientv3.Client{}, mute: map[Endpoint]bool{}}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Client{
+		opts: o, conns: map[string]*clientv3.Client{}, answers: map[Endpoint]bool{}, aside: map[Endpoint]*pending{}, ctx: ctx, stop: stop,
+	}
 }
 
 // Close ends all connections.
 func (c *Client) Close() error {
+	c.stop()
+	c.asking.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
@@ -83,7 +93,7 @@ func (c *Client) Keep(urls []string) {
 			c.opts.Log.Debug("close connection", "url", url, "err", err)
 		}
 		delete(c.conns, url)
-		delete(c.mute, Endpoint(url))
+		delete(c.answers, Endpoint(url))
 	}
 }
 
@@ -97,15 +107,21 @@ func (c *Client) conn(url string) (*clientv3.Client, error) {
 		Endpoints:            []string{url},
 		TLS:                  c.opts.TLS,
 		DialKeepAliveTime:    10 * time.Second,
-		DialKeepAliveTimeout: 5 * time.Second,
+		DialKeepAliveTimeout: c.opts.ackPatience(),
 		MaxUnaryRetries:      1,
 		Logger:               zap.New(zapcore.NewNopCore()), // every error reaches the caller
-		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(led(c.opts.Until)), grpc.WithConnectParams(grpc.ConnectParams{
-			// A member that restarts is back within a second; gRPC's default
-			// would look again only minutes later.
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		})},
+		DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(led(c.opts.Until)),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				// A member that restarts is back within a second; gRPC's default
+				// would look again only minutes later.
+				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+				MinConnectTimeout: 5 * time.Second,
+			}),
+			// gRPC's default is 32 KiB for each member of each cluster. A snapshot's
+			// frames are larger than this and go past the buffer.
+			grpc.WithReadBufferSize(4 << 10),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)

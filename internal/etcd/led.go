@@ -25,11 +25,28 @@ func reads() []string {
 	}
 }
 
+// lasts says whether a call may rightly take longer than a lease: what it does,
+// done twice, is done once. It goes on while this cke leads, and ends with its
+// context.
+func lasts(method string) bool {
+	return slices.Contains([]string{"Defragment", "Compact"}, path.Base(method))
+}
+
 func changes(method string, req any) bool {
 	if a, ok := req.(*pb.AlarmRequest); ok {
 		return a.GetAction() != pb.AlarmRequest_GET
 	}
 	return !slices.Contains(reads(), path.Base(method))
+}
+
+// ackPatience is how long the kernel goes on sending what a member does not
+// acknowledge (TCP_USER_TIMEOUT, which gRPC sets to it): a leader that is cut off
+// must not be heard of after its lease.
+func (o Options) ackPatience() time.Duration {
+	if o.Until().IsZero() {
+		return 5 * time.Second
+	}
+	return 2 * time.Second
 }
 
 // led bounds every call that changes something by the time until which this cke
@@ -44,6 +61,9 @@ func led(until func() time.Time) grpc.UnaryClientInterceptor {
 		}
 		if left := min(time.Until(end), end.Round(0).Sub(time.Now().Round(0))); left <= 0 {
 			return fmt.Errorf("call %s: %w", path.Base(method), ErrTooLate)
+		}
+		if lasts(method) {
+			return invoke(ctx, method, req, reply, cc, opts...)
 		}
 		ctx, cancel := context.WithDeadline(ctx, end)
 		defer cancel()

@@ -19,7 +19,7 @@ func TestACallOfADeposedLeaderIsNotSent(t *testing.T) {
 	}{
 		{"MemberAdd", &pb.MemberAddRequest{}, false},
 		{"MoveLeader", &pb.MoveLeaderRequest{}, false},
-		{"Defragment", &pb.DefragmentRequest{}, false},
+		{"Defragment", &pb.DefragmentRequest{}, false}, // which may last longer than a lease
 		{"SomethingNew", nil, false},
 		{"Alarm", &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE}, false},
 		{"Alarm", &pb.AlarmRequest{Action: pb.AlarmRequest_GET}, true},
@@ -46,7 +46,7 @@ func TestACallOfADeposedLeaderIsNotSent(t *testing.T) {
 			if sent != until.sent || sent == errors.Is(err, ErrTooLate) {
 				t.Errorf("%s until %s: sent %t, %v", c.method, until.at, sent, err)
 			}
-			if sent && !c.reads && !deadline.Equal(until.at) {
+			if want := until.at; sent && !c.reads && !deadline.Equal(want) && (c.method != "Defragment" || !deadline.IsZero()) {
 				t.Errorf("%s until %s is sent with deadline %s", c.method, until.at, deadline)
 			}
 		}

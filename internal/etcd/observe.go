@@ -19,12 +19,6 @@ import (
 // not serving in the sense of anyone's request timeout.
 const askTimeout = 2 * time.Second
 
-// muteTimeout is what a member gets that did not answer the last time: one that is
-// back answers at once, and every look and every guard would wait for one that is
-// not. A connection that takes longer is made all the same, and the next question
-// finds it.
-const muteTimeout = 500 * time.Millisecond
-
 // answer is what one member said of itself.
 type answer struct {
 	endpoint  Endpoint
@@ -50,7 +44,10 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	early := c.askEarly(ctx, endpoints)
 	defer early.drop()
 	answers := c.askAll(ctx, endpoints)
-	if e.Mixed = mixed(answers); e.Mixed != "" {
+	if e.Mixed = mixed(answers); e.Mixed == "" {
+		e.Mixed = c.split(ctx, answers)
+	}
+	if e.Mixed != "" {
 		e.Asked, e.Err = true, e.Mixed
 		return e
 	}
@@ -58,7 +55,7 @@ func (c *Client) Observe(ctx context.Context, endpoints []Endpoint, nodes []clus
 	if lastErr != nil {
 		e.Err = lastErr.Error()
 	}
-	c.remember(via)
+	c.askFirst(via)
 	if via != "" {
 		c.shared(ctx, via, early, &e)
 		c.alarms(ctx, via, answers, &e)
@@ -133,43 +130,8 @@ func (c *Client) askStrangers(ctx context.Context, members []cluster.Member, nod
 	return c.askAll(ctx, eps)
 }
 
-func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
-	answers := make([]answer, len(endpoints))
-	var wg sync.WaitGroup
-	for i, ep := range endpoints {
-		wg.Go(func() { answers[i] = c.ask(ctx, ep) })
-	}
-	wg.Wait()
-	if ctx.Err() == nil { // a question that was given up says nothing
-		c.heard(answers)
-	}
-	return answers
-}
-
-// heard remembers who answers.
-func (c *Client) heard(answers []answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range answers {
-		if a.statusErr == nil {
-			delete(c.mute, a.endpoint)
-		} else {
-			c.mute[a.endpoint] = true
-		}
-	}
-}
-
-func (c *Client) patience(ep Endpoint) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mute[ep] {
-		return muteTimeout
-	}
-	return askTimeout
-}
-
 func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
-	ctx, cancel := context.WithTimeout(ctx, c.patience(ep))
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	a := answer{endpoint: ep}
 	conn, err := c.conn(string(ep))

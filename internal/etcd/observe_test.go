@@ -32,6 +32,19 @@ func TestMixedClustersAreNoticed(t *testing.T) {
 	}
 }
 
+// TestTwoThatLeadAreNoticed: whoever follows, is ill or learns leads nobody, and
+// one leader is as it should be.
+func TestTwoThatLeadAreNoticed(t *testing.T) {
+	deposed := says("d", 1, 4, 4)
+	deposed.readErr = errors.New("timed out")
+	if got := leading([]answer{says("a", 1, 1, 1), says("b", 1, 2, 1), deposed}); len(got) != 1 || got[0].endpoint != "a" {
+		t.Errorf("they lead: %v", got)
+	}
+	if got := leading([]answer{says("a", 1, 1, 1), says("b", 1, 2, 2), deposed}); len(got) != 2 {
+		t.Errorf("they lead: %v", got)
+	}
+}
+
 func TestTheLeaderIsAsked(t *testing.T) {
 	lagging := says("c", 1, 3, 2)
 	lagging.readErr = errors.New("timed out")

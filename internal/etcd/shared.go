@@ -65,8 +65,8 @@ func (q *early) drop() {
 	}
 }
 
-// remember keeps whom to ask first the next time.
-func (c *Client) remember(via Endpoint) {
+// askFirst keeps whom to ask first the next time.
+func (c *Client) askFirst(via Endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.via = via

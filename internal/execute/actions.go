@@ -45,6 +45,12 @@ func actions() map[plan.Kind]func(target) action {
 		plan.RollBackMember:            func(t target) action { return rollBackMember{t} },
 		plan.TakeSnapshot:              func(t target) action { return takeSnapshot{t} },
 		plan.EnableDowngrade:           func(t target) action { return enableDowngrade{t} },
+		plan.StopMember:                func(t target) action { return stopMember{t} },
+		plan.FinishDrain:               func(t target) action { return finishDrain{t} },
+		plan.DrainNode:                 func(t target) action { return recordDrain{t} },
+		plan.UndrainNode:               func(t target) action { return recordDrain{t} },
+		plan.RebootMachine:             func(t target) action { return rebootMachine{t} },
+		plan.FinishReboot:              func(t target) action { return finishReboot{t} },
 		plan.CancelDowngrade:           func(t target) action { return cancelDowngrade{t} },
 	}
 }

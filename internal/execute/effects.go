@@ -24,6 +24,10 @@ const (
 	StoreDropRestart      Effect = "store.drop-restart"
 	StorePutSnapshot      Effect = "store.put-snapshot"
 	WriteSnapshot         Effect = "cke.write-snapshot"
+	StoreDropDrain        Effect = "store.drop-drain"
+	StorePutDrain         Effect = "store.put-drain"
+	StoreAdvanceReboot    Effect = "store.advance-reboot"
+	HostReboot            Effect = "host.reboot"
 	HostPutRelease        Effect = "host.put-release"
 	HostPutFiles          Effect = "host.put-files"
 	HostInstallUnit       Effect = "host.install-unit"
@@ -59,6 +63,7 @@ func Effects() []Effect {
 	return []Effect{
 		StoreAdvanceBootstrap, StoreForgetLeaving, StoreForgetUser, StoreForgetDefrag, StorePutRestart, StoreDropRestart,
 		StorePutSnapshot, WriteSnapshot, EtcdEnableDowngrade, EtcdCancelDowngrade,
+		StoreDropDrain, StorePutDrain, StoreAdvanceReboot, HostReboot,
 		HostPutRelease, HostPutFiles, HostInstallUnit, HostStartUnit, HostStopUnit, HostRetireUnit, HostClean,
 		HostPutClientFiles, HostPutGateway, HostRemoveGateway,
 		EtcdAddLearner, EtcdPromote, EtcdRemove, EtcdMoveLeader, EtcdCompact, EtcdDefragment, EtcdDisarm,
@@ -117,6 +122,18 @@ func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Res
 	return s.f.did(StoreDropRestart, s.Store.DropRestart(ctx, name, r))
 }
 
+func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
+	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
+}
+
+func (s effectStore) PutDrain(ctx context.Context, name string, d cluster.Drain) error {
+	return s.f.did(StorePutDrain, s.Store.PutDrain(ctx, name, d))
+}
+
+func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {
+	return s.f.did(StoreAdvanceReboot, s.Store.AdvanceReboot(ctx, name, from, to))
+}
+
 type effectHost struct {
 	host.Host
 	f effects
@@ -153,6 +170,10 @@ func (h effectHost) StopUnit(ctx context.Context, req host.StopUnit) error {
 
 func (h effectHost) RetireUnit(ctx context.Context, name string, id cluster.MemberID) error {
 	return h.did(HostRetireUnit, h.Host.RetireUnit(ctx, name, id))
+}
+
+func (h effectHost) Reboot(ctx context.Context, req host.Reboot) error {
+	return h.did(HostReboot, h.Host.Reboot(ctx, req))
 }
 
 func (h effectHost) Clean(ctx context.Context, name string) error {

@@ -28,6 +28,9 @@ type Store interface {
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
+	PutDrain(ctx context.Context, name string, d cluster.Drain) error
+	DropDrain(ctx context.Context, name string, d cluster.Drain) error
+	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error
 }
 
 // Options for New.
@@ -46,6 +49,8 @@ type Options struct {
 	Snapshots string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
+	// Boot is that of the machine cke runs on, which is never rebooted.
+	Boot string
 	// After is told of every mutation right after it happened; nil for nobody.
 	After After
 	// Outcome is told how each of them went; nil for nobody.

@@ -83,8 +83,18 @@ func (a addLearner) Do(ctx context.Context) error {
 type promoteLearner struct{ target }
 
 func (a promoteLearner) Done(ctx context.Context) (bool, error) {
+	var ns cluster.NodeState
+	if a.step.ByHost { // before the members: what it has applied then, the log held then
+		var err error
+		if ns, err = a.observed(ctx, a.step.Nodes[0]); err != nil {
+			return false, err
+		}
+	}
 	e, err := a.membership(ctx)
 	m, ok := e.Member(a.step.Member)
+	if err == nil && ok && m.Learner && a.step.ByHost && !plan.InSync(e, m) && !plan.JoinedInSync(e, m, ns) {
+		return false, fmt.Errorf("learner %s has not caught up", a.step.Member)
+	}
 	return ok && !m.Learner, err
 }
 
@@ -134,6 +144,9 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 	}
 	e, err := a.membership(ctx)
 	_, there := e.Member(a.step.Member)
+	if err == nil && there && a.step.Corrupt {
+		err = a.corrupt(ctx, e)
+	}
 	return !there, err
 }
 

@@ -53,7 +53,7 @@ func (t target) restart(ctx context.Context, h host.Host, m cluster.MemberID) er
 // runsWith says whether a member is installed and runs with these settings.
 func runsWith(ns cluster.NodeState, want cluster.Unit) bool {
 	u := ns.Unit
-	return u != nil && u.Unit.Equal(want) && u.Started != nil && u.Started.SameSettings(want)
+	return u != nil && u.Unit.Equal(want) && u.Started != nil && u.Started.SameSettings(want) && !u.StaleCA
 }
 
 // finishRestart drops the record of a restart.
@@ -76,6 +76,7 @@ func (a rollBackMember) Done(ctx context.Context) (bool, error) {
 
 func (a rollBackMember) Do(ctx context.Context) error {
 	r := *a.step.Restart
+	r.At = a.x.o.Now().UTC()
 	return a.onNodeFor(ctx, restartTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
 		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"cke/internal/cluster"
 	"cke/internal/etcd"
 	"cke/internal/plan"
 )
@@ -85,7 +86,13 @@ type disarmAlarm struct{ target }
 
 func (a disarmAlarm) Done(ctx context.Context) (bool, error) {
 	e, err := a.membership(ctx)
-	return err == nil && !e.Alarmed(a.step.Alarm), err
+	if err != nil || !e.Alarmed(a.step.Alarm) {
+		return err == nil, err
+	}
+	if a.step.Alarm == cluster.AlarmCorrupt {
+		err = a.sound(ctx, e)
+	}
+	return false, err
 }
 
 func (a disarmAlarm) Do(ctx context.Context) error {

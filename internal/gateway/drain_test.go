@@ -63,6 +63,29 @@ func TestALeavingMemberHasItsConnectionsEnded(t *testing.T) {
 	}
 }
 
+// A member that is only restarted gets nobody new, and ends the connections it has
+// itself, late though that may be.
+func TestARestartingMemberKeepsItsConnections(t *testing.T) {
+	t.Parallel()
+	a, b := newMember(t, "a", echo), newMember(t, "b", echo)
+	r := start(t, func(r *rig) { r.pace.drain = time.Millisecond }, a)
+	conn := r.talk(t)
+	a.draining, a.restarting = true, true
+	r.apply(t, a, b)
+	if left := r.g.sweepOnce(time.Now().Add(time.Hour)); left != 0 {
+		t.Errorf("%d connections are to be ended", left)
+	}
+	for range 3 {
+		r.talk(t)
+	}
+	must(t, trade(conn, "still there"))
+	if s := r.state(t); s.Connections["a"] != 1 || s.Connections["b"] != 3 {
+		t.Errorf("the connections are %v", s.Connections)
+	}
+	a.kill()
+	mustEnd(t, conn)
+}
+
 // asked says whether a question of the only connection is open.
 func (r *rig) asked() bool {
 	r.g.mu.Lock()

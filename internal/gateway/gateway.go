@@ -23,7 +23,7 @@ import (
 // ProtocolVersion grows when a gateway that runs must be replaced by the one
 // that is installed. Replacing it ends every connection, so a new build alone
 // is no reason.
-const ProtocolVersion = 1
+const ProtocolVersion = 2
 
 // Options are what a gateway is started with.
 type Options struct {

@@ -83,7 +83,7 @@ func (p *place) put(t *testing.T, members ...*member) {
 	t.Helper()
 	p.list = cluster.Gateway{Cluster: "main", Port: p.at.Port(), Upstreams: []cluster.Upstream{}}
 	for _, m := range members {
-		p.list.Upstreams = append(p.list.Upstreams, cluster.Upstream{Node: m.node, Address: m.at, Draining: m.draining})
+		p.list.Upstreams = append(p.list.Upstreams, cluster.Upstream{Node: m.node, Address: m.at, Draining: m.draining, Restarting: m.restarting})
 	}
 	text, err := json.Marshal(p.list)
 	must(t, err)
@@ -181,9 +181,11 @@ type member struct {
 	node     cluster.NodeName
 	at       netip.AddrPort
 	draining bool
-	serve    func(*net.TCPConn)
-	listener net.Listener
-	served   atomic.Int32
+	// restarting, beside draining: it comes back.
+	restarting bool
+	serve      func(*net.TCPConn)
+	listener   net.Listener
+	served     atomic.Int32
 
 	mu   sync.Mutex
 	open map[*net.TCPConn]bool

@@ -42,7 +42,7 @@ func (g *gateway) apply(list cluster.Gateway) {
 			g.upstreams = append(g.upstreams, &upstream{Upstream: wanted})
 			continue
 		}
-		old[i].Draining = wanted.Draining
+		old[i].Draining, old[i].Restarting = wanted.Draining, wanted.Restarting
 		g.upstreams = append(g.upstreams, old[i])
 	}
 	for _, u := range old {
@@ -185,9 +185,10 @@ func (g *gateway) keep(up *upstream) bool {
 }
 
 // leaving says whether connections to an upstream are to end. One that is only
-// draining keeps them as long as they could go nowhere else.
+// draining keeps them as long as they could go nowhere else, and one that is
+// restarted to its end: it ends them better than we could.
 func (g *gateway) leaving(up *upstream) bool {
-	return up.removed || g.stopping || up.Draining && g.elsewhere(up)
+	return up.removed || g.stopping || up.Draining && !up.Restarting && g.elsewhere(up)
 }
 
 // elsewhere says whether another upstream stays and answered last.

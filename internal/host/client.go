@@ -67,6 +67,11 @@ func (c *Client) Clean(ctx context.Context, cluster string) error {
 	return c.call(ctx, VerbClean, ClusterRequest{Cluster: cluster}, nil)
 }
 
+// Reboot implements Host.
+func (c *Client) Reboot(ctx context.Context, req Reboot) error {
+	return c.call(ctx, VerbReboot, req, nil)
+}
+
 // WaitUnit implements Host.
 func (c *Client) WaitUnit(ctx context.Context, cluster string, running bool) error {
 	return c.call(ctx, VerbWaitUnit, WaitRequest{Cluster: cluster, Running: running}, nil)
@@ -106,6 +111,12 @@ func (c *Client) ask(ctx context.Context, verb string, in any) (*http.Response, 
 // send says who calls, and returns the answer of a request that succeeds.
 func (c *Client) send(req *http.Request, verb string) (*http.Response, error) {
 	id := c.id()
+	if id.Epoch < 0 {
+		return nil, fmt.Errorf("%s: %w", verb, ErrTooLate)
+	}
+	if id.Elected {
+		req.Header.Set(HeaderElected, "true")
+	}
 	req.Header.Set(HeaderStore, id.StoreID)
 	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
 	resp, err := c.http.Do(req)

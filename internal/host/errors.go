@@ -62,6 +62,8 @@ const (
 	// NoGateway: the machine cannot have one, for it is not CKE's alone or has no
 	// systemd.
 	NoGateway GuardKind = "no-gateway"
+	// NoReboot: the machine is not run by systemd, or runs another boot by now.
+	NoReboot GuardKind = "no-reboot"
 	// PortInUse: another program listens where the gateway is to.
 	PortInUse GuardKind = "port-in-use"
 	// NotAllowed: the machine does not allow client certificates in a directory.
@@ -125,6 +127,9 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 func (e *UnreachableError) Hint() string {
 	return "look at the host, its network and its sshd; address and port are those in cluster.yml"
 }
+
+// ErrTooLate says that the caller leads no more, so that nothing was sent.
+var ErrTooLate = errors.New("this cke does not lead any more")
 
 // ErrSessionEnded says that the byte stream to the machine is closed: a new
 // session is needed. The error that wraps it says what the machine last said.

@@ -53,6 +53,10 @@ type Host interface {
 	// the machine's memory included. It refuses while any cluster's unit, data
 	// or process is there.
 	Purge(ctx context.Context) error
+	// Reboot has the machine reboot, in good order, if it still runs that boot. It
+	// returns before that. It refuses while a member runs, and where systemd does
+	// not run the members.
+	Reboot(ctx context.Context, req Reboot) error
 	// WaitUnit returns when the unit's running state is no longer `running`, or
 	// ctx ends. It is how a member's exit wakes the loop.
 	WaitUnit(ctx context.Context, cluster string, running bool) error
@@ -130,6 +134,11 @@ type StopUnit struct {
 	Grace   time.Duration    `json:"grace"`  // between SIGTERM and SIGKILL
 }
 
+// Reboot asks for a reboot.
+type Reboot struct {
+	Boot string `json:"boot"` // the one that is to end
+}
+
 // Facts is what a machine knows about one cluster.
 type Facts struct {
 	Versions  []string           `json:"versions"` // etcd versions installed and verified
@@ -139,13 +148,17 @@ type Facts struct {
 	Aside     []AsideDir         `json:"aside,omitempty"`
 	// Public holds the content of public files; for a key, PublicKeyOf says
 	// whether it belongs to its certificate.
-	Public   map[FileKind][]byte `json:"public,omitempty"`
-	KeyFits  map[FileKind]bool   `json:"key_fits,omitempty"`
-	StoreID  string              `json:"store_id,omitempty"` // whom the machine belongs to
-	Epoch    int64               `json:"epoch,omitempty"`
-	Free     int64               `json:"free_bytes"` // on the data file system
-	Helper   string              `json:"helper"`     // the helper's version
-	Hostname string              `json:"hostname"`
+	Public  map[FileKind][]byte `json:"public,omitempty"`
+	KeyFits map[FileKind]bool   `json:"key_fits,omitempty"`
+	StoreID string              `json:"store_id,omitempty"` // whom the machine belongs to
+	Epoch   int64               `json:"epoch,omitempty"`
+	Free    int64               `json:"free_bytes"` // on the data file system
+	// Disk is where members' data lies.
+	Disk     cluster.Disk `json:"disk,omitzero"`
+	Helper   string       `json:"helper"` // the helper's version
+	Hostname string       `json:"hostname"`
+	// Boot is the kernel's own name for this boot of the machine.
+	Boot string `json:"boot"`
 	// Runtime is what runs members here: process or systemd.
 	Runtime string `json:"runtime"`
 	// Foreign says, a sentence for each, what of another etcd is on the machine.
@@ -168,5 +181,8 @@ type AsideDir struct {
 // Identity is who calls: every request carries it, every mutation is fenced by it.
 type Identity struct {
 	StoreID string `json:"store_id"`
-	Epoch   int64  `json:"epoch"`
+	Epoch   int64  `json:"epoch"` // negative: the caller leads no more, and sends nothing
+	// Elected says that the caller leads after others with the same store, one of
+	// which may not know it yet: the machine heeds its epoch from the first look on.
+	Elected bool `json:"elected,omitempty"`
 }

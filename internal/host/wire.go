@@ -23,6 +23,7 @@ const (
 	VerbReleaseOffset  = "release-offset"
 	VerbPutRelease     = "put-release"
 	VerbPurge          = "purge"
+	VerbReboot         = "reboot"
 	VerbPutGateway     = "put-gateway"
 	VerbRemoveGateway  = "remove-gateway"
 	VerbPutClientFiles = "put-client-files"
@@ -32,6 +33,8 @@ const (
 const (
 	HeaderStore = "Cke-Store"
 	HeaderEpoch = "Cke-Epoch"
+	// HeaderElected is "true" or left out.
+	HeaderElected = "Cke-Elected"
 )
 
 // FactsRequest is the body of facts. Without an address no port is looked at.

@@ -1,10 +1,12 @@
 package observe
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/host"
 )
 
 // TestWhatWasHeardOutlivesTheSilence: of a host that fell silent the last is
@@ -44,5 +46,13 @@ func TestWhatWasHeardOutlivesTheSilence(t *testing.T) {
 	}
 	if h, known := look(later, cluster.NodeState{}); known {
 		t.Errorf("heard %+v of a host without a unit", h)
+	}
+}
+
+// TestWhyAHostIsSilentIsShort: the reason, and not how CKE came upon it.
+func TestWhyAHostIsSilentIsShort(t *testing.T) {
+	err := fmt.Errorf("facts: %w: the connection to root@10.77.0.12:22 ended: nothing came for 9s", host.ErrSessionEnded)
+	if got, want := silent(err).Err, "the connection to root@10.77.0.12:22 ended: nothing came for 9s"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
 	}
 }

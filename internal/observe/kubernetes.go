@@ -57,7 +57,7 @@ func (o *Observer) withdrawnSince(spec cluster.Spec, st cluster.State) map[clust
 	going := map[cluster.MemberID]time.Time{}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	st.WithdrawnSince = o.withdrawn
+	st.WithdrawnSince = maps.Clone(o.withdrawn) // who was about to go a look ago
 	for _, e := range plan.Endpoints(spec, st, now) {
 		if e.Terminating {
 			going[e.Member] = since(o.withdrawn, e.Member, true, now)

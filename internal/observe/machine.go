@@ -62,11 +62,16 @@ func (a *answer) says(b *answer) bool {
 }
 
 func withoutSizes(f host.Facts) host.Facts {
-	f.Free = 0
+	f.Free, f.Disk.Free = 0, 0
 	if f.Gateway != nil {
 		g := *f.Gateway
 		g.Connections = nil
 		f.Gateway = &g
+	}
+	if f.Unit != nil {
+		u := *f.Unit
+		u.Applied = 0
+		f.Unit = &u
 	}
 	f.Data, f.Aside = slices.Clone(f.Data), slices.Clone(f.Aside)
 	for i := range f.Data {

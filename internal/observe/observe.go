@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,10 @@ type Wanted struct {
 	Restart *cluster.Restart
 	// Snapshot was taken before a change of etcd's version.
 	Snapshot *cluster.Snapshot
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
+	// Reboot is which machines are to be rebooted.
+	Reboot *cluster.Reboot
 }
 
 // Nodes are the spec's nodes, then the leaving ones.
@@ -55,6 +60,8 @@ type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
 	// Usage estimates where the data is.
 	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
+	// Hashes compares the voters' data.
+	Hashes(ctx context.Context, members []cluster.Member, nodes []cluster.Node) []cluster.MemberHash
 	// Keep closes the connections to all but these members.
 	Keep(urls []string)
 }
@@ -67,6 +74,8 @@ type Options struct {
 	Identity  func() host.Identity
 	// Releases lists the etcd binaries that can be put on hosts; nil for none.
 	Releases func() []cluster.Release
+	// Newest is shared by all observers of a daemon; nil: this one has its own.
+	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
 	Published func() cluster.Published
 	Now       func() time.Time
@@ -98,7 +107,8 @@ type Observer struct {
 	measured map[cluster.NodeName]cluster.Measured
 	heard    map[cluster.NodeName]cluster.Heard
 
-	space space
+	space  space
+	hashed hashed
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
@@ -116,6 +126,9 @@ type Observer struct {
 
 // New returns an observer that remembers nothing yet.
 func New(o Options) *Observer {
+	if o.Newest == nil {
+		o.Newest = &Newest{}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Observer{
 		o: o, ctx: ctx, stop: stop, news: make(chan struct{}, 1),
@@ -142,19 +155,22 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
-		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot,
+		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
 	if w.Bootstrap.Phase == cluster.PhaseNew {
 		st.Nodes = o.nodes(ctx, w)
+		st.NewerLeader = o.newerLeader()
 		return st
 	}
 	guess := o.askEarly(ctx, w)
 	defer guess.drop()
 	st.Nodes = o.nodes(ctx, w)
+	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
+	st.Etcd.Hashes = o.hashes(ctx, w, st)
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)
@@ -196,9 +212,13 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 		return silent(err)
 	}
 	fenced, deposed := o.fenced(f)
+	if deposed {
+		o.o.Newest.saw(n.Hostname, f.Epoch)
+	}
 	certificates, apiServer := o.certificates(w.Spec, n, f), o.apiServer(w.Spec, n, f)
 	return cluster.NodeState{
-		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data,
+		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Boot: f.Boot, CanReboot: f.Runtime == string(cluster.RuntimeSystemd),
+		Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data, Disk: f.Disk,
 		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
 		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}
@@ -215,7 +235,8 @@ func silent(err error) cluster.NodeState {
 	if errors.As(err, &u) {
 		return cluster.NodeState{Err: u.Err.Error(), Hint: u.Hint()}
 	}
-	return cluster.NodeState{Err: host.Saying(err)}
+	// Which question it was that got no answer is of no help to who reads this.
+	return cluster.NodeState{Err: strings.TrimPrefix(host.Saying(err), "facts: "+host.ErrSessionEnded.Error()+": ")}
 }
 
 // since keeps the first moment something was seen away and forgets it when back.
@@ -251,12 +272,15 @@ func asideNames(f host.Facts) []string {
 	return names
 }
 
-// Deposed asks every host whether a newer leader of this store has acted on it.
+// Deposed asks every host whether a newer leader of this store has acted on it. It
+// names the host that ever said so.
 func (o *Observer) Deposed(ctx context.Context, w Wanted) (cluster.NodeName, bool) {
-	for name, ns := range o.nodes(ctx, w) {
-		if ns.Deposed {
-			return name, true
-		}
-	}
-	return "", false
+	o.nodes(ctx, w)
+	node, why := o.o.Newest.beyond(o.o.Identity().Epoch)
+	return node, why != ""
+}
+
+func (o *Observer) newerLeader() string {
+	_, why := o.o.Newest.beyond(o.o.Identity().Epoch)
+	return why
 }

@@ -144,7 +144,7 @@ func (o *Observer) answered(ctx context.Context, clusterName string, m *machine,
 type expected int
 
 const (
-	late   expected = iota // a question to it was open already
+	late   expected = iota // a question to it was open already, or failed the last time
 	slow                   // it needed long the last time
 	prompt                 // everyone else
 	kinds
@@ -171,7 +171,7 @@ func newPatience(founding bool) *patience {
 func (p *patience) expect(m *machine) {
 	k := prompt
 	switch {
-	case m.open != nil:
+	case m.open != nil || m.last != nil && m.last.err != nil:
 		k = late
 	case m.last != nil && m.last.arrived.Sub(m.last.asked) >= patienceMax:
 		k = slow

@@ -305,6 +305,35 @@ func TestGuardGoesOnBesideASlowHost(t *testing.T) {
 	})
 }
 
+// TestOnceDeposedAlwaysDeposed: the host that said so may be silent or gone by the
+// time that the next step is to be taken, or be another cluster's.
+func TestOnceDeposedAlwaysDeposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLookout(t, 4)
+		l.hosts["n2"].facts.Epoch = 9
+		if st, _ := l.look(t); !st.Nodes["n2"].Deposed || !strings.Contains(st.NewerLeader, "n2 (epoch 9, this one is ") {
+			t.Fatalf("the look says %q, %+v", st.NewerLeader, st.Nodes["n2"])
+		}
+		l.hosts["n2"].takes = time.Hour
+		<-time.After(time.Minute)
+		if st, _ := l.look(t); st.Nodes["n2"].Reachable() || st.NewerLeader == "" {
+			t.Errorf("once the host is silent the look says %q, %+v", st.NewerLeader, st.Nodes["n2"])
+		}
+		if node, deposed := l.Deposed(t.Context(), l.w); !deposed || node != "n2" {
+			t.Errorf("a guard is told %s %v", node, deposed)
+		}
+		l.w.Spec.Nodes = l.w.Spec.Nodes[2:]
+		if _, deposed := l.Deposed(t.Context(), l.w); !deposed {
+			t.Error("once the host is gone from the spec it is forgotten")
+		}
+		other := newLookout(t, 3)
+		other.o.Newest = l.o.Newest
+		if st, _ := other.look(t); st.NewerLeader == "" {
+			t.Error("another cluster of the same daemon does not know")
+		}
+	})
+}
+
 func TestCloseEndsQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLookout(t, 3)
@@ -323,4 +352,8 @@ func TestCloseEndsQuestions(t *testing.T) {
 
 func (*slowEtcd) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.PrefixUsage, error) {
 	return nil, nil
+}
+
+func (*slowEtcd) Hashes(context.Context, []cluster.Member, []cluster.Node) []cluster.MemberHash {
+	return nil
 }

@@ -25,9 +25,9 @@ func (in input) prepared() input {
 
 // follow goes through the rules. It says also which serving voter the plan is
 // about to take out, if any: now, or once nobody is sent to it any more.
-func (in input) follow() (Plan, cluster.MemberID) {
+func (in input) follow() (Plan, leaver) {
 	p := Plan{Cluster: in.spec.Name}
-	var outgoing cluster.MemberID
+	var outgoing leaver
 	changing, held := false, false
 	for _, r := range rules() {
 		v := r(in)
@@ -46,8 +46,8 @@ func (in input) follow() (Plan, cluster.MemberID) {
 		}
 		// Nobody else is added or taken out while one is on its way out, and nobody is
 		// on its way out who has to wait.
-		if v.outgoing != 0 && outgoing == 0 && !held {
-			outgoing, changing = v.outgoing, true
+		if v.outgoing != 0 && outgoing.member == 0 && !held {
+			outgoing, changing = leaver{v.outgoing, v.comesBack}, true
 		}
 		held, changing = held || v.hold, changing || v.hold
 		p.Reasons = append(p.Reasons, v.reasons...)
@@ -79,6 +79,8 @@ type verdict struct {
 	stop    bool // what follows would act on unsafe ground
 	// outgoing is a serving voter that is taken out, now or soon.
 	outgoing cluster.MemberID
+	// comesBack: it is only restarted.
+	comesBack bool
 	// hold: nothing that follows may change who votes or leads.
 	hold bool
 }
@@ -86,9 +88,9 @@ type verdict struct {
 // and adds what another rule has to say after it.
 func (v verdict) and(w verdict) verdict {
 	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
-	v.stop = v.stop || w.stop
+	v.stop, v.hold = v.stop || w.stop, v.hold || w.hold
 	if v.outgoing == 0 {
-		v.outgoing = w.outgoing
+		v.outgoing, v.comesBack = w.outgoing, w.comesBack
 	}
 	return v
 }
@@ -104,17 +106,21 @@ func rules() []rule {
 		ruleBootstrap,
 		ruleIdentity,
 		ruleHosts,
+		ruleFull,
 		ruleCertificates,
 		ruleAPIServer,
 		ruleGateway,
 		ruleUnits,
 		ruleRestarted,
+		ruleDrain,
+		ruleReboot,
 		ruleStart,
 		ruleQuorum,
 		ruleAuth,
 		ruleRetire,
 		ruleLearners,
 		ruleLostData,
+		ruleCorrupt,
 		ruleReplace,
 		ruleNoSpace,
 		ruleMembership,
@@ -130,7 +136,7 @@ func rules() []rule {
 // a while answers; such steps are taken one at a time.
 func (s Step) ChangesMembership() bool {
 	switch s.Kind {
-	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment:
+	case AddLearner, PromoteLearner, MoveLeader, RemoveMember, RestartMember, EnableDowngrade, CancelDowngrade, Defragment, StopMember:
 		return true
 	default:
 		return false
@@ -160,14 +166,20 @@ func NextBatch(runnable []Step) []Step {
 type input struct {
 	// spec is what is worked with: settings with which a member did not come back
 	// give way to the last that worked. asked is what the spec itself says.
-	spec   cluster.Spec
-	asked  cluster.Etcd
-	st     cluster.State
-	now    time.Time
-	wanted []cluster.Node // nodes that should carry a voter
-	nodes  []cluster.Node // spec's nodes, then the leaving ones
-	// outgoing is the serving voter that is about to be taken out, or 0.
-	outgoing cluster.MemberID
+	spec     cluster.Spec
+	asked    cluster.Etcd
+	st       cluster.State
+	now      time.Time
+	wanted   []cluster.Node // nodes that should carry a voter
+	nodes    []cluster.Node // spec's nodes, then the leaving ones
+	outgoing leaver
+}
+
+// leaver is the serving voter that is about to be taken out, or only restarted; or
+// none.
+type leaver struct {
+	member    cluster.MemberID
+	comesBack bool
 }
 
 func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {

@@ -85,6 +85,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
 		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, Compact, Defragment, DisarmAlarm, ForgetDefrag,
 		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
+		StopMember, FinishDrain, DrainNode, UndrainNode, RebootMachine, FinishReboot,
 	} {
 		names = append(names, string(k))
 	}

@@ -25,10 +25,10 @@ func (in input) endpoints() []cluster.Endpoint {
 		if !ok || m.Learner {
 			continue
 		}
-		terminating := m.ID == in.outgoing && in.othersServe(m)
+		terminating := m.ID == in.outgoing.member && in.othersServe(m)
 		out = append(out, cluster.Endpoint{
 			Member: m.ID, Node: n.Hostname, Address: n.Address.Unmap(), Zone: n.Zone, KubernetesNode: n.KubernetesNode,
-			Ready: m.Healthy && !terminating, Serving: m.Healthy, Terminating: terminating,
+			Ready: m.Healthy && !terminating, Serving: m.Healthy, Terminating: terminating, Restarting: terminating && in.outgoing.comesBack,
 		})
 	}
 	return out

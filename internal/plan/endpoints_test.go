@@ -31,6 +31,7 @@ func endpointLine(eps []cluster.Endpoint) string {
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	const three = "node cp1 10.0.0.1\nnode cp2 10.0.0.2\nnode cp3 10.0.0.3\n"
+	const behind = three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = index 100"
 	const leaving = three + "node old 10.0.0.9 leaving\nphase bootstrapped\n"
 	for name, c := range map[string]struct{ world, want string }{
 		"all serve":                      {three + "phase bootstrapped\nhealthy cp2 cp1 cp3", "cp1+ cp2+ cp3+"},
@@ -46,6 +47,9 @@ func TestEndpoints(t *testing.T) {
 		"lost, and clients know no other": {
 			"node cp1 10.0.0.1\nphase bootstrapped\nhealthy cp1\nunit cp1 lost\nstranger 10.0.0.7 leader\nstranger 10.0.0.8 serves", "cp1+",
 		},
+		"it was to be restarted":      {behind, "cp1+ cp2+ cp3+"},
+		"it still is":                 {behind + "\nwithdrawn cp2 1s", "cp1+ cp2~ cp3+"},
+		"it is for too long":          {behind + "\nwithdrawn cp2 10s", "cp1+ cp2+ cp3+"},
 		"it is to be restarted":       {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old", "cp1+ cp2~ cp3+"},
 		"not while another is behind": {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = index 100", "cp1+ cp2+ cp3+"},
 		"once withdrawn, while another is behind, too": {

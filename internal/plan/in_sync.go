@@ -13,8 +13,19 @@ import (
 // log, however long that is. An idle log it must have applied to its end.
 func InSync(e cluster.EtcdState, m cluster.Member) bool {
 	front, ok := e.Front(time.Time{})
-	if !ok || !m.Healthy || m.RaftTerm != front.Term {
-		return false
-	}
-	return m.RaftApplied >= front.Index || e.Before != nil && e.Before.Term == front.Term && m.RaftApplied >= e.Before.Index
+	return ok && m.Healthy && m.RaftTerm == front.Term && inSync(e, front, m.RaftApplied)
+}
+
+func inSync(e cluster.EtcdState, front cluster.Front, applied uint64) bool {
+	return applied >= front.Index || e.Before != nil && e.Before.Term == front.Term && applied >= e.Before.Index
+}
+
+// JoinedInSync says so of a member that serves nobody yet, by what its process says
+// on its host: etcd serves clients some seconds after a snapshot has made it a member
+// like any other. What it has applied was agreed on, in whatever term.
+func JoinedInSync(e cluster.EtcdState, m cluster.Member, ns cluster.NodeState) bool {
+	front, ok := e.Front(time.Time{})
+	u := ns.Unit
+	return ok && usable(ns) && ns.AnsweredAt.IsZero() && m.Started() && u != nil && u.Running && u.Sealed && !u.DataLost &&
+		u.Started != nil && u.Started.Member == m.ID && u.Applied > 0 && inSync(e, front, u.Applied)
 }

@@ -65,7 +65,7 @@ func (h *hand) apply(step Step) error {
 }
 
 func (h *hand) do(step Step) error {
-	if step.ChangesMembership() || step.Kind == RetireMember {
+	if step.ChangesMembership() || step.Kind == RetireMember || step.Kind == Compact || step.Kind == DisarmAlarm {
 		if err := Guard(step, h.s.observeEtcd(nil)); err != nil {
 			return err
 		}
@@ -84,8 +84,16 @@ func (h *hand) do(step Step) error {
 		return h.eachNode(step)
 	case RestartMember, RollBackMember:
 		return h.restart(step)
+	case StopMember:
+		return h.stopDrained(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return h.rebootStep(step)
+	case FinishDrain:
+		return h.does("drop the record of a drain", func() error { h.s.dropDrain(*step.Drain); return nil })
 	case FinishRestart:
 		return h.does("drop the record of a restart", func() error { h.s.dropRestart(*step.Restart); return nil })
+	case TakeSnapshot:
+		return h.does("take a snapshot", func() error { h.s.takeSnapshot(*step.Snapshot); return nil })
 	case ConfigureAuth:
 		return h.configureAuth(step)
 	case ForgetNode:
@@ -100,6 +108,8 @@ func (h *hand) do(step Step) error {
 			}
 			return nil
 		})
+	case Compact, Defragment, DisarmAlarm, ForgetDefrag:
+		return h.makeRoom(step)
 	default:
 		return h.changeMembership(step)
 	}
@@ -109,6 +119,8 @@ func (h *hand) do(step Step) error {
 func (h *hand) done(step Step) (bool, error) {
 	s := h.s
 	switch step.Kind {
+	case TakeSnapshot:
+		return false, nil
 	case CheckHosts:
 		return false, nil // it is asked for only when too little is known
 	case RecordBootstrap:
@@ -121,6 +133,10 @@ func (h *hand) done(step Step) (bool, error) {
 		return !slices.Contains(s.store.removed, *step.User), nil
 	case RestartMember, RollBackMember, FinishRestart:
 		return s.restartDone(step)
+	case StopMember, FinishDrain:
+		return s.drainDone(step)
+	case DrainNode, UndrainNode, RebootMachine, FinishReboot:
+		return s.rebootDone(step)
 	case InstallEtcd, InstallCertificates, InstallUnits, StartMembers, RetireMember, InstallClientCertificates, PutGateway, RemoveGateway:
 		for _, name := range step.Nodes {
 			ns := s.facts(s.hosts[name])
@@ -141,11 +157,17 @@ func (h *hand) done(step Step) (bool, error) {
 	switch step.Kind {
 	case ConfigureAuth:
 		return !slices.ContainsFunc(step.Auth, func(c AuthChange) bool { return !authApplied(c, e.Auth) }), nil
+	case Compact, Defragment, DisarmAlarm, ForgetDefrag:
+		return s.spaceDone(step, e), nil
 	case AddLearner:
 		_, found = e.MemberAt(s.hosts[step.Nodes[0]].node)
 		return found, nil
 	case PromoteLearner:
 		return found && !m.Learner, nil
+	case EnableDowngrade:
+		return e.Downgrade != "" && cluster.MinorOf(e.Downgrade) == cluster.MinorOf(step.Version), nil
+	case CancelDowngrade:
+		return e.Downgrade == "", nil
 	case MoveLeader:
 		return !found || !m.Leader, nil
 	default:
@@ -285,6 +307,11 @@ func (h *hand) changeMembership(step Step) error {
 			return s.promote(step.Member)
 		case MoveLeader:
 			return s.moveLeader(step.To)
+		case EnableDowngrade:
+			return s.enableDowngrade(cluster.MinorOf(step.Version))
+		case CancelDowngrade:
+			s.raft.downgrade = cluster.Minor{}
+			return nil
 		default:
 			return s.remove(step.Member)
 		}

@@ -38,7 +38,7 @@ func (s *sim) look() Plan {
 
 // judge holds a step against the world as it truly is.
 func (s *sim) judge(step Step) {
-	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) {
+	if t := step.Tolerance; t != nil && t.Before >= 0 && (t.During < 0 || t.After < 0) && !s.asksToInterrupt(step) && (!step.Interrupts || s.needlessStall(step)) {
 		s.t.Fatalf("a step gives quorum up: %s", step)
 	}
 	switch step.Kind {
@@ -69,9 +69,19 @@ func (s *sim) judge(step Step) {
 	case StartMembers:
 		for _, name := range step.Nodes {
 			b := s.hosts[name]
+			if s.isDrained(name) {
+				s.t.Fatalf("%s is to start, and is drained", name)
+			}
 			if b.unit == nil || b.seals[b.unit.Member] && !b.hasData(b.unit.Member) {
 				s.t.Fatalf("%s is to start without its data", name)
 			}
+			if b.full && b.proc == nil && b.seals[b.unit.Member] {
+				s.t.Fatalf("%s is to start on a full disk", name)
+			}
+		}
+	case StopMember:
+		if why := s.rashStop(step); why != "" {
+			s.t.Fatalf("%s, but %s", step, why)
 		}
 	case AddLearner:
 		s.unfit(step)
@@ -213,8 +223,17 @@ func (s *sim) misplaced() string {
 			able[n.PeerURL()] = n
 		}
 	}
+	if s.raft.room.noSpace || len(s.store.defrag) > 0 {
+		return "the databases were not seen to"
+	}
 	if s.store.restart != nil {
 		return "a restart is on record"
+	}
+	if s.store.reboot != nil {
+		return "a reboot is on record"
+	}
+	if len(s.store.drains) > 0 {
+		return "a drain is on record"
 	}
 	members := map[cluster.NodeName]cluster.MemberID{}
 	for _, m := range s.raft.agreed {
@@ -233,6 +252,8 @@ func (s *sim) misplaced() string {
 		switch {
 		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
 			return string(name) + " does not carry its member as it should"
+		case carries && b.proc.staleCA:
+			return string(name) + " runs its member with other certificate authorities"
 		case carries && !b.proc.unit.SameSettings(wantedUnit(s.store.spec, b.node, id)):
 			return string(name) + " runs its member with other settings"
 		case carries && len(b.dirs) != 1, !carries && !b.bare():

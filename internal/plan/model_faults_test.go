@@ -22,35 +22,45 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		}
 	}
 	all := map[string]func(*rapid.T){
-		"spec edited":     s.editSpec,
-		"time passes":     s.timePasses,
-		"auth drifts":     s.authDrifts,
-		"user added":      s.addUser,
-		"user removed":    s.removeUser,
-		"power cut":       func(*rapid.T) { s.powerCut() },
-		"repair":          func(*rapid.T) { s.repair() },
-		"member killed":   on("member killed", func(b *box) { b.proc = nil }),
-		"data wiped":      func(t *rapid.T) { s.wipe(t, gentle) },
-		"helper away":     on("helper away", func(b *box) { b.helperAway = true }),
-		"network away":    on("network away", func(b *box) { b.netAway = true }),
-		"host down":       on("host down", func(b *box) { b.netAway, b.proc = true, nil }),
-		"host back":       on("host back", func(b *box) { b.helperAway, b.netAway = false, false }),
-		"member isolated": on("member isolated", func(b *box) { b.isolated = true }),
-		"member rejoined": on("member rejoined", s.rejoin),
+		"spec edited":       s.editSpec,
+		"time passes":       s.timePasses,
+		"auth drifts":       s.authDrifts,
+		"user added":        s.addUser,
+		"user removed":      s.removeUser,
+		"node drained":      s.drain,
+		"node undrained":    s.undrain,
+		"reboot asked":      s.askReboot,
+		"reboot called off": func(*rapid.T) { s.cancelReboot() },
+		"power cut":         func(*rapid.T) { s.powerCut() },
+		"repair":            func(*rapid.T) { s.repair() },
+		"member killed":     on("member killed", func(b *box) { b.proc = nil }),
+		"data wiped":        func(t *rapid.T) { s.wipe(t, gentle) },
+		"helper away":       on("helper away", func(b *box) { b.helperAway = true }),
+		"network away":      on("network away", func(b *box) { b.netAway = true }),
+		"host down":         on("host down", func(b *box) { b.netAway, b.proc = true, nil }),
+		"host back":         on("host back", func(b *box) { b.helperAway, b.netAway = false, false }),
+		"member isolated":   on("member isolated", func(b *box) { b.isolated = true }),
+		"member rejoined":   on("member rejoined", s.rejoin),
 		"disk unmounted": on("disk unmounted", func(b *box) {
 			if b.unit != nil && b.seals[b.unit.Member] && b.proc == nil {
 				b.unmounted = true
 			}
 		}),
-		"disk mounted":     on("disk mounted", func(b *box) { b.unmounted = false }),
-		"host fenced":      on("host fenced", func(b *box) { b.fenced = true }),
-		"host claimed":     on("host claimed", func(b *box) { b.fenced = false }),
-		"port taken":       on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
-		"version missing":  on("version missing", func(b *box) { b.noVersion = true }),
-		"disk slow":        on("disk slow", func(b *box) { b.slowDisk = true }),
+		"disk mounted":    on("disk mounted", func(b *box) { b.unmounted = false }),
+		"host fenced":     on("host fenced", func(b *box) { b.fenced = true }),
+		"host claimed":    on("host claimed", func(b *box) { b.fenced = false }),
+		"port taken":      on("port taken", func(b *box) { b.portBusy = b.proc == nil }),
+		"version missing": on("version missing", func(b *box) { b.noVersion = true }),
+		"disk slow":       on("disk slow", func(b *box) { b.slowDisk = true }),
+		"authorities replaced": on("authorities replaced", func(b *box) {
+			if b.proc != nil {
+				b.proc.staleCA = true
+			}
+		}),
 		"certificates due": on("certificates due", func(b *box) { b.certDue = b.certs }),
 	}
 	maps.Copy(all, s.tenantFaults(on))
+	maps.Copy(all, s.spaceFaults(on))
 	return all
 }
 
@@ -92,11 +102,16 @@ func (s *sim) repair() {
 	s.logf("repair")
 	s.kube.away = false
 	s.store.spec.Etcd.ExtraArgs = nil
+	for _, d := range s.store.drains {
+		if !d.Reboot {
+			s.endDrain(d.Node)
+		}
+	}
 	for _, b := range s.boxes() {
 		if b.isolated {
 			s.rejoin(b)
 		}
-		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion, b.slowDisk = false, false, false, false, false, false, false
+		b.helperAway, b.netAway, b.fenced, b.unmounted, b.portBusy, b.noVersion, b.slowDisk, b.full = false, false, false, false, false, false, false, false
 	}
 	s.settle()
 }
@@ -143,7 +158,7 @@ func (s *sim) timePasses(t *rapid.T) {
 func (s *sim) editSpec(t *rapid.T) {
 	spec := s.store.spec
 	spec.Nodes = slices.Clone(spec.Nodes)
-	switch rapid.IntRange(0, 6).Draw(t, "edit") {
+	switch rapid.IntRange(0, 8).Draw(t, "edit") {
 	case 0:
 		spec = s.drawSpec(t)
 	case 1:
@@ -161,6 +176,8 @@ func (s *sim) editSpec(t *rapid.T) {
 	case 4:
 		i := rapid.IntRange(0, len(spec.Nodes)-1).Draw(t, "node")
 		spec.Nodes[i] = drawTenants(t, spec.Nodes[i])
+	case 6, 7:
+		spec.Etcd.Version = map[string]string{olderVersion: cluster.DefaultVersion, cluster.DefaultVersion: olderVersion}[spec.Etcd.Version]
 	case 5:
 		spec.Etcd.ExtraArgs = badSetting()
 	default:

@@ -20,7 +20,9 @@ type box struct {
 	unmounted  bool
 	portBusy   bool
 	noVersion  bool
+	full       bool // no room for its members' data
 	slowDisk   bool // too slow to carry a member
+	boots      int
 
 	certs   bool // installed; without them etcd ends at its start
 	certDue bool // something is wrong with them, but etcd runs
@@ -41,6 +43,8 @@ type process struct {
 	*replica
 	unit cluster.Unit // as started
 	up   time.Time    // since when its peers see it
+	// staleCA: it read other certificate authorities at its start.
+	staleCA bool
 }
 
 var (
@@ -187,7 +191,7 @@ func (h *hand) startUnit(b *box) error {
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
 	b.ended = 0
-	if !b.certs || b.portBusy || !worksWith(u) {
+	if !b.certs || b.portBusy || b.full || !worksWith(u) || s.tooOld(u) {
 		b.ended = u.Member
 		return errEnds
 	}

@@ -85,6 +85,7 @@ func (s *sim) observeKubernetes(st *cluster.State) {
 		}
 	}
 	going := map[cluster.MemberID]time.Time{}
+	st.WithdrawnSince = maps.Clone(s.eyes.withdrawn)
 	for _, e := range Endpoints(s.store.spec, *st, s.now) {
 		if e.Terminating {
 			going[e.Member] = since(s.eyes.withdrawn, e.Member, true, s.now)

@@ -48,8 +48,8 @@ func (s *sim) observe() cluster.State {
 	st := cluster.State{
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
-		Releases: []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}},
-		Restart:  s.store.restart,
+		Releases: releases(), Snapshot: s.store.snapshot, Defrag: slices.Clone(s.store.defrag),
+		Restart: s.store.restart, Drains: slices.Clone(s.store.drains), Reboot: s.store.reboot,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -99,12 +99,12 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	if err := b.reach(); err != nil {
 		return cluster.NodeState{Err: err.Error()}
 	}
-	ns := cluster.NodeState{Arch: "amd64"}
+	ns := cluster.NodeState{Arch: "amd64", Boot: b.boot(), CanReboot: b.node.User != ""}
 	if b.fenced {
 		ns.Fenced = errFenced.Error()
 	}
 	if !b.noVersion {
-		ns.Versions = []string{cluster.DefaultVersion}
+		ns.Versions = []string{olderVersion, cluster.DefaultVersion}
 	}
 	if b.portBusy && b.proc == nil {
 		ns.BusyPorts = []int{cluster.ClientPort}
@@ -113,6 +113,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
 	}
 	s.tenantFacts(b, &ns)
+	ns.Disk = spaceFacts(b)
 	if !b.unmounted {
 		for _, id := range slices.Sorted(maps.Keys(b.dirs)) {
 			ns.Data = append(ns.Data, cluster.DataDir{Member: id, WAL: true, Mark: b.dirs[id].mark})
@@ -127,8 +128,12 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.Unit.Exit = "exit status 1"
 	}
 	if ns.Unit.Running {
+		ns.Unit.StaleCA = b.proc.staleCA
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
+		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New && !b.isolated {
+			ns.Unit.Applied = r.index
+		}
 	}
 	if known && b.unmounted {
 		ns.Unit.NotMounted = "/var/lib/cke"
@@ -174,6 +179,7 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		m := &e.Members[i]
 		m.UnhealthySince = since(s.eyes.unhealthy, m.ID, !m.Healthy, s.now)
 	}
+	s.observeSpace(&e)
 	if before, ok := s.eyes.trail.Before(s.now); ok {
 		e.Before = &before
 	}
@@ -181,6 +187,9 @@ func (s *sim) observeEtcd(nodes map[cluster.NodeName]cluster.NodeState) cluster.
 		s.eyes.trail = s.eyes.trail.With(front)
 	}
 	if e.Quorum {
+		if s.raft.downgrade != (cluster.Minor{}) {
+			e.Downgrade = s.raft.downgrade.String() + ".0"
+		}
 		e.Auth = cluster.Auth{Known: true, Enabled: s.raft.auth.Enabled, Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}}
 		for k, v := range s.raft.auth.Users {
 			e.Auth.Users[k] = slices.Clone(v)
@@ -218,6 +227,7 @@ func (s *sim) status(p peer, answers []*box) cluster.Member {
 		}
 		m.Healthy = s.serves() && !b.isolated
 		m.Leader = p.id == s.raft.leader
+		m.Version, m.Storage = b.proc.unit.Version, s.raft.version.String()+".0"
 		m.RaftIndex, m.RaftApplied, m.RaftTerm = b.proc.index, b.proc.index, s.raft.term
 		return m
 	}

@@ -67,8 +67,12 @@ type consensus struct {
 	agreed config
 	// ran are the members that ever had a log, removed those taken out again, by
 	// the entry that did it.
+	room    room
 	ran     map[cluster.MemberID]bool
 	removed map[cluster.MemberID]uint64
+	// version is the cluster's, which the members' data has too; downgrade what it is
+	// to go down to, or zero.
+	version, downgrade cluster.Minor
 }
 
 const (
@@ -200,6 +204,7 @@ func (s *sim) pass(d time.Duration) {
 	if l == nil {
 		return
 	}
+	s.settleVersion()
 	s.propose(1+uint64(d.Seconds()*writeRate), l.cfg)
 	for _, p := range s.connected() {
 		m, ok := l.cfg.find(p.unit.Member)

@@ -103,6 +103,11 @@ func (s *sim) rest() {
 			}
 			return
 		}
+		// Settings are blamed for what somebody else did to the member meanwhile; a
+		// person sets others.
+		if slices.ContainsFunc(p.Reasons, func(r Reason) bool { return r.Rule == "settingsFailed" }) && len(p.Steps) == 0 {
+			s.store.spec.Etcd.Quota++
+		}
 		// The loop shows a step that is done in vain as blocked.
 		if blocked++; !p.Has(Blocked) && !slices.ContainsFunc(p.Steps, w.inVain) {
 			blocked = 0

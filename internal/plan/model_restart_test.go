@@ -22,7 +22,7 @@ func (s *sim) restartDone(step Step) (bool, error) {
 		return false, errAway
 	}
 	runs := func(want cluster.Unit) bool {
-		return ns.Unit != nil && ns.Unit.Unit.Equal(want) && ns.Unit.Started != nil && ns.Unit.Started.SameSettings(want)
+		return ns.Unit != nil && ns.Unit.Unit.Equal(want) && ns.Unit.Started != nil && ns.Unit.Started.SameSettings(want) && !ns.Unit.StaleCA
 	}
 	if step.Kind == RestartMember {
 		return runs(step.Restart.To), nil
@@ -39,6 +39,7 @@ func (h *hand) restart(step Step) error {
 	}
 	install := func(u cluster.Unit) error { return h.installUnit(b, copyUnit(u)) }
 	if step.Kind == RollBackMember {
+		r.At = s.now
 		if err := put(); err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (h *hand) restart(step Step) error {
 			return err
 		}
 	} else {
-		if r.From.SameSettings(r.To) {
+		if r.From.SameSettings(r.To) && b.proc != nil && !b.proc.staleCA {
 			s.t.Fatalf("%s is restarted with the settings it has", r.Node)
 		}
 		if old := s.store.restart; old != nil && old.Failed != "" && old.To.SameSettings(r.To) {
@@ -77,6 +78,9 @@ func (s *sim) dropRestart(r cluster.Restart) {
 // asksToInterrupt: the settings were changed by a person, and of so few voters
 // none can be spared.
 func (s *sim) asksToInterrupt(step Step) bool {
+	if step.Kind == StopMember {
+		return step.Drain.Interrupt && len(s.raft.agreed.voters()) <= 2
+	}
 	return step.Kind == RestartMember && len(s.raft.agreed.voters()) <= 2 && step.Tolerance.After == step.Tolerance.Before
 }
 

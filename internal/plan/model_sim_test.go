@@ -35,7 +35,12 @@ type shelf struct {
 	leaving []cluster.Node
 	users   []cluster.User
 	removed []cluster.RemovedUser
+	defrag  []cluster.DefragRequest
 	restart *cluster.Restart // never changed in place
+	drains  []cluster.Drain  // nor this
+	reboot  *cluster.Reboot
+	// snapshot is the last one before a change of version; never changed in place.
+	snapshot *cluster.Snapshot
 }
 
 const clusterID cluster.ClusterID = 0xc1

@@ -39,8 +39,10 @@ func TestModel(t *testing.T) {
 	})
 	for _, k := range []Kind{
 		CheckHosts, InstallEtcd, RecordBootstrap, InstallCertificates, InstallUnits, StartMembers, ConfigureAuth, FinishBootstrap, AddLearner,
-		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser,
-		RestartMember, FinishRestart, RollBackMember,
+		PromoteLearner, MoveLeader, RemoveMember, RetireMember, ForgetNode, InstallClientCertificates, PutGateway, RemoveGateway, ForgetUser, StopMember, FinishDrain,
+		DrainNode, UndrainNode, RebootMachine, FinishReboot,
+		RestartMember, FinishRestart, RollBackMember, TakeSnapshot, EnableDowngrade, CancelDowngrade,
+		Compact, Defragment, DisarmAlarm, ForgetDefrag,
 	} {
 		if done[k] == 0 {
 			t.Errorf("no world needed %s; the model is too tame", k)

@@ -34,6 +34,14 @@ const (
 	Defragment          Kind = "defragment"
 	DisarmAlarm         Kind = "disarm-alarm"
 	ForgetDefrag        Kind = "forget-defrag"
+	// Of nodes under maintenance.
+	StopMember  Kind = "stop-member"
+	FinishDrain Kind = "finish-drain"
+	// Of machines that are rebooted.
+	DrainNode     Kind = "drain-node"
+	UndrainNode   Kind = "undrain-node"
+	RebootMachine Kind = "reboot-machine"
+	FinishReboot  Kind = "finish-reboot"
 	// For Kubernetes, on the hosts that ask for it.
 	InstallClientCertificates Kind = "install-client-certificates"
 	PutGateway                Kind = "put-gateway"
@@ -64,10 +72,16 @@ type Step struct {
 	// Serving: the voter that is removed serves. It stays for now if it does not any
 	// more: its machine may have gone, and its peers not know it.
 	Serving bool `json:"serving,omitempty"`
+	// Corrupt: the member is removed because its data is not that of the others.
+	// All are compared again immediately before.
+	Corrupt bool `json:"corrupt,omitempty"`
 	// NotServing: the member is removed because it does not serve. It is asked again
 	// immediately before, and stays if it answers.
-	NotServing bool   `json:"not_serving,omitempty"`
-	Reason     string `json:"reason"`
+	NotServing bool `json:"not_serving,omitempty"`
+	// ByHost: the learner is promoted because its host says that it has caught up;
+	// it serves nobody yet. The host is asked again immediately before.
+	ByHost bool   `json:"by_host,omitempty"`
+	Reason string `json:"reason"`
 	// Tolerance is set on steps that change who votes or serves.
 	Tolerance *Tolerance `json:"tolerance,omitempty"`
 	// The data a step carries; at most one is set.
@@ -76,6 +90,8 @@ type Step struct {
 	Bootstrap *cluster.Bootstrap `json:"bootstrap,omitempty"`
 	Auth      []AuthChange       `json:"auth,omitempty"`
 	Gateway   *cluster.Gateway   `json:"gateway,omitempty"`
+	Drain     *cluster.Drain     `json:"drain,omitempty"`
+	Reboot    *cluster.Reboot    `json:"reboot,omitempty"`
 	// Alarm is the kind of alarm that is disarmed.
 	Alarm string `json:"alarm,omitempty"`
 	// Revision is what is compacted to.

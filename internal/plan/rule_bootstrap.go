@@ -155,9 +155,12 @@ func resumeBootstrap(in input) verdict {
 		if len(ns.Certificates) > 0 {
 			certs = append(certs, n.Hostname)
 		}
-		if ns.Unit == nil || !sealed && !ns.Unit.Unit.Equal(want) {
+		switch {
+		case ns.Unit == nil || !sealed && !ns.Unit.Unit.Equal(want):
 			units = append(units, want)
-		} else if !ns.Unit.Running || !sealed {
+		case ns.Full():
+			v.reasons = append(v.reasons, fileSystemIsFull(n, ns))
+		case !ns.Unit.Running || !sealed:
 			start = append(start, n.Hostname)
 		}
 	}

@@ -14,5 +14,12 @@ func ruleDeposed(in input) verdict {
 			}}}
 		}
 	}
+	if why := in.st.NewerLeader; why != "" {
+		return verdict{stop: true, reasons: []Reason{{
+			Level: Blocked, Rule: "newerLeaderActs",
+			Text: why + "; this cke changes nothing any more",
+			Hint: "stop this cke: another one was started from a backup of its state",
+		}}}
+	}
 	return verdict{}
 }

@@ -53,7 +53,7 @@ func (in input) gateway() cluster.Gateway {
 	for _, e := range in.endpoints() {
 		if e.Serving {
 			g.Upstreams = append(g.Upstreams, cluster.Upstream{
-				Node: e.Node, Address: netip.AddrPortFrom(e.Address, cluster.ClientPort), Draining: e.Terminating,
+				Node: e.Node, Address: netip.AddrPortFrom(e.Address, cluster.ClientPort), Draining: e.Terminating, Restarting: e.Restarting,
 			})
 		}
 	}
@@ -89,7 +89,10 @@ func describeUpstreams(us []cluster.Upstream) string {
 	words := make([]string, len(us))
 	for i, u := range us {
 		words[i] = string(u.Node)
-		if u.Draining {
+		switch {
+		case u.Restarting:
+			words[i] += " (restarting)"
+		case u.Draining:
 			words[i] += " (draining)"
 		}
 	}

@@ -15,7 +15,7 @@ func ruleHosts(in input) verdict {
 		leaving := i >= len(in.spec.Nodes)
 		_, carries := in.st.Etcd.MemberAt(n)
 		level := Blocked
-		if leaving && !carries || !leaving && !carries && !in.isWanted(n) && !n.Gateway && !n.APIServer {
+		if leaving && !carries || !leaving && !carries && !in.isWanted(n) && !n.Gateway && !n.APIServer || in.drained(n.Hostname) {
 			level = Note
 		}
 		switch {

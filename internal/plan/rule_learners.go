@@ -28,6 +28,10 @@ func ruleLearners(in input) verdict {
 			v.steps = append(v.steps, s)
 		case InSync(in.st.Etcd, m):
 			v.steps = append(v.steps, promoteStep(in, m, name))
+		case !m.Healthy && JoinedInSync(in.st.Etcd, m, in.node(n.Hostname)):
+			s := promoteStep(in, m, name)
+			s.Reason, s.ByHost = "the learner has caught up, and is about to serve", true
+			v.steps = append(v.steps, s)
 		default:
 			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "learnerIsCatchingUp", Node: name, Text: learnerProgress(in.st.Etcd, m)})
 		}

@@ -23,7 +23,7 @@ func ruleLostData(in input) verdict {
 	}
 	var lost []cluster.Member
 	for _, m := range in.st.Etcd.Voters() {
-		if in.dataLost(m) {
+		if in.dataLost(m) && !in.drained(in.name(m)) {
 			lost = append(lost, m)
 		}
 	}
@@ -142,7 +142,7 @@ func removalUnsafe(e cluster.EtcdState, m cluster.Member) string {
 func successor(in input, from cluster.Member) (cluster.Member, bool) {
 	var second cluster.Member
 	for _, m := range in.st.Etcd.HealthyVoters() {
-		if m.ID == from.ID || in.dataLost(m) {
+		if m.ID == from.ID || in.dataLost(m) || in.drained(in.name(m)) {
 			continue
 		}
 		if n, ok := in.nodeOf(m); ok && in.isWanted(n) {

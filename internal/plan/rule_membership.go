@@ -134,7 +134,7 @@ func replaceDead(in input, m cluster.Member, missing []cluster.Node) verdict {
 func unhealthyVoters(in input) verdict {
 	var v verdict
 	for _, m := range in.st.Etcd.Voters() {
-		if m.Healthy {
+		if m.Healthy || in.drained(in.name(m)) {
 			continue
 		}
 		v.reasons = append(v.reasons, Reason{

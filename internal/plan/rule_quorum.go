@@ -39,7 +39,7 @@ func ruleQuorum(in input) verdict {
 		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "quorumIsLost",
 			Text: fmt.Sprintf("%d voters, a quorum is %d, and only %d can run now", voters, cluster.Quorum(voters), startable),
-			Hint: "bring the missing hosts or disks back; their members then start by themselves. If they are gone for good, see " + quorumLossPage,
+			Hint: "bring the missing hosts or disks back, or make room where there is none; their members then start by themselves. If they are gone for good, see " + quorumLossPage,
 		}}, in.whichDataIsWhere()...)
 	default:
 		v.reasons = append([]Reason{{
@@ -87,6 +87,8 @@ func memberOnHost(ns cluster.NodeState) (string, dataIs) {
 		return "data of member " + u.Unit.Member.String() + " lost", dataGone
 	case !u.Sealed && !holdsLog(ns, u.Unit.Member):
 		return "member " + u.Unit.Member.String() + " without data", dataGone
+	case ns.Full():
+		return "member " + u.Unit.Member.String() + " stopped, no room on " + ns.Disk.Mount, dataAway
 	case u.Running:
 		return "member " + u.Unit.Member.String() + " runs", dataThere
 	default:

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cke/internal/cluster"
@@ -21,17 +22,22 @@ func ruleReplace(in input) verdict {
 		return verdict{}
 	}
 	name := in.name(m)
-	silence := in.now.Sub(m.UnhealthySince)
 	spares := in.spares()
-	fit, v := in.ready(spares)
+	fit, v := in.ready(slices.DeleteFunc(in.spares(), func(n cluster.Node) bool { return in.drained(n.Hostname) }))
 	if !in.dead(m) {
 		// Who may be needed soon is known to be fit when it is.
-		if silence < in.spec.Etcd.ReplaceAfter.Std()/2 {
+		if in.silence(m) < in.spec.Etcd.ReplaceAfter.Std()/2 {
 			return verdict{}
 		}
 		return verdict{steps: v.steps}
 	}
-	switch {
+	switch d, drained := in.drainedVoter(); {
+	case drained:
+		return verdict{reasons: []Reason{{
+			Level: Waiting, Rule: "replacementMustWait", Node: name,
+			Text: fmt.Sprintf("member %s has not served for %s; etcd adds nobody in its place before the member on %s runs again, which is drained", m.ID, short(in.silence(m)), d.Node),
+			Hint: "ckecli node undrain " + string(d.Node),
+		}}}
 	case len(fit) > 0:
 		why := fmt.Sprintf("member on %s has not served for %s; %s takes its place", name, in.spec.Etcd.ReplaceAfter, in.best(fit).Hostname)
 		out := takeOut(in, m, why)
@@ -50,10 +56,10 @@ func (in input) longestDead() (cluster.Member, bool) {
 	var worst cluster.Member
 	for _, m := range in.st.Etcd.Voters() {
 		n, known := in.nodeOf(m)
-		if !known || !in.isWanted(n) || m.Healthy || m.UnhealthySince.IsZero() || in.dataLost(m) {
+		if !known || !in.isWanted(n) || m.Healthy || in.silence(m) == 0 || in.dataLost(m) {
 			continue
 		}
-		if worst.ID == 0 || m.UnhealthySince.Before(worst.UnhealthySince) {
+		if worst.ID == 0 || in.silence(m) > in.silence(worst) {
 			worst = m
 		}
 	}
@@ -83,7 +89,7 @@ func (in input) noSpare(m cluster.Member, spares []cluster.Node) Reason {
 	}
 	return Reason{
 		Level: Blocked, Rule: "noSpareCanReplaceIt", Node: name,
-		Text: fmt.Sprintf("member %s has not served for %s, and no spare can take its place: %s", m.ID, short(in.now.Sub(m.UnhealthySince)),
+		Text: fmt.Sprintf("member %s has not served for %s, and no spare can take its place: %s", m.ID, short(in.silence(m)),
 			orElse(strings.Join(why, "; "), "there is none")),
 		Hint: "bring " + string(name) + " back, and its member rejoins by itself; or add a node with control_plane: true to cluster.yml",
 	}

@@ -40,7 +40,7 @@ func ruleRestarted(in input) verdict {
 	}
 	v.reasons = []Reason{{
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
-		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, r.From.Changes(r.To)),
+		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, whatChanges(r.From, r.To)),
 	}}
 	return v
 }
@@ -63,14 +63,17 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		if !in.settingsFailed() {
 			return "the spec says other settings now than those that failed"
 		}
+		if !m.Healthy && in.notServedSince(r, m) >= comeBackPatience && !in.rollsBack(r.Node) {
+			return "the member does not serve with what it had before either: its new settings are not to blame"
+		}
 		return ""
 	}
 	u := in.node(r.Node).Unit
-	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && m.Healthy && InSync(e, m) {
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
-	if r.Down && in.now.Sub(r.At) >= comeBackPatience {
-		return "the member did not serve before it was restarted either: its settings are not to blame"
+	if in.blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
+		return "the member does not serve, and giving it what it had before would not help"
 	}
 	return ""
 }
@@ -87,35 +90,52 @@ func (in input) peerURL(name cluster.NodeName) string {
 // restartIsDue: the unit is there, and its process is still the old one.
 func (in input) restartIsDue(r cluster.Restart) bool {
 	u := in.node(r.Node).Unit
-	return r.Failed == "" && u != nil && u.Started != nil && !u.Started.SameSettings(u.Unit)
+	return r.Failed == "" && u != nil && u.Started != nil && (u.StaleCA || !u.Started.SameSettings(u.Unit))
+}
+
+// blameless: whatever becomes of the member, there is no way back. Its settings are
+// as before, or it did not serve before either, or the cluster is of the newer etcd by
+// now, and so the member has served with it.
+func (in input) blameless(r cluster.Restart) bool {
+	if r.Down || r.From.SameSettings(r.To) {
+		return true
+	}
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		if cluster.MinorOf(r.From.Version).Before(cluster.MinorOf(m.Storage)) {
+			return true
+		}
+	}
+	return false
 }
 
 // didNotComeBack says how a member fails with its new settings, or nothing.
 func (in input) didNotComeBack(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
-	if r.Down || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+	if in.blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
-	// Of a member that this cke has not watched all the time, not all is known; and
-	// while its host was away, or too many others are, nobody can serve.
-	since := later(r.At, ns.AnswersSince)
-	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
-		since = in.now
-	}
-	if m, ok := in.st.Etcd.Member(r.Member); ok {
-		if m.Healthy {
-			return ""
-		}
-		since = later(since, m.UnhealthySince)
+	m, _ := in.st.Etcd.Member(r.Member)
+	if m.Healthy {
+		return ""
 	}
 	switch {
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
-	case u.Running && in.now.Sub(since) >= comeBackPatience:
+	case u.Running && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
 	return ""
+}
+
+// notServedSince is for how long a member has not served since its record was
+// written. Of one that this cke has not watched all the time, not all is known; and
+// while its host was away, or too many others are, nobody can serve.
+func (in input) notServedSince(r cluster.Restart, m cluster.Member) time.Duration {
+	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
+		return 0
+	}
+	return in.now.Sub(later(later(r.At, in.node(r.Node).AnswersSince), m.UnhealthySince))
 }
 
 func lastWords(u *cluster.UnitState) string {
@@ -129,7 +149,7 @@ func lastWords(u *cluster.UnitState) string {
 func (in input) rollBack(r cluster.Restart, why string) verdict {
 	v := verdict{reasons: []Reason{{
 		Level: Blocked, Rule: "memberDidNotComeBack", Node: r.Node,
-		Text: fmt.Sprintf("member %s does not serve with its new settings (%s): %s", r.Member, r.From.Changes(r.To), why),
+		Text: fmt.Sprintf("member %s does not serve with its new settings (%s): %s", r.Member, whatChanges(r.From, r.To), why),
 		Hint: "it is rolled back to what it last worked with; mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
 	n := in.nodeNamed(r.Node)
@@ -145,7 +165,7 @@ func (in input) rollBack(r cluster.Restart, why string) verdict {
 func rollBackStep(r cluster.Restart) Step {
 	return Step{
 		Kind: RollBackMember, Nodes: []cluster.NodeName{r.Node}, Member: r.Member, Restart: &r,
-		Reason: fmt.Sprintf("the member does not serve with its new settings (%s): %s", r.From.Changes(r.To), r.Failed),
+		Reason: fmt.Sprintf("the member does not serve with its new settings (%s): %s", whatChanges(r.From, r.To), r.Failed),
 	}
 }
 
@@ -163,7 +183,7 @@ func (in input) nodeNamed(name cluster.NodeName) cluster.Node {
 func (in input) rolledBack(r cluster.Restart) verdict {
 	v := verdict{reasons: []Reason{{
 		Level: Blocked, Rule: "settingsFailed", Node: r.Node,
-		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", r.From.Changes(r.To), r.Failed),
+		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
 	if in.rollsBack(r.Node) {
@@ -175,15 +195,15 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 // rollsBack: the plan gives the node's member its old unit.
 func (in input) rollsBack(n cluster.NodeName) bool {
 	r := in.st.Restart
-	if r == nil || r.Node != n || in.restartIsOver(*r) != "" {
+	if r == nil || r.Node != n {
 		return false
 	}
 	ns := in.node(n)
 	if r.Failed == "" {
-		return in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
+		return in.restartIsOver(*r) == "" && in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
 	}
 	u := ns.Unit
-	return usable(ns) && u != nil && u.Unit.Member == r.Member &&
+	return in.settingsFailed() && usable(ns) && u != nil && u.Unit.Member == r.Member &&
 		(u.Unit.SameSettings(r.To) || u.Started != nil && u.Started.SameSettings(r.To))
 }
 

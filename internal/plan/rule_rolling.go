@@ -19,6 +19,11 @@ type outdated struct {
 	from, to cluster.Unit
 }
 
+// what changes for a member that is restarted.
+func whatChanges(from, to cluster.Unit) string {
+	return orElse(from.Changes(to), "the certificate authorities, which etcd reads at its start")
+}
+
 // ruleRolling brings other settings to running members, one at a time: each is
 // restarted only while every voter serves and is in sync, the followers first, and
 // the leader last, after leadership has moved to a member that is done.
@@ -48,7 +53,7 @@ func ruleRolling(in input) verdict {
 	o, wait := in.nextToRestart(todo)
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
-		v.outgoing = in.stillOutgoing(todo)
+		v.outgoing = in.stillGoing(todo)
 		return v
 	}
 	next := in.restart(o, todo)
@@ -58,11 +63,26 @@ func ruleRolling(in input) verdict {
 	return next
 }
 
+// stillGoing is the member whose endpoint was withdrawn for its restart: while the
+// others follow a new leader, nobody is sent back to it for a moment.
+func (in input) stillGoing(todo []outdated) cluster.MemberID {
+	if e := in.st.Etcd; tooFew(e) || len(e.Learners()) > 0 || len(e.HealthyVoters()) < len(e.Voters()) {
+		return 0
+	}
+	for _, o := range todo {
+		since, begun := in.st.WithdrawnSince[o.member.ID]
+		if begun && o.member.Healthy && in.now.Sub(since) < withdrawalPatience {
+			return o.member.ID
+		}
+	}
+	return 0
+}
+
 func pending(todo []outdated) (reasons []Reason) {
 	for _, o := range todo {
 		reasons = append(reasons, Reason{
 			Level: Waiting, Rule: "restartIsPending", Node: o.node.Hostname,
-			Text: fmt.Sprintf("the member is restarted in its turn: %s", o.from.Changes(o.to)),
+			Text: fmt.Sprintf("the member is restarted in its turn: %s", whatChanges(o.from, o.to)),
 		})
 	}
 	return reasons
@@ -93,7 +113,7 @@ func (in input) outdatedVoters() []outdated {
 			runs = *u.Started
 		}
 		want := wantedUnit(in.spec, n, m.ID)
-		if runs.SameSettings(want) {
+		if runs.SameSettings(want) && !u.StaleCA {
 			continue
 		}
 		if m.Leader {
@@ -113,7 +133,7 @@ func (in input) outdatedVoters() []outdated {
 func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 	e := in.st.Etcd
 	wait := Reason{Level: Waiting, Rule: "restartMustWait", Node: todo[0].node.Hostname}
-	what := "the member is to be restarted (" + todo[0].from.Changes(todo[0].to) + "), "
+	what := "the member is to be restarted (" + whatChanges(todo[0].from, todo[0].to) + "), "
 	if ls := e.Learners(); len(ls) > 0 {
 		wait.Text = fmt.Sprintf("%sonce the learner on %s votes or is out", what, in.name(ls[0]))
 		return outdated{}, wait
@@ -132,25 +152,13 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 	return todo[0], Reason{}
 }
 
-// stillOutgoing is the member whose endpoint was withdrawn already, while all that
-// is waited for is that the others are level, as right after leadership has moved.
-// To offer it again for that moment would send clients there just as it goes.
-func (in input) stillOutgoing(todo []outdated) cluster.MemberID {
-	e, m := in.st.Etcd, todo[0].member
-	_, withdrawn := in.st.WithdrawnSince[m.ID]
-	if !withdrawn || tooFew(e) || len(e.Learners()) > 0 || len(e.HealthyVoters()) < len(e.Voters()) {
-		return 0
-	}
-	return m.ID
-}
-
 // restart takes one member's endpoint and leadership away, and then restarts it.
 func (in input) restart(o outdated, todo []outdated) verdict {
 	var v verdict
 	e, m := in.st.Etcd, o.member
-	why := "other settings: " + o.from.Changes(o.to)
+	why := "changed: " + whatChanges(o.from, o.to)
 	if m.Healthy && !tooFew(e) {
-		v.outgoing = m.ID
+		v.outgoing, v.comesBack = m.ID, true
 	}
 	if m.Leader && !tooFew(e) {
 		to, ok := in.alreadyDone(todo)
@@ -193,7 +201,7 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
 	for _, m := range in.st.Etcd.HealthyVoters() {
 		n, known := in.nodeOf(m)
-		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
+		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && !in.drained(n.Hostname) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
 			return m, true
 		}
 	}

@@ -16,7 +16,7 @@ func ruleStart(in input) verdict {
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
 		u := ns.Unit
-		if !usable(ns) || u == nil || in.rollsBack(n.Hostname) || u.Running && u.Sealed || u.DataLost || u.NotMounted != "" {
+		if !usable(ns) || u == nil || u.Running && u.Sealed || in.heldBack(n.Hostname, *u) || u.DataLost || u.NotMounted != "" || ns.Full() {
 			continue
 		}
 		m, member := in.st.Etcd.MemberAt(n)
@@ -52,4 +52,9 @@ func stoppedBecause(u *cluster.UnitState) string {
 		why += ": " + strings.ReplaceAll(log, "\n", " / ")
 	}
 	return why
+}
+
+// heldBack: another rule has the member stay stopped, or starts it itself.
+func (in input) heldBack(n cluster.NodeName, u cluster.UnitState) bool {
+	return in.drained(n) || in.isCorrupt(u.Unit.Member) || in.rollsBack(n)
 }

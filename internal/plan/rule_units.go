@@ -29,6 +29,7 @@ func ruleUnits(in input) verdict {
 		if !m.Started() && (ns.Unit == nil || !ns.Unit.Sealed) {
 			want = joiningUnit(in, n, m)
 		}
+		want = mended(ns.Unit, want)
 		if ns.Unit != nil && (ns.Unit.Unit.Equal(want) || in.keepsItsSettings(n, ns.Unit, want)) {
 			continue
 		}
@@ -65,7 +66,7 @@ func mendedUnits(in input) verdict {
 	for _, n := range in.nodes { // one that leaves may be needed for the quorum
 		ns := in.node(n.Hostname)
 		if u := ns.Unit; usable(ns) && u != nil && u.Sealed && !u.DataLost && u.NotMounted == "" && keepsEnding(u) && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
-			if want := wantedUnit(in.spec, n, u.Unit.Member); !u.Unit.SameSettings(want) {
+			if want := mended(u, wantedUnit(in.spec, n, u.Unit.Member)); !u.Unit.SameSettings(want) {
 				in.installUnit(&v, &units, n, want)
 			}
 		}
@@ -74,6 +75,15 @@ func mendedUnits(in input) verdict {
 		v.steps = append(v.steps, unitStep(units, "the member keeps ending, and the spec now says other settings"))
 	}
 	return v
+}
+
+// mended is the wanted unit of a member that keeps ending. Another line of etcd is
+// no mending: only ruleVersion knows whether its data allows it.
+func mended(u *cluster.UnitState, want cluster.Unit) cluster.Unit {
+	if u != nil && u.Sealed && keepsEnding(u) && cluster.MinorOf(u.Unit.Version) != cluster.MinorOf(want.Version) {
+		want.Version = u.Unit.Version
+	}
+	return want
 }
 
 // keepsEnding: the last process ended by itself. Who was killed says nothing

@@ -18,7 +18,8 @@ const setbackCounts = time.Hour
 // rest, one after another, for each changes what is best for the next.
 func (in input) wantedNodes() []cluster.Node {
 	chosen := in.keep(in.carriers(), in.spec.WantedVoters())
-	keep, spares := len(chosen), in.spares()
+	keep := len(chosen)
+	spares := slices.DeleteFunc(in.spares(), func(n cluster.Node) bool { return in.drained(n.Hostname) })
 	for len(chosen) < in.spec.WantedVoters() && len(spares) > 0 {
 		best := 0
 		for i := range spares {
@@ -82,7 +83,26 @@ func (in input) dispensable(n cluster.Node, among []cluster.Node) int {
 
 // dead: it has not served for replace_after.
 func (in input) dead(m cluster.Member) bool {
-	return !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= in.spec.Etcd.ReplaceAfter.Std()
+	return in.silence(m) >= in.spec.Etcd.ReplaceAfter.Std()
+}
+
+// silence is how long a member has not served that should have: one under
+// maintenance need not, and afterwards is given time anew.
+func (in input) silence(m cluster.Member) time.Duration {
+	if m.Healthy || m.UnhealthySince.IsZero() {
+		return 0
+	}
+	since := m.UnhealthySince
+	for _, d := range in.st.Drains {
+		switch {
+		case d.Node != in.name(m):
+		case !d.Over():
+			return 0
+		case d.Ended.After(since):
+			since = d.Ended
+		}
+	}
+	return in.now.Sub(since)
 }
 
 func inZone(zone string, nodes []cluster.Node) int {
@@ -136,6 +156,8 @@ func (in input) unfit(n cluster.Node) string {
 		return "its host does not answer: " + ns.Err
 	case ns.Fenced != "":
 		return ns.Fenced
+	case in.drained(n.Hostname):
+		return "it is drained"
 	}
 	if r, ok := cannotCarry(in, n); ok {
 		return r.Text

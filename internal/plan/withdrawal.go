@@ -50,19 +50,21 @@ func (in input) offering(n cluster.Node) []string {
 	}
 	for _, g := range in.spec.Nodes {
 		ns := in.node(g.Hostname)
-		if g.Gateway && usable(ns) && offers(ns.Gateway, n.Hostname) {
+		if g.Gateway && usable(ns) && offers(ns.Gateway, n.Hostname, in.outgoing.comesBack) {
 			who = append(who, "the gateway on "+string(g.Hostname))
 		}
 	}
 	return who
 }
 
-func offers(g *cluster.GatewayState, to cluster.NodeName) bool {
+// offers: of a member that is only restarted the connections there are left to
+// etcd, which ends them without a request being lost.
+func offers(g *cluster.GatewayState, to cluster.NodeName, comesBack bool) bool {
 	if g == nil || !g.Running {
 		return false
 	}
 	// A connection that is left has its requests cut off when the member goes; the
 	// gateway ends it at the next quiet moment.
-	return !g.Applied || g.Connections[to] > 0 ||
+	return !g.Applied || !comesBack && g.Connections[to] > 0 ||
 		slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
 }

@@ -63,14 +63,16 @@ func (w *world) gateway(name string, args []string) {
 		case "port":
 			g.Gateway.Port++
 		default:
-			to, draining := strings.CutPrefix(a, "-")
+			to, restarting := strings.CutPrefix(a, "~")
+			to, draining := strings.CutPrefix(to, "-")
 			to, busy := strings.CutSuffix(to, "+")
 			n := w.find(cluster.NodeName(to))
 			if busy {
 				g.Connections = map[cluster.NodeName]int{n.Hostname: 3}
 			}
 			g.Gateway.Upstreams = append(g.Gateway.Upstreams, cluster.Upstream{
-				Node: n.Hostname, Address: netip.AddrPortFrom(n.Address, cluster.ClientPort), Draining: draining,
+				Node: n.Hostname, Address: netip.AddrPortFrom(n.Address, cluster.ClientPort),
+				Draining: draining || restarting, Restarting: restarting,
 			})
 		}
 	}

@@ -12,11 +12,60 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	switch word {
 	case "before":
 		return true, w.before(args)
+	case "drain":
+		return true, w.drain(cluster.NodeName(args[0]), args[1:])
+	case "reboot":
+		return true, w.reboot(args)
+	case "boot":
+		w.edit(args[0], func(ns *cluster.NodeState) { ns.Boot = args[1] })
+		return true, nil
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
+	case "applied": // what its process says on its host
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
+		return true, err
 	default:
 		return false, nil
 	}
+}
+
+func (w *world) drain(name cluster.NodeName, args []string) error {
+	d := cluster.Drain{Node: name, By: "ada", Why: "a new fan", At: w.now.Add(-time.Hour)}
+	for i, a := range args {
+		switch a {
+		case "over":
+			ago, err := time.ParseDuration(args[i+1])
+			if err != nil {
+				return err
+			}
+			d.Ended = w.now.Add(-ago)
+		case "interrupt":
+			d.Interrupt = true
+		case "reboot":
+			d.Reboot = true
+		}
+	}
+	w.st.Drains = append(w.st.Drains, d)
+	return nil
+}
+
+func (w *world) reboot(args []string) error {
+	r := &cluster.Reboot{By: "ada", Why: "new kernel", At: w.now.Add(-time.Minute)}
+	w.st.Reboot = r
+	into := &r.Nodes
+	for i, a := range args {
+		switch {
+		case a == "done":
+			into = &r.Done
+		case a == "told":
+			ago, err := time.ParseDuration(args[i+1])
+			r.Boot, r.Told = "b1", w.now.Add(-ago)
+			return err
+		default:
+			*into = append(*into, cluster.NodeName(a))
+		}
+	}
+	return nil
 }
 
 func (w *world) setback(name cluster.NodeName, args []string) error {

@@ -16,6 +16,8 @@ import (
 //	usage PREFIX SIZE KEYS          - is no prefix
 //	growth SIZE                     a day
 //	defrag NODE                     ada asked for it
+//	hash NODE HASH COMPACTED | hash NODE away       of its data at revision 9000
+//	disk NODE SIZE FREE             of its data, on /srv/etcd
 //	window W | nodefrag             of etcd.defrag
 func (w *world) space(word string, args []string) error {
 	sizes := make([]units.Size, len(args))
@@ -66,6 +68,18 @@ func (w *world) space(word string, args []string) error {
 		w.st.Growth = &cluster.Growth{PerDay: float64(sizes[0]), Over: time.Hour}
 	case "defrag":
 		w.st.Defrag = append(w.st.Defrag, cluster.DefragRequest{Node: cluster.NodeName(args[0]), By: "ada", At: w.now})
+	case "hash":
+		h := cluster.MemberHash{Member: idOf(w.find(cluster.NodeName(args[0]))), Revision: 9000}
+		if args[1] == "away" {
+			h = cluster.MemberHash{Member: h.Member, Err: "hash the data: connection refused"}
+		} else if _, err := fmt.Sscanf(args[1]+" "+args[2], "%x %d", &h.Hash, &h.Compacted); err != nil {
+			return err
+		}
+		w.st.Etcd.Hashes = append(w.st.Etcd.Hashes, h)
+	case "disk":
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.Disk = cluster.Disk{Mount: "/srv/etcd", Size: int64(sizes[1]), Free: int64(sizes[2])}
+		})
 	case "window":
 		w.spec.Etcd.Defrag.Window = cluster.Window(args[0] + " " + args[1])
 	case "nodefrag":

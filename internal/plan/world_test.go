@@ -14,7 +14,7 @@ import (
 // world is a cluster described line by line, as in testdata/*.txtar:
 //
 //	node NAME ADDRESS [worker] [leaving] [remote] [gateway] [apiserver] [zone=ZONE]
-//	gateway NAME [[-]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; +: has connections; stale: its list is not in force
+//	gateway NAME [[-|~]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; ~: restarting; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
 //	withdrawn NAME D                        a member has been about to go for so long
@@ -22,13 +22,14 @@ import (
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
 //	paused
+//	newerleader                             a host that is silent now has told of one
 //	healthy NAME...                         unit, data and serving voter, the first leads
 //	host NAME unreachable [SINCE] | back SINCE | trouble TROUBLE | fenced | deposed | aside | busy | certs [due] | version V | arch A
 //	preflight NAME none | age D | unasked | clock D | free N | fsync D | fsyncerr | foreign | files N | memory N |
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old]    flags: runs with others; old: says and runs with others
+//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
@@ -38,7 +39,10 @@ import (
 //	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
+//	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
+//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before
 //	before D INDEX                          so long ago the log had come so far
+//	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 //	removed NAME PREFIX
@@ -88,6 +92,8 @@ func (w *world) line(f []string) error {
 			version, arch, _ := strings.Cut(r, "/")
 			w.st.Releases = append(w.st.Releases, cluster.Release{Version: version, Arch: arch})
 		}
+	case "newerleader":
+		w.st.NewerLeader = "a newer leader of this store has acted on cp2 (epoch 9, this one is 2)"
 	case "paused":
 		w.st.Paused = &cluster.Pause{By: "ada", Why: "moving racks", At: w.now}
 	case "healthy":
@@ -332,6 +338,10 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.Sealed = false
 		case "ended":
 			us.Exit, us.Log = "exit status 1", "cannot lock data directory\n"
+		case "roomless":
+			us.Running, us.Started, us.Exit = false, nil, "exit status 1: save raft entries: write wal: no space left on device"
+		case "refuses":
+			us.Running, us.Started, us.Exit = false, nil, "exit status 1: checking initial corruption: 3e35 found data inconsistency with peers"
 		case "lost":
 			us.DataLost = true
 		case "unmounted":
@@ -342,6 +352,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			old := u
 			old.Quota--
 			us.Started = &old
+		case "staleca":
+			us.StaleCA = true
 		case "old":
 			us.Unit.Quota--
 			if us.Running {

@@ -194,6 +194,9 @@ func (f *failures) holdBack(p plan.Plan, now time.Time) ([]plan.Step, plan.Plan)
 		if len(s.Nodes) > 0 {
 			r.Node = s.Nodes[0]
 		}
+		if s.Kind == plan.StartMembers && r.Hint != "" {
+			r.Hint = fmt.Sprintf("it is started again at growing intervals; ckecli node logs %s has what it wrote", r.Node)
+		}
 		shown.Reasons = append(shown.Reasons, r)
 	}
 	return runnable, shown

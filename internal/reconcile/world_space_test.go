@@ -16,4 +16,8 @@ func (e fakeEtcd) Compact(context.Context, etcd.Endpoint, int64) error { return 
 func (e fakeEtcd) Defragment(context.Context, etcd.Endpoint) error     { return nil }
 func (e fakeEtcd) Disarm(context.Context, etcd.Endpoint, string) error { return nil }
 
+func (e fakeEtcd) Hashes(context.Context, []cluster.Member, []cluster.Node) []cluster.MemberHash {
+	return nil
+}
+
 func (s fakeStore) ForgetDefrag(context.Context, string, cluster.NodeName) error { return nil }

@@ -64,6 +64,10 @@ func (r Record) String() string {
 	if reason != "" {
 		reason = " (" + reason + ")"
 	}
-	return fmt.Sprintf("%s %s %s%s by %s: %s in %d ms",
-		r.At.UTC().Format(time.RFC3339), r.Cluster, r.What(), reason, r.By, outcome, r.TookMS)
+	took := fmt.Sprintf(" in %d ms", r.TookMS)
+	if r.Outcome == Started { // it goes on, or whoever did it ended
+		took = ""
+	}
+	return fmt.Sprintf("%s %s %s%s by %s: %s%s",
+		r.At.UTC().Format(time.RFC3339), r.Cluster, r.What(), reason, r.By, outcome, took)
 }

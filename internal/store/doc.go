@@ -4,6 +4,7 @@
 //
 //   - What was acknowledged survives kill -9 and a power cut.
 //   - One daemon per data directory. A second one is refused and told whom it met.
+//   - Of several daemons with one etcd elsewhere one leads, the others only read.
 //   - Every change is one transaction that also checks that this daemon is still
 //     the newest one to have opened the store, so a deposed daemon changes nothing.
 //   - Two people who edit the same thing at the same time: one of them is told.
@@ -11,6 +12,6 @@
 //   - Keys of certificate authorities are sealed before they reach the disk.
 //   - A damaged store is an error that names the file; it never ends the process.
 //
-// The state lies in an etcd that runs inside this process. The reasons for its
+// The state lies in an etcd that runs inside this process, or in one elsewhere. The reasons for its
 // settings are in DESIGN.md.
 package store

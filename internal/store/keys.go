@@ -18,7 +18,10 @@ const (
 	keyRestoring = root + "restoring"
 	// allLeaders are the daemons that lead or would, each under its lease. They
 	// are of the present, and in no backup.
-	allLeaders  = root + "leaders/"
+	allLeaders = root + "leaders/"
+	// keyLocalMachine is in a shared store only.
+	keyLocalMachine = root + "local-machine"
+
 	allHostKeys = root + "host-keys/"
 	allClusters = root + "clusters/"
 )

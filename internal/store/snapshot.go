@@ -35,6 +35,10 @@ type Snapshot struct {
 	Restart *cluster.Restart
 	// Snapshot is the last one taken before a change of etcd's version.
 	Snapshot *cluster.Snapshot
+	// Drains are the nodes under maintenance.
+	Drains []cluster.Drain
+	// Reboot is which machines are to be rebooted; nil for none.
+	Reboot *cluster.Reboot
 }
 
 // Load reads a Snapshot in one round trip. ErrNotFound when there is no such
@@ -66,39 +70,71 @@ func (o stored) is(spec cluster.Spec) (bool, error) {
 
 // stored reads a cluster; Revision is 0 when there is none.
 func (s *Store) stored(ctx context.Context, name string) (o stored, err error) {
-	var ranges [][]*mvccpb.KeyValue
-	o.at, ranges, err = s.read(ctx,
-		clientv3.OpGet(specKey(name)), clientv3.OpGet(bootstrapKey(name)), clientv3.OpGet(pauseKey(name)),
-		clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()),
-		clientv3.OpGet(restartKey(name)), clientv3.OpGet(snapshotKey(name)))
+	parts := o.parts(name)
+	ops := make([]clientv3.Op, len(parts))
+	for i, p := range parts {
+		ops[i] = p.get
+	}
+	at, ranges, err := s.read(ctx, ops...)
 	if err != nil {
 		return o, err
 	}
-	var errs [11]error
-	for _, kv := range ranges[0] {
-		o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
-		o.Spec, errs[0] = decode[cluster.Spec](kv)
+	o.at = at
+	errs := make([]error, len(parts))
+	for i, p := range parts {
+		errs[i] = p.take(ranges[i])
 	}
-	for _, kv := range ranges[1] {
-		o.bootstrapRev = kv.GetModRevision()
-		o.Bootstrap, errs[1] = decode[cluster.Bootstrap](kv)
+	return o, errors.Join(errs...)
+}
+
+// part is one range of keys, and what becomes of it.
+type part struct {
+	get  clientv3.Op
+	take func([]*mvccpb.KeyValue) error
+}
+
+func (o *stored) parts(name string) []part {
+	return []part{
+		{clientv3.OpGet(specKey(name)), func(kvs []*mvccpb.KeyValue) error {
+			for _, kv := range kvs {
+				o.specJSON, o.Revision = kv.GetValue(), kv.GetModRevision()
+			}
+			return one(&o.Spec)(kvs)
+		}},
+		{clientv3.OpGet(bootstrapKey(name)), func(kvs []*mvccpb.KeyValue) error {
+			for _, kv := range kvs {
+				o.bootstrapRev = kv.GetModRevision()
+			}
+			return one(&o.Bootstrap)(kvs)
+		}},
+		{clientv3.OpGet(pauseKey(name)), one(&o.Paused)},
+		{clientv3.OpGet(userKeys(name), clientv3.WithPrefix()), all(&o.Users)},
+		{clientv3.OpGet(leavingKeys(name), clientv3.WithPrefix()), all(&o.Leaving)},
+		{clientv3.OpGet(leftKeys(name), clientv3.WithPrefix()), all(&o.Left)},
+		{clientv3.OpGet(removedKeys(name), clientv3.WithPrefix()), all(&o.RemovedUsers)},
+		{clientv3.OpGet(bundleKeys(name), clientv3.WithPrefix()), all(&o.Bundles)},
+		{clientv3.OpGet(defragKeys(name), clientv3.WithPrefix()), all(&o.Defrag)},
+		{clientv3.OpGet(restartKey(name)), one(&o.Restart)},
+		{clientv3.OpGet(snapshotKey(name)), one(&o.Snapshot.Snapshot)},
+		{clientv3.OpGet(drainKeys(name), clientv3.WithPrefix()), all(&o.Drains)},
+		{clientv3.OpGet(rebootKey(name)), one(&o.Reboot)},
 	}
-	for _, kv := range ranges[2] {
-		o.Paused, errs[2] = decode[*cluster.Pause](kv)
+}
+
+// one decodes the value of a key that is there or not.
+func one[T any](into *T) func([]*mvccpb.KeyValue) error {
+	return func(kvs []*mvccpb.KeyValue) (err error) {
+		for _, kv := range kvs {
+			*into, err = decode[T](kv)
+		}
+		return err
 	}
-	o.Users, errs[3] = decodeAll[cluster.User](ranges[3])
-	o.Leaving, errs[4] = decodeAll[cluster.Node](ranges[4])
-	o.Left, errs[5] = decodeAll[cluster.Node](ranges[5])
-	o.RemovedUsers, errs[6] = decodeAll[cluster.RemovedUser](ranges[6])
-	o.Bundles, errs[7] = decodeAll[cluster.Bundle](ranges[7])
-	o.Defrag, errs[8] = decodeAll[cluster.DefragRequest](ranges[8])
-	for _, kv := range ranges[9] {
-		o.Restart, errs[9] = decode[*cluster.Restart](kv)
+}
+
+// all decodes the values of all keys of a kind.
+func all[T any](into *[]T) func([]*mvccpb.KeyValue) error {
+	return func(kvs []*mvccpb.KeyValue) (err error) {
+		*into, err = decodeAll[T](kvs)
+		return err
 	}
-	for _, kv := range ranges[10] {
-		o.Snapshot.Snapshot, errs[10] = decode[*cluster.Snapshot](kv)
-	}
-	return o, errors.Join(errs[:]...)
 }

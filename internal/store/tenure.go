@@ -37,6 +37,13 @@ func (t *Tenure) Until() time.Time {
 	return t.session.until()
 }
 
+// Leads says whether this daemon is in a tenure that is not about to end, by the
+// clock and not by what the process has noticed.
+func (s *Store) Leads() bool {
+	t := s.tenure.Load()
+	return t != nil && t.ctx.Err() == nil && (t.session == nil || t.session.left() > 0)
+}
+
 // Resign ends the tenure, if it has not ended by itself, and lets another begin
 // at once. Whoever calls it has ended everything that acts in the tenure.
 func (s *Store) Resign(ctx context.Context, t *Tenure) error {

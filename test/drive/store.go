@@ -57,17 +57,26 @@ func NewStore(t testing.TB, n int, address string) *Store {
 	for i := range n {
 		s.Start(i)
 	}
+	s.Serves()
+	return s
+}
+
+// Serves waits until every member that runs does.
+func (s *Store) Serves() {
+	s.T.Helper()
 	c := s.Connect()
 	deadline := time.Now().Add(Patience)
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_, err := c.Get(ctx, "x")
-		cancel()
-		if err == nil {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the store does not serve: %v", err)
+	for _, m := range s.members {
+		for m.daemon != nil {
+			ctx, cancel := context.WithTimeout(s.T.Context(), time.Second)
+			status, err := c.Status(ctx, m.client)
+			cancel()
+			if err == nil && status.Leader != 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				s.T.Fatalf("the store does not serve at %s: %v", m.client, err)
+			}
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 type mortal struct {
 	*env
 	walk *walk
+	// at is the step kind and the effect after which daemons are killed; empty: by number.
+	at string
 	// settings are what cluster.yml says more of etcd.
 	settings string
 	// act, if there is one, is asked of each daemon until one has answered.
@@ -53,11 +55,11 @@ func (m *mortal) crash(kills []int, nodes ...int) bool {
 		if !killed {
 			return i > 0
 		}
-		if n == 0 || len(effects) != n {
+		if n == 0 || m.at == "" && len(effects) != n {
 			m.t.Fatalf("a daemon to be killed after effect %d ended after %d effects: %q", n, len(effects), effects)
 		}
-		last := effects[n-1]
-		m.t.Logf("killed after %d: %s", n, last)
+		last := effects[len(effects)-1]
+		m.t.Logf("killed after %d: %s", len(effects), last)
 		m.walk.killed[last] = true
 		m.walk.reached.killedAfter(last)
 		m.dead()
@@ -74,7 +76,11 @@ func (m *mortal) startMortal(n int) {
 	}
 	environ := []string{"CKE_EFFECT_TRACE=" + m.trace()}
 	if n > 0 {
-		environ = append(environ, "CKE_EFFECT_KILL="+strconv.Itoa(n))
+		at := m.at
+		if at == "" {
+			at = strconv.Itoa(n)
+		}
+		environ = append(environ, "CKE_EFFECT_KILL="+at)
 	}
 	if !m.StartWith(environ) {
 		m.wasKilled()

@@ -21,7 +21,7 @@ import (
 )
 
 // TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild,
-// repair and rolling changes, and kills the daemon right after each effect in turn. The next daemon
+// repair, rolling changes and the healing of a full database, and kills the daemon right after each effect in turn. The next daemon
 // finishes the job: one cluster, founded once, with authentication on, exactly
 // the wanted members and every tenant's data.
 func TestKilledAfterEveryEffect(t *testing.T) {
@@ -37,9 +37,17 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 			t.Parallel()
 			walkChanges(t, r, rand.New(rand.NewPCG(seed, 2)))
 		})
+		t.Run("drains", func(t *testing.T) {
+			t.Parallel()
+			walkDrains(t, r, rand.New(rand.NewPCG(seed, 3)))
+		})
 		t.Run("rolling", func(t *testing.T) {
 			t.Parallel()
-			walkRolling(t, r, rand.New(rand.NewPCG(seed, 3)))
+			walkRolling(t, r, rand.New(rand.NewPCG(seed, 4)))
+		})
+		t.Run("space", func(t *testing.T) {
+			t.Parallel()
+			walkSpace(t, r, rand.New(rand.NewPCG(seed, 4)))
 		})
 	})
 	if !t.Failed() { // else the walk is not complete
@@ -94,8 +102,8 @@ func (r *reached) report(t *testing.T) {
 }
 
 // onMachines are the kinds of steps, with their effects, that are taken only on a
-// host that is reached over SSH: it gets its etcd from CKE, a gateway, and an API
-// server's certificate. The lab's own walk kills daemons in the midst of them; what
+// host that is reached over SSH: it gets its etcd from CKE, a gateway, an API
+// server's certificate, and is rebooted. The lab's own walk kills daemons in the midst of them; what
 // a transfer that is killed leaves there is the host's own test.
 func onMachines() map[string]execute.Effect {
 	return map[string]execute.Effect{
@@ -103,6 +111,10 @@ func onMachines() map[string]execute.Effect {
 		string(plan.InstallClientCertificates): execute.HostPutClientFiles,
 		string(plan.PutGateway):                execute.HostPutGateway,
 		string(plan.RemoveGateway):             execute.HostRemoveGateway,
+		string(plan.DrainNode):                 execute.StorePutDrain,
+		string(plan.UndrainNode):               execute.StorePutDrain,
+		string(plan.RebootMachine):             execute.HostReboot,
+		string(plan.FinishReboot):              execute.StoreAdvanceReboot,
 	}
 }
 

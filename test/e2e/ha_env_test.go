@@ -104,7 +104,12 @@ func (p *pair) follows(i int) {
 // stopped before it gives one.
 func (p *pair) begin(i int, nodes ...int) {
 	p.t.Helper()
-	cmd := p.two[i].Command(nil, "ckecli", "cluster", "set", p.two[i].Write("cluster.yml", p.clusterYAML(nodes...)))
+	p.beginWith(i, p.clusterYAML(nodes...))
+}
+
+func (p *pair) beginWith(i int, yaml string) {
+	p.t.Helper()
+	cmd := p.two[i].Command(nil, "ckecli", "cluster", "set", p.two[i].Write("cluster.yml", yaml))
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,8 +17,11 @@ import (
 // withSettings is a cluster.yml whose section etcd says more.
 func (e *env) withSettings(more string, nodes ...int) string {
 	const quota = "etcd: {quota: 512MiB"
-	if more == "" {
+	switch {
+	case more == "":
 		return e.clusterYAML(nodes...)
+	case strings.HasPrefix(more, "quota:"):
+		return e.etcdYAML(more, nodes...)
 	}
 	return strings.Replace(e.clusterYAML(nodes...), quota, quota+", "+more, 1)
 }
@@ -173,4 +177,31 @@ func TestRollingOneMember(t *testing.T) {
 	})
 	e.runsWith("--max-request-bytes=2000000", 1)
 	e.set(1)
+}
+
+// TestRollingAuthorities: etcd reads certificate authorities at its start only. A
+// member that may have read others than those that are installed is restarted, and
+// no other is.
+func TestRollingAuthorities(t *testing.T) {
+	t.Parallel()
+	e := newCluster(t, 1, 2, 3)
+	before := e.members()
+	pki := filepath.Join(e.Dir, "nodes/cp2/etc/cke/etcd/main/pki")
+	other, err := os.ReadFile(filepath.Join(pki, "peer-ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(pki, "client-ca.crt"), other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Until("the member is restarted", func(s api.Status) error {
+		if pid := e.members()["cp2"]; pid == 0 || pid == before["cp2"] || !s.Settled {
+			return fmt.Errorf("pid %d, was %d", pid, before["cp2"])
+		}
+		return nil
+	})
+	if got := e.restarted(); !slices.Equal(got, []string{"cp2"}) {
+		t.Errorf("restarted %v, want cp2 once", got)
+	}
+	e.NeverBelowQuorum()
 }

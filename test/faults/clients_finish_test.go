@@ -107,12 +107,12 @@ func (c *clients) marked(tn *tenant) int64 {
 // log is everything that etcd still tells about the tenants' keys.
 func (c *clients) log(last int64) (log []history.Event, compacted int64) {
 	c.t.Helper()
-	from := c.first + 1
+	from, root := c.first+1, c.root()
 	c.in.Eventually("the whole log", func() error {
 		log = nil
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		for resp := range c.root.Watch(clientv3.WithRequireLeader(ctx), logPrefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
+		for resp := range root.Watch(clientv3.WithRequireLeader(ctx), logPrefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
 			if resp.CompactRevision > 0 {
 				compacted, from = resp.CompactRevision, resp.CompactRevision+1
 			}

@@ -44,7 +44,7 @@ func attempts() []attempt {
 		}
 	}
 	prefix := func(t *tenant) string { return t.prefix }
-	first := func(t *tenant) string { return t.prefix + "k0" }
+	first := func(t *tenant) string { return keyOf(t.prefix, 0, 0) }
 	everything := func(*tenant) string { return "\x00" }
 	return []attempt{
 		{"read a key", get(first)},

@@ -30,15 +30,15 @@ const (
 
 // clients are the tenants of a cluster at work, and one who tries their keys.
 type clients struct {
-	t    *testing.T
-	in   *drive.Installation
-	rec  *history.Recorder
-	root *clientv3.Client
+	t   *testing.T
+	in  *drive.Installation
+	rec *history.Recorder
 	// patience is how long the end waits for what may not come.
 	patience time.Duration
 	// first is the store's revision before any of them.
-	first int64
-	all   []*tenant
+	first     int64
+	addresses []string
+	all       []*tenant
 
 	ctx               context.Context // until all is over
 	stopWork, stopAll context.CancelFunc
@@ -60,13 +60,13 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 	t.Helper()
 	work, stopWork := context.WithCancel(context.Background())
 	all, stopAll := context.WithCancel(context.Background())
-	c := &clients{t: t, in: in, rec: rec, patience: time.Minute, ctx: all, stopWork: stopWork, stopAll: stopAll}
+	c := &clients{t: t, in: in, rec: rec, patience: time.Minute, addresses: addresses, ctx: all, stopWork: stopWork, stopAll: stopAll}
 	t.Cleanup(c.close)
-	c.root = c.connect(all, drive.TLS(t, in.RootCert()), addresses)
+	root := c.root()
 	in.Eventually("the store's revision", func() error {
 		ctx, cancel := context.WithTimeout(all, callTimeout)
 		defer cancel()
-		resp, err := c.root.Get(ctx, logPrefix)
+		resp, err := root.Get(ctx, logPrefix)
 		if err == nil {
 			c.first = resp.Header.Revision
 		}
@@ -97,6 +97,12 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 	return c
 }
 
+// root is a client whose certificate is good for two hours.
+func (c *clients) root() *clientv3.Client {
+	c.t.Helper()
+	return c.connect(c.ctx, drive.TLS(c.t, c.in.RootCert()), c.addresses)
+}
+
 // connect makes a client that sends nothing twice and follows the membership.
 func (c *clients) connect(ctx context.Context, tls *tls.Config, addresses []string) *clientv3.Client {
 	c.t.Helper()
@@ -106,7 +112,7 @@ func (c *clients) connect(ctx context.Context, tls *tls.Config, addresses []stri
 	}
 	cl, err := clientv3.New(clientv3.Config{
 		Endpoints: eps, TLS: tls, DialTimeout: 5 * time.Second, Logger: zap.NewNop(), MaxUnaryRetries: 1,
-		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: time.Second, PermitWithoutStream: true,
+		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: time.Second,
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -162,7 +168,7 @@ func (w *worker) readAndWrite(ctx context.Context) {
 	t := time.NewTicker(opEvery)
 	defer t.Stop()
 	for ctx.Err() == nil {
-		key := fmt.Sprintf("%sk%d", w.prefix, w.r.IntN(keyCount))
+		key := keyOf(w.prefix, w.r.IntN(keyCount), w.rec.Now())
 		switch n := w.r.IntN(20); {
 		case n < 8:
 			w.get(key)
@@ -178,6 +184,12 @@ func (w *worker) readAndWrite(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// keyOf has other keys every few minutes, for the search of an order grows with the
+// operations on one.
+func keyOf(prefix string, n int, now time.Duration) string {
+	return fmt.Sprintf("%sk%d.%d", prefix, n, now/(3*time.Minute))
 }
 
 // do calls etcd, and records what was asked and answered.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"cke/internal/cluster"
 	"cke/test/drive"
 	"cke/test/faults/schedule"
 )
@@ -16,7 +17,7 @@ func (r *run) operate(round schedule.Round) error {
 	switch round.Operation {
 	case schedule.None:
 		return nil
-	case schedule.Add, schedule.Remove, schedule.Replace, schedule.Rotate, schedule.Settings:
+	case schedule.Add, schedule.Remove, schedule.Replace, schedule.Rotate, schedule.Settings, schedule.Version:
 		return r.cli("cluster", "set", r.in.Write("cluster.yml", r.yaml(round.Spec)))
 	case schedule.Tenant:
 		user := fmt.Sprintf("guest%d", round.N)
@@ -38,10 +39,30 @@ func (r *run) operate(round schedule.Round) error {
 			}
 		}
 		return nil
+	case schedule.Defrag:
+		return r.cli("etcd", "defrag")
+	case schedule.Drain, schedule.Restart:
+		return r.maintain(round)
 	case schedule.State:
 		return r.cli("state", "backup", fmt.Sprintf("%s/state-%d.backup", r.in.Dir, round.N))
 	}
 	return fmt.Errorf("nobody knows how to %s", round.Operation)
+}
+
+// maintain is asked for while something may be broken, and waits for that no longer
+// than a moment: what has begun goes on by itself.
+func (r *run) maintain(round schedule.Round) error {
+	node := r.lab.Machine(round.Other).Name()
+	if round.Operation == schedule.Drain {
+		return inOrder(
+			func() error { return r.cli("node", "drain", node, "--why", "to see what happens", "--timeout", "5s") },
+			func() error { return r.cli("node", "undrain", node, "--timeout", "30s") })
+	}
+	err := r.cli("node", "reboot", node, "--why", "to see what happens", "--timeout", "3s")
+	if err != nil && strings.Contains(err.Error(), "is not there yet") {
+		return nil // who waits for a settled cluster waits for it
+	}
+	return err
 }
 
 // cli runs ckecli; what it says when it fails is the error.
@@ -68,9 +89,13 @@ func (r *run) yamlWithSpare(s schedule.Spec, spare int) string {
 		m := r.lab.Machine(i)
 		fmt.Fprintf(&b, "  - {address: %s, hostname: %s, control_plane: true, user: root, host_key: %q}\n", m.Addr(), m.Name(), r.keys[i])
 	}
+	version := cluster.DefaultVersion
+	if s.Older {
+		version = drive.OlderVersion
+	}
 	// Nothing is compacted while the run lasts, so that there is one log of it all.
-	fmt.Fprintf(&b, "etcd: {members: %d, replace_after: 15s, quota: 256MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms}}\n",
-		members, 200+s.Settings)
+	fmt.Fprintf(&b, "etcd: {version: %s, members: %d, replace_after: 15s, quota: 256MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms}}\n",
+		version, members, 200+s.Settings)
 	b.WriteString("preflight: {max_fsync: 10s}\n")
 	return b.String()
 }

@@ -116,8 +116,8 @@ func newRun(t *testing.T, machines int, program string) *run {
 		t.Fatal(err)
 	}
 	lab.BuildSkewable(t, etcd, program)
+	r.lab = lab.Start(t, machines, lab.DataDisk("1G")) // which others may have for a while
 	r.began = time.Now()
-	r.lab = lab.Start(t, machines, lab.DataDisk("1G"))
 	for i := 1; i <= machines; i++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		key, err := r.lab.Machine(i).HostKeyFingerprint(ctx)
@@ -210,6 +210,7 @@ func (r *run) round(round schedule.Round) {
 		operate()
 		r.wait(round.Lag)
 	}
+	from := r.rec.Now()
 	heal := r.lab.Break(t, fault)
 	broken := time.Now()
 	if !round.First {
@@ -219,13 +220,16 @@ func (r *run) round(round schedule.Round) {
 	if err != nil {
 		t.Logf("asked for again later: %v", err)
 	}
+	killed := time.Now()
 	if round.Kill > 0 {
 		r.wait(round.Kill)
 		r.killCKE()
 	}
+	serving := time.Now()
 	if !round.Fault.Outage() {
 		r.window(fmt.Sprintf("in round %d", round.N), 2)
 	}
+	shown := time.Now()
 	switch {
 	case round.Fault == schedule.Dead:
 		r.until("the dead member is replaced", round.Spec.Nodes, membersAre)
@@ -237,11 +241,16 @@ func (r *run) round(round schedule.Round) {
 			return nil
 		})
 	}
+	held := time.Now()
 	r.wait(max(0, round.Hold-time.Since(broken)))
 	r.noteOutage(round, victim, other, broken)
 	r.nodes = round.Spec.Nodes
+	healing := time.Now()
 	heal()
 	healed := time.Now()
+	if round.Fault.Stalls() {
+		r.rec.Stall(history.Window{Name: fault.Name, From: from, To: r.rec.Now()})
+	}
 	r.in.Within(settling, "the operation is accepted", func() error {
 		if err != nil {
 			err = r.operate(round)
@@ -251,14 +260,24 @@ func (r *run) round(round schedule.Round) {
 	if round.Fault == schedule.Dead {
 		r.in.CLI("cluster", "set", r.in.Write("cluster.yml", r.yaml(round.Spec)))
 	}
+	if round.Operation == schedule.Restart { // a status may be of before it was asked for
+		r.in.Within(settling, "the machine was rebooted", func() error {
+			r.collect()
+			if n := r.reboots(); n <= r.ops[schedule.Restart] {
+				return fmt.Errorf("%d reboots are over", n)
+			}
+			return nil
+		})
+	}
 	r.settled()
 	r.untouched(round, victim, before)
 	r.collect()
 	r.faults[round.Fault]++
 	r.ops[round.Operation]++
 	tenths := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
-	line := fmt.Sprintf("%s: asked %s, broken %s, settled %s after, %s in all", round,
-		tenths(took), tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
+	line := fmt.Sprintf("%s: asked %s, cke back %s, served %s, shown %s, healing %s; broken %s, settled %s after, %s in all", round,
+		tenths(took), tenths(serving.Sub(killed)), tenths(shown.Sub(serving)), tenths(held.Sub(shown)), tenths(healed.Sub(healing)),
+		tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
 	r.lines = append(r.lines, line)
 	t.Log(line)
 }
@@ -329,6 +348,9 @@ func (r *run) settled() {
 		}
 		if !s.Settled || !s.Healthy {
 			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
+		}
+		if s.Reboot != nil || len(s.Drains) > 0 {
+			return fmt.Errorf("maintenance goes on: %v %v\n%s", s.Reboot, s.Drains, s.Plan)
 		}
 		return membersAre(s, want)
 	})
@@ -402,6 +424,17 @@ func (r *run) collect() {
 	for _, rec := range r.in.History() {
 		r.records[rec.Seq] = rec
 	}
+}
+
+// reboots is how many are over.
+func (r *run) reboots() int {
+	n := 0
+	for _, rec := range r.records {
+		if rec.Step != nil && rec.Step.Kind == plan.FinishReboot && rec.Outcome == record.Done {
+			n++
+		}
+	}
+	return n
 }
 
 // judge ends the run and checks everything.

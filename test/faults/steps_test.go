@@ -83,7 +83,7 @@ func leaves(s plan.Step) effect {
 	switch s.Kind {
 	case plan.RemoveMember:
 		return goes
-	case plan.RestartMember, plan.RollBackMember:
+	case plan.RestartMember, plan.RollBackMember, plan.Defragment, plan.StopMember:
 		return stops
 	case plan.PromoteLearner:
 		return comes

@@ -10,6 +10,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/test/drive"
 	"cke/test/kube/k8s"
 	"cke/test/lab"
 )
@@ -23,9 +24,11 @@ const apiMachine = 7
 func TestGateway(t *testing.T) {
 	e := newEnv(t, apiMachine, func(l *lab.Lab) lab.Node { return l.Machine(apiMachine) })
 	e.Start()
+	e.etcd = ", version: " + drive.OlderVersion
 	e.Set(e.withGateway(1, 2, 3))
 	e.hasItsFiles()
 	e.serveThroughGateway()
+	t.Run("all members restarted", func(t *testing.T) { e.in(t).goesOnWhileAllAreRestarted(e) })
 	t.Run("without CKE", func(t *testing.T) { e.in(t).goesOnWithoutCKE(e) })
 	t.Run("all members replaced", func(t *testing.T) { e.in(t).goesOnWhileAllAreReplaced() })
 	t.Run("after a reboot", func(t *testing.T) { e.in(t).comesBackAtBoot(e) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ type load struct {
 	e      *env
 	c      *k8s.Client
 	cancel context.CancelFunc
+	prefix string         // of its objects' names, so that no load meets another's
 	wg     sync.WaitGroup // the clock, the watch and the look-out
 	ops    sync.WaitGroup
 
@@ -58,11 +60,11 @@ type move struct{ from, to time.Time }
 
 func (e *env) startLoad(root *clientv3.Client) *load {
 	e.t.Helper()
-	e.kubectl("create", "namespace", "load")
+	e.apply("{apiVersion: v1, kind: Namespace, metadata: {name: load}}", "apply", "-f", "-")
 	c, err := e.Plane.Client()
 	e.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{e: e, c: c, cancel: cancel, created: map[string]time.Time{}, seen: map[string]time.Time{}}
+	l := &load{e: e, c: c, cancel: cancel, prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
 	l.wg.Go(func() { l.watch(ctx) })
 	l.wg.Go(func() { l.lookOut(ctx, root) })
 	l.wg.Go(func() { l.tick(ctx) })
@@ -79,7 +81,7 @@ func (l *load) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			l.ops.Go(func() { l.live(fmt.Sprintf("o%d", n)) })
+			l.ops.Go(func() { l.live(l.prefix + strconv.Itoa(n)) })
 		}
 	}
 }

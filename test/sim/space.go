@@ -145,3 +145,8 @@ func (w *World) askDefrag(n cluster.NodeName) {
 		w.wake()
 	}
 }
+
+// Hashes implements observe.Etcd: the data here is never corrupt.
+func (client) Hashes(context.Context, []cluster.Member, []cluster.Node) []cluster.MemberHash {
+	return nil
+}

@@ -28,6 +28,7 @@ type shelf struct {
 	paused   *cluster.Pause
 	restart  *cluster.Restart
 	defrag   []cluster.DefragRequest
+	drains   []cluster.Drain
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -73,7 +74,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains},
 		Revision: f.revision,
 	}, nil
 }

@@ -168,6 +168,14 @@ func (b *bus) job(ctx context.Context, name string, queue func(*dbus.Conn, conte
 	return result, err
 }
 
+// reboot queues what ends everything in good order.
+func (b *bus) reboot(ctx context.Context) error {
+	return b.do(ctx, func(ctx context.Context, c *dbus.Conn) error {
+		_, err := c.StartUnitContext(ctx, "reboot.target", "replace-irreversibly", nil)
+		return err
+	})
+}
+
 func (b *bus) kill(ctx context.Context, name string, signal int32) error {
 	return b.do(ctx, func(ctx context.Context, c *dbus.Conn) error {
 		return c.KillUnitWithTarget(ctx, name, dbus.All, signal)

@@ -45,6 +45,9 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 	if f.Hostname, err = os.Hostname(); err != nil {
 		return err
 	}
+	if f.Boot, err = bootID(); err != nil {
+		return err
+	}
 	if f.Versions, err = a.versions.list(ctx); err != nil {
 		return err
 	}
@@ -53,7 +56,10 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 		return err
 	}
 	f.StoreID, f.Epoch = owner.StoreID, owner.Epoch
-	f.Free, err = freeBytes(a.layout.dataRoot())
+	if f.Free, err = freeBytes(a.layout.dataRoot()); err != nil {
+		return err
+	}
+	f.Disk, err = diskOf(a.layout.dataRoot())
 	return err
 }
 
@@ -81,11 +87,17 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 		Unit: u, Running: st.running, Started: st.started, Sealed: s.Sealed, Exit: st.exit, Log: st.log,
 		Overridden: st.overridden,
 	}
+	if f.Unit.StaleCA, err = a.readOthers(req.Cluster, st); err != nil {
+		return err
+	}
 	if f.Unit.NotMounted, err = a.notMounted(s); err != nil || f.Unit.NotMounted != "" || !s.Sealed {
 		return err
 	}
 	d, err := a.inspect(req.Cluster, u.Member)
-	f.Unit.DataLost = !d.wal || !d.mark
+	if f.Unit.DataLost = !d.wal || !d.mark; err != nil {
+		return err
+	}
+	f.Unit.Applied, err = a.appliedBy(ctx, req.Cluster, f.Unit)
 	return err
 }
 

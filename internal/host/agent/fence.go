@@ -64,7 +64,7 @@ func (a *Agent) admit(ctx context.Context, id host.Identity) error {
 	if claimed && f.Epoch == id.Epoch {
 		return nil
 	}
-	return writeJSON(a.fencePath(), fence(id))
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
 }
 
 func (f fence) refuses(id host.Identity) error {
@@ -77,6 +77,40 @@ func (f fence) refuses(id host.Identity) error {
 			"the machine has seen leader epoch %d, the caller's is %d", f.Epoch, id.Epoch)}
 	}
 	return nil
+}
+
+// heeding remembers an elected leader from its first look on, so that the one
+// before it is refused here although the new one has changed nothing yet.
+func (a *Agent) heeding(do verb) verb {
+	return func(ctx context.Context, id host.Identity, body decode) (any, error) {
+		if id.Elected && checkIdentity(id) == nil {
+			// The look goes on: a full disk has to be seen, and most of all by a new leader.
+			if err := a.heed(ctx, id); err != nil {
+				a.log.Warn("remember a new leader", "epoch", id.Epoch, "err", err)
+			}
+		}
+		return do(ctx, id, body)
+	}
+}
+
+func (a *Agent) heed(ctx context.Context, id host.Identity) error {
+	newer := func() (bool, error) {
+		var f fence
+		claimed, err := readJSON(a.fencePath(), &f)
+		return claimed && f.StoreID == id.StoreID && f.Epoch < id.Epoch, err
+	}
+	if is, err := newer(); !is || err != nil {
+		return err
+	}
+	unlock, err := a.lockFence(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if is, err := newer(); !is || err != nil {
+		return err
+	}
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
 }
 
 // stillAdmitted is asked while a long call waits: a newer leader ends it.
@@ -100,7 +134,7 @@ func (a *Agent) claim(ctx context.Context, id host.Identity) error {
 	}
 	defer unlock()
 	a.log.Info("claim machine", "store_id", id.StoreID, "epoch", id.Epoch)
-	return writeJSON(a.fencePath(), fence(id))
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
 }
 
 // holdsData names something of CKE's that an unclaimed machine holds. What was

@@ -59,6 +59,9 @@ func (a *Agent) putFiles(ctx context.Context, id host.Identity, req host.PutFile
 			return err
 		}
 	}
+	if err := a.authoritiesChange(ctx, req); err != nil {
+		return err
+	}
 	ready, err := a.stageChanged(req, o)
 	if err != nil {
 		return errors.Join(err, unstage(ready))

@@ -19,7 +19,7 @@ const (
 
 func (a *Agent) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/"+host.VerbFacts, a.verb(maxBody, question(a.facts)))
+	mux.Handle("POST /v1/"+host.VerbFacts, a.verb(maxBody, a.heeding(question(a.facts))))
 	mux.Handle("POST /v1/"+host.VerbWaitUnit, a.verb(maxBody, func(ctx context.Context, _ host.Identity, body decode) (any, error) {
 		var req host.WaitRequest
 		if err := body(&req); err != nil {
@@ -48,6 +48,7 @@ func (a *Agent) routes() http.Handler {
 	mux.Handle("POST /v1/"+host.VerbPutRelease, a.putReleaseVerb())
 	mux.Handle("POST /v1/"+host.VerbPurge, a.verb(maxBody, mutation(
 		func(ctx context.Context, id host.Identity, _ host.PurgeRequest) error { return a.purge(ctx, id) })))
+	mux.Handle("POST /v1/"+host.VerbReboot, a.verb(maxBody, mutation(a.reboot)))
 	mux.Handle("POST /v1/"+host.VerbPutGateway, a.verb(maxBody, mutation(a.putGateway)))
 	mux.Handle("POST /v1/"+host.VerbRemoveGateway, a.verb(maxBody, mutation(a.removeGateway)))
 	mux.Handle("POST /v1/"+host.VerbPutClientFiles, a.verb(maxBody, mutation(a.putClientFiles)))
@@ -116,7 +117,9 @@ func identity(r *http.Request) (host.Identity, error) {
 	if err != nil {
 		return host.Identity{}, invalid("header %s: %.80q is not a number", host.HeaderEpoch, r.Header.Get(host.HeaderEpoch))
 	}
-	return host.Identity{StoreID: r.Header.Get(host.HeaderStore), Epoch: epoch}, nil
+	return host.Identity{
+		StoreID: r.Header.Get(host.HeaderStore), Epoch: epoch, Elected: r.Header.Get(host.HeaderElected) == "true",
+	}, nil
 }
 
 // decodeBody wants exactly one JSON value of known fields.

@@ -42,6 +42,11 @@ func TestLifeOfAMember(t *testing.T) {
 			t.Fatalf("etcd says it is %s, the unit says %s", id, u.Member)
 		}
 
+		// Other authorities are read at the next start; what is the same changes nothing.
+		if f.Unit.StaleCA {
+			t.Fatal("a member that has just begun does not know its authorities")
+		}
+
 		// Again is nothing, and so is a unit without its founding.
 		must(t, h.StartUnit(ctx, u.Cluster, u.Member))
 		u.Founding = nil
@@ -65,6 +70,20 @@ func TestLifeOfAMember(t *testing.T) {
 		go func() { started <- h.WaitUnit(ctx, u.Cluster, false) }()
 		must(t, h.StartUnit(ctx, u.Cluster, u.Member))
 		must(t, <-started)
+
+		others := host.PutFiles{Cluster: u.Cluster, Files: newFiles(t, b.addr)}
+		for range 2 {
+			must(t, h.PutFiles(ctx, others))
+			if f = facts(t, h, b); !f.Unit.StaleCA {
+				t.Fatal("the member is not said to have read other authorities")
+			}
+		}
+		must(t, h.StopUnit(ctx, host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
+		must(t, h.StartUnit(ctx, u.Cluster, u.Member))
+		must(t, h.PutFiles(ctx, others))
+		if f = facts(t, h, b); f.Unit.StaleCA {
+			t.Fatal("the member was restarted, and is said to have read other authorities")
+		}
 
 		wantGuard(t, h.RetireUnit(ctx, u.Cluster, u.Member), host.StillRunning)
 		must(t, h.StopUnit(ctx, host.StopUnit{Cluster: u.Cluster, Member: u.Member, Grace: 10 * time.Second}))

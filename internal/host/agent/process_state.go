@@ -22,7 +22,7 @@ func (p *processes) state(_ context.Context, cluster string) (procState, error) 
 		return procState{}, err
 	}
 	if running {
-		return procState{running: true, started: &rec.Unit}, nil
+		return procState{running: true, who: rec.process, started: &rec.Unit}, nil
 	}
 	if rec.Unit.Cluster == "" {
 		return procState{}, nil

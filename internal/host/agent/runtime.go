@@ -71,6 +71,7 @@ type owner struct{ uid, gid int }
 // procState is a member's process.
 type procState struct {
 	running bool
+	who     process          // that runs
 	started *cluster.Unit    // of the running process
 	exit    string           // how the last one ended; empty while running
 	cause   string           // the one message that says most about why; empty while running

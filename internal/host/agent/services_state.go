@@ -43,7 +43,7 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 	if err != nil {
 		return procState{}, fmt.Errorf("look at unit %s: %w", serviceName(c), err)
 	}
-	st := procState{running: now.running, overridden: s.overridden(c, now.unit)}
+	st := procState{running: now.running, who: now.process, overridden: s.overridden(c, now.unit)}
 	if st.running {
 		st.started, err = s.startedWith(c, now.pid)
 		return st, err
@@ -79,6 +79,7 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 type look struct {
 	unit, service properties
 	pid           int
+	process       process // only while running
 	running       bool
 }
 
@@ -100,7 +101,7 @@ func (s *services) look(ctx context.Context, name string) (now look, err error) 
 			break
 		}
 		// One that is not past systemd's own preparations does not say what it is.
-		if _, now.running, err = identify(now.pid, boot); err != nil || now.running && executed(now.pid) {
+		if now.process, now.running, err = identify(now.pid, boot); err != nil || now.running && executed(now.pid) {
 			break
 		}
 		select {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cke/internal/cluster"
 	"cke/internal/host"
 )
 
@@ -38,4 +40,17 @@ func storageError(err error) error {
 		return refuse(host.DiskFails, "the disk of %s fails: input/output error in %s", mountPoint(dir), dir)
 	}
 	return err
+}
+
+// diskOf is the file system of a path or its nearest parent.
+func diskOf(path string) (cluster.Disk, error) {
+	var st unix.Statfs_t
+	err := unix.Statfs(path, &st)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		return diskOf(filepath.Dir(path))
+	}
+	if err != nil {
+		return cluster.Disk{}, fmt.Errorf("look at the space of %s: %w", path, err)
+	}
+	return cluster.Disk{Mount: mountPoint(path), Size: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize}, nil
 }

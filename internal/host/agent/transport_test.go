@@ -154,6 +154,41 @@ func TestFencing(t *testing.T) {
 	})
 }
 
+// A host obeys an elected leader from its first look on.
+func TestALookOfAnElectedLeaderFences(t *testing.T) {
+	everyWay(t, func(t *testing.T, b *box, open opener) {
+		h, u := open(t, b), b.founder()
+		as := func(id host.Identity) { b.id.Store(&id) }
+		as(host.Identity{StoreID: "store-a", Epoch: 9, Elected: true})
+		if f := facts(t, h, b); f.StoreID != "" || f.Epoch != 0 {
+			t.Errorf("a look claims a bare machine: %+v", f)
+		}
+		as(host.Identity{StoreID: "store-a", Epoch: 2})
+		b.install(t, h, u)
+		for _, looks := range []host.Identity{
+			{StoreID: "store-a", Epoch: 3}, {StoreID: "store-b", Epoch: 9, Elected: true}, {StoreID: "store-a", Epoch: 1, Elected: true},
+		} {
+			as(looks)
+			if f := facts(t, h, b); f.StoreID != "store-a" || f.Epoch != 2 {
+				t.Errorf("a look of %+v: store %s, epoch %d", looks, f.StoreID, f.Epoch)
+			}
+		}
+		as(host.Identity{StoreID: "store-a", Epoch: 4, Elected: true})
+		if f := facts(t, h, b); f.Epoch != 4 {
+			t.Errorf("the look of the elected leader leaves epoch %d", f.Epoch)
+		}
+		as(host.Identity{StoreID: "store-a", Epoch: 2})
+		var fenced *host.FencedError
+		if err := h.InstallUnit(t.Context(), u); !errors.As(err, &fenced) || fenced.OtherStore {
+			t.Errorf("the leader before: %v", err)
+		}
+		as(host.Identity{StoreID: "store-a", Epoch: -1})
+		if err := h.InstallUnit(t.Context(), u); !errors.Is(err, host.ErrTooLate) {
+			t.Errorf("one that leads no more: %v", err)
+		}
+	})
+}
+
 // A call that waited for the lock is held against the leader of now.
 func TestOlderLeaderIsRefusedAfterItsWait(t *testing.T) {
 	t.Parallel()

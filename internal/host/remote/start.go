@@ -230,6 +230,23 @@ type tail struct {
 
 const tailLimit = 500
 
+// ReadFrom reads until the end. Without it io.Copy would keep a buffer of 32 KiB for
+// each machine as long as it is connected, for a helper that says nothing.
+func (t *tail) ReadFrom(r io.Reader) (read int64, err error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := r.Read(buf)
+		read += int64(n)
+		_, _ = t.Write(buf[:n]) // never fails
+		if errors.Is(err, io.EOF) {
+			return read, nil
+		}
+		if err != nil {
+			return read, err
+		}
+	}
+}
+
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

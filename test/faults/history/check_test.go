@@ -44,6 +44,40 @@ func TestARightHistoryIsStillRightWhenItsBeginningWasCompactedAway(t *testing.T)
 	}
 }
 
+// early makes a lease end a second before the time that was promised last.
+func early(h *History) time.Duration {
+	for i, o := range h.Ops {
+		if o.Kind == KeepAlive && o.Lease == 8 {
+			later := o
+			later.Call, later.Return = o.Call+2*time.Second, o.Return+2*time.Second
+			h.Ops = slices.Insert(h.Ops, i+1, later)
+			return later.Call
+		}
+	}
+	return 0
+}
+
+// TestALeaseMayEndEarlyAfterAStall, but not without one, nor for what was promised
+// before it.
+func TestALeaseMayEndEarlyAfterAStall(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to time.Duration // from the promise on
+		bad      bool
+	}{
+		"no stall":           {-time.Hour, -time.Hour, true},
+		"promised in it":     {-time.Second, time.Second, false},
+		"promised before it": {time.Second, 2 * time.Second, true},
+		"long ago":           {-20 * time.Second, -15 * time.Second, true},
+	} {
+		h := random(rand.New(rand.NewPCG(1, 1)), 100)
+		at := early(&h)
+		h.Stalls = []Window{{"stall", at + c.from, at + c.to}}
+		if found := Check(h, enough(), patience); has(found, "leases", "was promised until") != c.bad {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+}
+
 // spoilt are right histories made wrong, and what is to be found in each.
 func spoilt() map[string]struct {
 	spoil       func(h *History) bool // false: this history has nothing of the kind

@@ -137,6 +137,8 @@ type History struct {
 	Watches  []Watch   `json:"watches"`
 	Attempts []Attempt `json:"attempts"`
 	Windows  []Window  `json:"windows"`
+	// Stalls are times in which a member stood still, or nearly.
+	Stalls []Window `json:"stalls,omitempty"`
 	// Log is what etcd tells in the end about all clients' prefixes, from the
 	// first revision that it still has, Compacted + 1.
 	Log       []Event `json:"log"`

@@ -59,6 +59,13 @@ func (r *Recorder) Window(w Window) {
 	r.history.Windows = append(r.history.Windows, w)
 }
 
+// Stall adds a time in which a member stood still.
+func (r *Recorder) Stall(w Window) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.history.Stalls = append(r.history.Stalls, w)
+}
+
 // Watch begins a watch. Its events are added by WatchEvents and WatchGap.
 func (r *Recorder) Watch(client, prefix string, from int64) *Watch {
 	w := &Watch{Client: client, Prefix: prefix, From: from}
@@ -132,7 +139,8 @@ func (r *Recorder) History() History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.history
-	h.Ops, h.Attempts, h.Windows = slices.Clone(h.Ops), slices.Clone(h.Attempts), slices.Clone(h.Windows)
+	h.Ops, h.Attempts = slices.Clone(h.Ops), slices.Clone(h.Attempts)
+	h.Windows, h.Stalls = slices.Clone(h.Windows), slices.Clone(h.Stalls)
 	for _, w := range r.watches {
 		c := *w
 		c.Events, c.Gaps = slices.Clone(w.Events), slices.Clone(w.Gaps)

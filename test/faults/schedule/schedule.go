@@ -66,6 +66,12 @@ func (f Fault) Silences() bool {
 	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Dead, Majority, Blackout}, f)
 }
 
+// Stalls says whether its victim stands still while it lasts, or nearly, and goes
+// on afterwards as if nothing had been.
+func (f Fault) Stalls() bool {
+	return slices.Contains([]Fault{Stall, StallEtcd, DiskHang, SlowDisk, SlowCPU}, f)
+}
+
 // Operation is a kind of operation of CKE's.
 type Operation string
 
@@ -82,11 +88,15 @@ const (
 	Pause    Operation = "pause and resume"
 	Clean    Operation = "clean nodes"
 	State    Operation = "state backup"
+	Version  Operation = "change etcd's version"
+	Defrag   Operation = "defragment"
+	Drain    Operation = "drain and undrain" // of the round's other machine
+	Restart  Operation = "reboot by CKE"     // the same
 )
 
 // Operations are all kinds there are.
 func Operations() []Operation {
-	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State}
+	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag, Drain, Restart}
 }
 
 // Spec is what is wanted of the cluster, in numbers.
@@ -94,6 +104,8 @@ type Spec struct {
 	Nodes    []int // machines, sorted
 	Domain   int   // how often it was changed
 	Settings int
+	// Older: the minor version before.
+	Older bool
 }
 
 // Round is a fault and an operation that meet.
@@ -106,7 +118,7 @@ type Round struct {
 	Victim int
 	// Amount is between 0 and 1, how bad a fault is that can be more or less.
 	Amount float64
-	// Other is a machine, not the victim, for faults between two.
+	// Other is a node, not the victim, for faults between two and for maintenance.
 	Other int
 	// Spare is the machine that comes in the place of a dead one.
 	Spare int
@@ -141,7 +153,15 @@ func (r Round) String() string {
 	switch r.Operation {
 	case Add, Remove, Replace:
 		fmt.Fprintf(&b, ", nodes %v", r.Spec.Nodes)
-	default: // the nodes stay
+	case Version:
+		if r.Spec.Older {
+			b.WriteString(", down")
+		} else {
+			b.WriteString(", up")
+		}
+	case Drain, Restart:
+		fmt.Fprintf(&b, ", h%d", r.Other)
+	default: // it says it all
 	}
 	if r.Spare > 0 {
 		fmt.Fprintf(&b, "; h%d comes in its place", r.Spare)
@@ -188,18 +208,18 @@ func (s *Schedule) Next() Round {
 		First: s.r.IntN(2) == 0, Lag: s.between(0, 2*time.Second),
 	}
 	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
-	r.Operation = s.possible(s.ops.draw(s.r))
-	if s.r.IntN(4) == 0 {
-		r.Kill = s.between(100*time.Millisecond, 2*time.Second)
-	}
 	if r.Fault == Dead && len(s.spec.Nodes) == s.machines {
 		r.Fault = PowerOff // nobody is left to come in its place
 	}
 	if r.Fault == Dead { // CKE has its hands full
-		r.Leader, r.Operation, r.Kill = false, None, 0
-		r.Spare = s.one(s.spare())
+		r.Leader, r.Operation, r.Spare = false, None, s.one(s.spare())
 		s.drop(r.Victim)
 		s.spec.Nodes = append(s.spec.Nodes, r.Spare)
+	} else {
+		r.Operation = s.possible(s.ops.draw(s.r))
+		if s.r.IntN(4) == 0 {
+			r.Kill = s.between(100*time.Millisecond, 2*time.Second)
+		}
 	}
 	s.apply(r.Operation)
 	r.Spec = s.spec
@@ -245,6 +265,8 @@ func (s *Schedule) apply(o Operation) {
 		s.spec.Domain++
 	case Settings:
 		s.spec.Settings++
+	case Version:
+		s.spec.Older = !s.spec.Older
 	default: // the spec stays
 	}
 	slices.Sort(s.spec.Nodes)

@@ -1,19 +1,12 @@
 package hosts
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
 	"cke/internal/cluster"
@@ -26,14 +19,17 @@ import (
 // cluster of three.
 type scenes struct {
 	*env
-	rnd *rand.Rand
+	// daemon is the installation that starts and ends it.
+	daemon *drive.Installation
+	rnd    *rand.Rand
 }
 
 // TestScenes breaks machines in the ways a person is woken for, while a tenant
 // writes: what can be survived is survived without anybody, what cannot is told,
 // and no write that was acknowledged is lost.
 func TestScenes(t *testing.T) {
-	s := &scenes{newEnv(t, 5, lab.DataDisk("1G")), rand.New(rand.NewPCG(drive.Seed(t), 5))}
+	e := newEnv(t, 5, lab.DataDisk("1G"))
+	s := &scenes{e, e.Installation, rand.New(rand.NewPCG(drive.Seed(t), 5))}
 	s.etcd = ", replace_after: 15s"
 	s.Start()
 	s.Set(s.yaml(1, 2, 3))
@@ -46,6 +42,8 @@ func TestScenes(t *testing.T) {
 		{"empty disk", (*scenes).emptyDisk},
 		{"crash loop", (*scenes).crashLoop},
 		{"quorum loss", (*scenes).quorumLoss},
+		{"spare", (*scenes).spare},
+		{"no space", (*scenes).noSpace},
 	} {
 		began := time.Now()
 		if !t.Run(scene.name, func(t *testing.T) { scene.play(s.in(t)) }) {
@@ -60,7 +58,7 @@ func TestScenes(t *testing.T) {
 func (s *scenes) in(t *testing.T) *scenes {
 	e := *s.env
 	e.Installation, e.t = e.In(t), t
-	return &scenes{&e, s.rnd}
+	return &scenes{&e, s.daemon, s.rnd}
 }
 
 // noSpare: a machine dies and there is none to take its place. The others serve
@@ -69,8 +67,10 @@ func (s *scenes) noSpare() {
 	w := s.StartLoad(false, s.addrs(1, 2)...)
 	member, before := s.MemberID("h3"), s.changes()
 	s.cutPower(3)
-	r := s.Reason("hostIsUnreachable", "h3")
-	s.told(r, "the host does not answer")
+	r := s.Reason("noSpareCanReplaceIt", "h3")
+	s.told(r, member.String(), "has not served", "bring h3 back, and its member rejoins by itself")
+	s.told(s.Reason("hostIsUnreachable", "h3"), "the host does not answer")
+	s.t.Logf("a person sees\n%s", s.CLI("status"))
 	w.Wrote(100)
 	s.on(3)
 	s.whole(1, 2, 3)
@@ -86,7 +86,7 @@ func (s *scenes) noSpare() {
 func (s *scenes) emptyDisk() {
 	w := s.StartLoad(false, s.addrs(1, 2)...)
 	member, m := s.MemberID("h3"), s.lab.Machine(3)
-	s.killedDuring(func() {
+	s.killedDuring(6, func() {
 		s.must(m.PowerCut(), m.ReplaceDataDisk(), m.On())
 	}, func(st api.Status) bool { return st.Settled && memberOn(st, "h3") != member })
 	s.whole(1, 2, 3)
@@ -160,7 +160,7 @@ func (s *scenes) quorumLoss() {
 	}
 
 	w = s.StartLoad(false, s.addrs(1, 4, 5)...)
-	s.on(2, 3)
+	s.comeBackApart()
 	s.Until("the dead machines have left", func(st api.Status) error {
 		if !st.Settled || len(st.Left) != 2 {
 			return fmt.Errorf("settled %v, left %d", st.Settled, len(st.Left))
@@ -180,125 +180,86 @@ func (s *scenes) quorumLoss() {
 	}
 }
 
-// killedDuring begins something with a daemon that is killed after one of its first
-// effects, drawn by chance, and lets another finish it.
-func (s *scenes) killedDuring(begin func(), over func(api.Status) bool) {
-	s.t.Helper()
-	s.Kill()
-	n := 1 + s.rnd.IntN(6)
-	if !s.StartWith([]string{"CKE_EFFECT_TRACE=" + s.Write("trace", ""), "CKE_EFFECT_KILL=" + strconv.Itoa(n)}) {
-		s.t.Fatal("the daemon ended before anything began")
+// comeBackApart: the two dead machines come back, with no CKE to see it, where they
+// reach each other and none of those that serve now, and are the quorum that they
+// were. The next CKE sees two clusters of one name and id, and touches neither,
+// until they reach each other.
+func (s *scenes) comeBackApart() {
+	nodes := func(is ...int) (out []lab.Node) {
+		for _, i := range is {
+			out = append(out, s.lab.Machine(i))
+		}
+		return out
 	}
-	begin()
-	s.Eventually("the daemon is killed", func() error {
-		select {
-		case <-s.Ended():
-			return nil
-		default:
-		}
-		ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
-		defer cancel()
-		if st, err := s.Client().Status(ctx, "main"); err == nil && over(st) {
-			s.t.Fatalf("all was done before effect %d", n)
-		}
-		return fmt.Errorf("it has not come to effect %d", n)
+	heal := s.lab.Break(s.t, lab.Partition(nodes(2, 3), nodes(1, 4, 5)))
+	s.daemon.Kill()
+	s.on(2, 3)
+	s.serves(2)
+	s.daemon.Start()
+	s.told(s.Reason("clustersAreMixed", ""), "split", s.addr(1), "leads in term")
+	members, steps := s.sh(1, "ls /var/lib/cke/etcd/main"), len(s.History())
+	s.lookTwice()
+	s.told(s.Reason("clustersAreMixed", ""), "split")
+	if now := s.sh(1, "ls /var/lib/cke/etcd/main"); now != members || len(s.History()) != steps {
+		s.t.Errorf("CKE acts on a split cluster: %s, was %s\n%s", now, members, s.CLI("history", "-n", "5"))
+	}
+	heal()
+}
+
+// spare: a machine dies for good. A spare has its seat replace_after later, without
+// anybody and although the daemon is killed in the midst of it, and who asks where
+// the members are is told of the spare. The dead machine comes back as a spare.
+func (s *scenes) spare() {
+	yaml := s.yaml(1, 4, 5, 2)
+	for _, i := range []int{1, 4} {
+		yaml = strings.Replace(yaml, "hostname: "+string(s.name(i)), "gateway: true, hostname: "+string(s.name(i)), 1)
+	}
+	s.Set(strings.Replace(yaml, "etcd: {", "etcd: {members: 3, ", 1))
+	s.OnlyMembersAre("h1", "h4", "h5")
+	w := s.StartLoad(false, s.addrs(1, 4)...)
+	died := time.Now()
+	s.killedDuring(6, func() { s.cutPower(5) }, func(st api.Status) bool {
+		return st.Healthy && memberOn(st, "h2") != 0 && memberOn(st, "h5") == 0
 	})
-	s.Kill()
-	s.Start()
-	s.t.Logf("the daemon was killed after effect %d: %s", n, drive.LastLines(filepath.Join(s.Dir, "trace"), 1))
-	s.Until("another finishes it", func(st api.Status) error {
-		if !over(st) {
-			return errors.New("it is not over")
+	for _, r := range s.History() {
+		if r.Step != nil && r.Step.Kind == plan.RemoveMember && r.At.After(died) && r.At.Sub(died) < 15*time.Second {
+			s.t.Errorf("h5 was given up %s after it died: %s", r.At.Sub(died), r)
+		}
+	}
+	s.Until("who asks is told of h2, and not of h5", func(st api.Status) error { return s.endpointsAre(st, 1, 2, 4) })
+	s.t.Logf("a person sees\n%s\n%s", s.CLI("status"), s.CLI("history", "-n", "12"))
+	w.Wrote(100)
+	s.on(5)
+	s.Eventually("what is left on h5 is aside", func() error {
+		if out := s.sh(5, "ls /etc/systemd/system /var/lib/cke/etcd/main"); strings.Contains(out, "etcd-main.service") {
+			return errors.New(out)
 		}
 		return nil
 	})
+	s.OnlyMembersAre("h1", "h2", "h4")
+	w.Finish(300)
 }
 
-// told checks what a reason says to a person, its hint included.
-func (s *scenes) told(r plan.Reason, parts ...string) {
-	s.t.Helper()
-	s.Says(r.Rule, r.String(), parts...)
-}
-
-// changes counts what was done to the membership.
-func (s *scenes) changes() int {
-	s.t.Helper()
-	n := 0
-	for _, r := range s.History() {
-		if r.Step != nil && slices.Contains([]plan.Kind{plan.RemoveMember, plan.AddLearner, plan.PromoteLearner}, r.Step.Kind) {
-			n++
+// noSpace: history fills the quota, and etcd refuses every write. CKE makes room and
+// lets them in again, although the daemon is killed in the midst of it. Reads go on.
+func (s *scenes) noSpace() {
+	s.Set(strings.Replace(strings.Replace(s.yaml(1, 4, 5, 2), "etcd: {", "etcd: {members: 3, ", 1), "256MiB", "32MiB", 1))
+	w := s.StartLoad(false, s.addrs(1, 4)...)
+	app := s.Connect(s.UserCert("app"), s.addrs(1, 2, 4)...)
+	s.killedDuring(4, func() { s.fill(app) }, func(st api.Status) bool {
+		for _, n := range st.Nodes {
+			if m := n.Member; m != nil && m.DBSize > 16<<20 {
+				return false
+			}
 		}
-	}
-	return n
-}
-
-func (s *scenes) unchanged(before int) {
-	s.t.Helper()
-	if n := s.changes() - before; n != 0 {
-		s.t.Errorf("%d changes of the membership for a member that only had to come back", n)
-	}
-}
-
-// typed types commands on the box, bash those of a machine, as root.
-func (s *scenes) typed(script string) {
-	s.t.Helper()
-	if r := s.Type(script); r.Code != 0 {
-		s.t.Fatalf("exit %d of\n%s\n%s%s", r.Code, script, r.Stdout, r.Stderr)
-	}
-}
-
-func (s *scenes) bash(i int, script string) string {
-	s.t.Helper()
-	out, err := s.lab.Machine(i).ExecInput(s.ctx(), "set -euo pipefail\n"+script, "bash", "-s")
-	if err != nil {
-		s.t.Fatalf("%v, of\n%s\n%s", err, script, out)
-	}
-	return out
-}
-
-// mustSend puts one of the built programs on a machine.
-func (s *scenes) mustSend(i int, program, path string) {
-	s.t.Helper()
-	b, err := os.ReadFile(filepath.Join(s.Bin, program))
-	s.must(err)
-	s.must(s.lab.Machine(i).WriteFile(s.ctx(), path, b, "0755"))
-}
-
-// keys counts the tenant's keys.
-func (s *scenes) keys(c api.Certificate, nodes ...int) int64 {
-	s.t.Helper()
-	cl := s.Connect(c, s.addrs(nodes...)...)
-	var count int64
-	s.Eventually("count keys", func() error {
-		resp, err := cl.Get(s.ctx(), "/app/", clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if err == nil {
-			count = resp.Count
-		}
-		return err
+		return st.Settled && len(st.Alarms) == 0
 	})
-	return count
-}
-
-func memberOn(st api.Status, node cluster.NodeName) cluster.MemberID {
-	for _, n := range st.Nodes {
-		if n.Hostname == node && n.Member != nil {
-			return n.Member.ID
+	w.Wrote(100)
+	w.Finish(200)
+	for _, k := range []plan.Kind{plan.Compact, plan.Defragment, plan.DisarmAlarm} {
+		if s.CountSteps(k) == 0 {
+			s.t.Errorf("it healed without %s", k)
 		}
 	}
-	return 0
-}
-
-// sameIndex: in a quiet cluster, all know the last write to be committed.
-func sameIndex(st api.Status) error {
-	indexes := map[uint64]bool{}
-	for _, n := range st.Nodes {
-		if n.Member == nil || !n.Member.Healthy {
-			return errors.New("a member does not serve")
-		}
-		indexes[n.Member.RaftIndex] = true
-	}
-	if len(indexes) != 1 {
-		return fmt.Errorf("%d different indexes", len(indexes))
-	}
-	return nil
+	s.t.Logf("a person sees\n%s", s.CLI("history", "-n", "10"))
 }

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+
+	"cke/internal/api"
+	"cke/internal/cluster"
+	"cke/internal/plan"
+)
+
+// maintenance is what the memory knows of drained nodes and of reboots.
+type maintenance struct {
+	drains  []cluster.Drain
+	reboot  *cluster.Reboot
+	reasons []plan.Reason
+}
+
+func (m *memory) DrainNode(ctx context.Context, name, node string, r api.DrainRequest) (api.DrainAnswer, error) {
+	n := cluster.NodeName(node)
+	return api.DrainAnswer{Node: n}, m.with(ctx, name, func(c *memoryCluster) error {
+		switch {
+		case node == "cp9":
+			return api.NotFound("cluster main has no node \"cp9\"", "ckecli node list")
+		case node == "cp3" && !r.Interrupt:
+			return api.Refused("node cp3 is not drained: cp2 is drained already", "ckecli node undrain cp2")
+		}
+		c.drains = append(c.drains, cluster.Drain{Node: n, By: "tester", Why: r.Why, At: start()})
+		c.reasons = append(c.reasons, plan.Reason{Level: plan.Note, Rule: "nodeIsDrained", Node: n, Text: "drained by tester (" + r.Why + "): its member is stopped", Hint: "ckecli node undrain " + node})
+		m.wake()
+		return nil
+	})
+}
+
+func (m *memory) UndrainNode(ctx context.Context, name, node string) (api.DrainAnswer, error) {
+	return api.DrainAnswer{Node: cluster.NodeName(node)}, m.with(ctx, name, func(c *memoryCluster) error {
+		c.maintenance = maintenance{}
+		m.wake()
+		return nil
+	})
+}
+
+// RebootNodes has all of them rebooted at once, but for stuck, which never is.
+func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootRequest) (cluster.Reboot, error) {
+	out := cluster.Reboot{By: "tester", Why: r.Why, At: start()}
+	err := m.with(ctx, name, func(c *memoryCluster) error {
+		for _, n := range r.Nodes {
+			if n == "cp1" {
+				return api.Refused("node cp1 is not rebooted: cke itself runs on its machine", "reboot it by hand")
+			}
+			out.Nodes = append(out.Nodes, cluster.NodeName(n))
+		}
+		if r.Nodes[0] == "stuck" {
+			c.reboot = &out
+		}
+		m.wake()
+		return nil
+	})
+	return out, err
+}
+
+func (m *memory) CancelReboot(ctx context.Context, name string) error {
+	return m.with(ctx, name, func(c *memoryCluster) error {
+		c.reboot = nil
+		m.wake()
+		return nil
+	})
+}

@@ -1,0 +1,43 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+)
+
+// Reboot is a request to reboot machines one after another, and how far it is. It
+// outlives the daemon that took it.
+type Reboot struct {
+	Nodes []NodeName `json:"nodes"`
+	By    string     `json:"by"`
+	Why   string     `json:"why,omitempty"`
+	At    time.Time  `json:"at"`
+	// Interrupt is as for a drain.
+	Interrupt bool `json:"interrupt,omitempty"`
+	// Done are those whose turn is over.
+	Done []NodeName `json:"done,omitempty"`
+	// Boot is the boot of the machine whose turn it is as it was before it was told
+	// to reboot, at Told; empty before.
+	Boot string    `json:"boot,omitempty"`
+	Told time.Time `json:"told,omitzero"`
+}
+
+// Next is the node whose turn it is; false when all are done.
+func (r Reboot) Next() (NodeName, bool) {
+	for _, n := range r.Nodes {
+		if !slices.Contains(r.Done, n) {
+			return n, true
+		}
+	}
+	return "", false
+}
+
+// Ends says that this boot of a machine was told to end.
+func (r Reboot) Ends(boot string) bool { return r.Boot != "" && r.Boot == boot }
+
+// After is the request once a node's turn is over.
+func (r Reboot) After(n NodeName) Reboot {
+	r.Done = append(slices.Clone(r.Done), n)
+	r.Boot, r.Told = "", time.Time{}
+	return r
+}

@@ -1,0 +1,110 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// muteTimeout is what a member that did not answer the last time, or is asked for
+// the first time, gets beyond the others: one that is there answers at once, and
+// every look and every guard would wait for one that is not.
+const muteTimeout = 100 * time.Millisecond
+
+var errMute = errors.New("it does not answer, as the others do")
+
+// pending is a question to a member that looks do not wait for to its end. Its
+// answer, should there be one, makes the next look wait: a member that is far away
+// takes longer than this, and is heard all the same.
+type pending struct {
+	done   chan struct{}
+	answer answer
+}
+
+// askAll asks all at the same time. Those that answered the last time have all the
+// time there is, and the others when none of them did.
+func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
+	answers := make([]answer, len(endpoints))
+	var known sync.WaitGroup
+	late := map[int]*pending{}
+	for i, ep := range endpoints {
+		if c.answered(ep) {
+			known.Go(func() { answers[i] = c.ask(ctx, ep) })
+		} else {
+			late[i] = c.askAside(ep)
+		}
+	}
+	known.Wait()
+	limit := muteTimeout
+	if len(late) == len(endpoints) {
+		limit = askTimeout + muteTimeout // they say themselves what is wrong
+	}
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	over := false
+	for i, q := range late {
+		answers[i] = answer{endpoint: endpoints[i], statusErr: fmt.Errorf("ask %s for its status: %w", endpoints[i], errMute)}
+		if !over {
+			select {
+			case <-q.done:
+			case <-end.C:
+				over = true
+			case <-ctx.Done():
+				over = true
+			}
+		}
+		select {
+		case <-q.done:
+			answers[i] = q.answer
+		default:
+		}
+	}
+	if ctx.Err() == nil { // a question that was given up says nothing
+		c.remember(answers)
+	}
+	return answers
+}
+
+// askAside puts a question unless one is under way.
+func (c *Client) askAside(ep Endpoint) *pending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q, ok := c.aside[ep]; ok {
+		return q
+	}
+	q := &pending{done: make(chan struct{})}
+	c.aside[ep] = q
+	c.asking.Go(func() {
+		q.answer = c.ask(c.ctx, ep)
+		c.mu.Lock()
+		delete(c.aside, ep)
+		c.mu.Unlock()
+		close(q.done)
+		if q.answer.statusErr == nil {
+			c.remember([]answer{q.answer})
+		}
+	})
+	return q
+}
+
+// remember keeps who answers.
+func (c *Client) remember(answers []answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range answers {
+		switch {
+		case a.statusErr == nil:
+			c.answers[a.endpoint] = true
+		case !errors.Is(a.statusErr, errMute): // else it was no answer yet
+			delete(c.answers, a.endpoint)
+		}
+	}
+}
+
+func (c *Client) answered(ep Endpoint) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answers[ep]
+}

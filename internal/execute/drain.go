@@ -1,0 +1,75 @@
+package execute
+
+import (
+	"context"
+	"fmt"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+// stopMember ends the process of a member whose node is drained. Its unit and its
+// data stay; that nobody starts it is for the plan.
+type stopMember struct{ target }
+
+func (a stopMember) Done(ctx context.Context) (bool, error) {
+	ns, err := a.observed(ctx, a.step.Nodes[0])
+	u := ns.Unit
+	return u == nil || u.Unit.Member != a.step.Member || !u.Running, err
+}
+
+func (a stopMember) Do(ctx context.Context) error {
+	return a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+		return h.StopUnit(ctx, host.StopUnit{Cluster: a.cluster(), Member: a.step.Member, Grace: stopGrace})
+	})
+}
+
+// finishDrain drops the record of a drain.
+type finishDrain struct{ target }
+
+func (a finishDrain) Done(context.Context) (bool, error) { return false, nil }
+
+func (a finishDrain) Do(ctx context.Context) error {
+	return a.store().DropDrain(ctx, a.cluster(), *a.step.Drain)
+}
+
+// recordDrain begins or ends a drain that a reboot needs.
+type recordDrain struct{ target }
+
+func (a recordDrain) Done(context.Context) (bool, error) { return false, nil }
+
+func (a recordDrain) Do(ctx context.Context) error {
+	return a.store().PutDrain(ctx, a.cluster(), *a.step.Drain)
+}
+
+// rebootMachine tells a machine to reboot. That it was told is written down first,
+// with the boot that is to end: a machine that runs another one was rebooted.
+type rebootMachine struct{ target }
+
+func (a rebootMachine) Done(ctx context.Context) (bool, error) {
+	ns, err := a.observed(ctx, a.step.Nodes[0])
+	return ns.Boot != a.step.Reboot.Boot, err
+}
+
+func (a rebootMachine) Do(ctx context.Context) error {
+	to := *a.step.Reboot
+	if to.Boot == a.x.o.Boot {
+		return fmt.Errorf("reboot %s: cke itself runs on its machine", a.step.Nodes[0])
+	}
+	to.Told = a.x.o.Now().UTC()
+	return a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+		if err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil {
+			return err
+		}
+		return h.Reboot(ctx, host.Reboot{Boot: to.Boot})
+	})
+}
+
+// finishReboot ends the turn of one machine.
+type finishReboot struct{ target }
+
+func (a finishReboot) Done(context.Context) (bool, error) { return false, nil }
+
+func (a finishReboot) Do(ctx context.Context) error {
+	return a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, a.step.Reboot.After(a.step.Nodes[0]))
+}

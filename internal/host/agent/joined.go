@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+const (
+	// joinedLately is how long after its first start a member is asked how far it is.
+	joinedLately = 10 * time.Minute
+	// stillHeard is how long a member is listened to for a word of the leader, which
+	// sends one with each heartbeat (100 ms unless set otherwise).
+	stillHeard = 300 * time.Millisecond
+	// metricsTimeout and metricsLimit bound each question.
+	metricsTimeout = 500 * time.Millisecond
+	metricsLimit   = 4 << 20
+)
+
+// appliedBy is the last entry of the log that a member which has just joined has
+// applied; 0 when nobody can say. A learner that came by a snapshot serves no client
+// for 7 s, though it has all there is: etcd serves once its own publication is
+// through, and the answer to that went by in the snapshot. On its metrics port, which
+// is on loopback, it answers at once.
+func (a *Agent) appliedBy(ctx context.Context, c string, st *cluster.UnitState) (uint64, error) {
+	if !st.Sealed || st.Started == nil || st.Started.Founding == nil || st.Started.Founding.New {
+		return 0, nil
+	}
+	info, err := os.Lstat(filepath.Join(a.layout.data(c, st.Started.Member), markName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at the mark of member %s: %w", st.Started.Member, err)
+	}
+	if time.Since(info.ModTime()) > joinedLately {
+		return 0, nil
+	}
+	applied, err := askApplied(ctx, netip.AddrPortFrom(loopback(st.Started.Address), cluster.MetricsPort), st.Started.Member)
+	if err != nil {
+		a.log.Debug("ask a member how far it is", "member", st.Started.Member, "err", err) // it may be starting still
+	}
+	return applied, nil
+}
+
+// askApplied reads a member's metrics twice, and believes only those of this one.
+func askApplied(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
+	first, err := askMetrics(ctx, at, id)
+	if err != nil || first.applied == 0 {
+		return 0, err
+	}
+	t := time.NewTimer(stillHeard)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-t.C:
+	}
+	second, err := askMetrics(ctx, at, id)
+	if err != nil || second.received <= first.received {
+		return 0, err
+	}
+	return second.applied, nil
+}
+
+func askMetrics(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/metrics", http.NoBody)
+	if err != nil {
+		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
+	}
+	direct := &http.Transport{DisableKeepAlives: true} // and through nobody's proxy
+	resp, err := direct.RoundTrip(req)
+	if err != nil {
+		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return progress{}, fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
+	}
+	return readProgress(io.LimitReader(resp.Body, metricsLimit), id)
+}
+
+// progress is how far a member says it is.
+type progress struct {
+	// applied is the last entry of the log that it has applied; 0 when it knows no
+	// leader, or is not the one that is meant.
+	applied uint64
+	// received are the bytes that came from its peers so far.
+	received float64
+}
+
+// readProgress finds it in the text format of Prometheus (exposition format 0.0.4).
+func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
+	itself, led := false, false
+	lines := bufio.NewScanner(text)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case name == `etcd_server_id{server_id="`+id.String()+`"}`:
+			itself = true
+		case name == "etcd_server_has_leader":
+			led = value == "1"
+		case name == "etcd_server_proposals_applied_total":
+			n, err := number(value)
+			if err != nil {
+				return progress{}, err
+			}
+			p.applied = uint64(n)
+		case strings.HasPrefix(name, "etcd_network_peer_received_bytes_total{"):
+			n, err := number(value)
+			if err != nil {
+				return progress{}, err
+			}
+			p.received += n
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return progress{}, fmt.Errorf("read metrics: %w", err)
+	}
+	if !itself || !led {
+		return progress{}, nil
+	}
+	return p, nil
+}
+
+// number is a count that a float64 holds exactly.
+func number(value string) (float64, error) {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || n < 0 || n > 1<<53 {
+		return 0, fmt.Errorf("read metrics: %q is no count", value)
+	}
+	return n, nil
+}

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"cke/internal/cluster"
+)
+
+func TestAMemberSaysHowFarItIs(t *testing.T) {
+	t.Parallel()
+	const id, own = cluster.MemberID(0x8e9e05c52164694d), `etcd_server_id{server_id="8e9e05c52164694d"} 1` + "\n"
+	const led, applied = "etcd_server_has_leader 1\n", "etcd_server_proposals_applied_total 1.2345678e+07\n"
+	const heard = `etcd_network_peer_received_bytes_total{From="a"} 2` + "\n" + `etcd_network_peer_received_bytes_total{From="b"} 40` + "\n"
+	for _, c := range []struct {
+		name, text string
+		want       progress
+		fails      bool
+	}{
+		{"all is there", "# HELP x y\n" + led + own + applied, progress{applied: 12345678}, false},
+		{"its peers are heard", led + own + applied + heard, progress{12345678, 42}, false},
+		{"it knows no leader", "etcd_server_has_leader 0\n" + own + applied, progress{}, false},
+		{"another member answers", led + strings.ReplaceAll(own, "8e9e", "8e9f") + applied, progress{}, false},
+		{"it has applied nothing yet", led + own + "etcd_server_proposals_applied_total 0\n", progress{}, false},
+		{"it is no number", led + own + "etcd_server_proposals_applied_total many\n", progress{}, true},
+		{"it is none that a log has", led + own + "etcd_server_proposals_applied_total -1\n", progress{}, true},
+		{"nothing of etcd", "go_goroutines 3\n", progress{}, false},
+	} {
+		if got, err := readProgress(strings.NewReader(c.text), id); got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s: got %v, %v", c.name, got, err)
+		}
+	}
+}
+
+// A learner whose peers fell silent says that it has a leader for ever.
+func TestAMemberThatHearsNobodyIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	const id = cluster.MemberID(0x8e9e05c52164694d)
+	for _, grows := range []int64{0, 1} {
+		var received atomic.Int64
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, "etcd_server_id{server_id=%q} 1\netcd_server_has_leader 1\netcd_server_proposals_applied_total 7\n"+
+				"etcd_network_peer_received_bytes_total{From=\"a\"} %d\n", id, received.Add(grows))
+		}))
+		t.Cleanup(srv.Close)
+		got, err := askApplied(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id)
+		if want := uint64(7 * grows); got != want || err != nil {
+			t.Errorf("%d bytes came: it is said to have applied %d, %v; want %d", grows, got, err, want)
+		}
+	}
+}
+
+// What the metrics are called is etcd's to say.
+func TestARealMemberSaysHowFarItIs(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h, u := inProcess(t, b), b.founder()
+	b.install(t, h, u)
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
+	eventually(t, "it says that it has applied something", func() bool {
+		p, err := askMetrics(t.Context(), at, u.Member)
+		return err == nil && p.applied > 0
+	})
+	if p, err := askMetrics(t.Context(), at, u.Member+1); err != nil || p.applied != 0 {
+		t.Errorf("another member has applied %d, %v", p.applied, err)
+	}
+}

@@ -1,0 +1,59 @@
+package observe
+
+import (
+	"context"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// hashesHold is how long the members' hashes are shown: to take them reads every
+// member's whole database.
+const hashesHold = 10 * time.Second
+
+// hashed is when the members' data was compared last, and what came out.
+type hashed struct {
+	at     time.Time
+	hashes []cluster.MemberHash
+	// asked are the members that served then.
+	asked map[cluster.MemberID]bool
+}
+
+func (h hashed) holds(e cluster.EtcdState, now time.Time) bool {
+	if h.hashes == nil || now.Sub(h.at) >= hashesHold {
+		return false
+	}
+	for _, m := range e.Voters() {
+		if m.Healthy != h.asked[m.ID] {
+			return false
+		}
+	}
+	return true
+}
+
+// hashes compares the voters' data when there is a reason to.
+func (o *Observer) hashes(ctx context.Context, w Wanted, st cluster.State) []cluster.MemberHash {
+	if !st.Etcd.Quorum || !st.Suspicious() {
+		return nil
+	}
+	now := o.o.Now()
+	o.mu.Lock()
+	last := o.hashed
+	o.mu.Unlock()
+	if last.holds(st.Etcd, now) {
+		return last.hashes
+	}
+	fresh := hashed{at: now, hashes: o.Hashes(ctx, w, st.Etcd), asked: map[cluster.MemberID]bool{}}
+	for _, m := range st.Etcd.Voters() {
+		fresh.asked[m.ID] = m.Healthy
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hashed = fresh
+	return fresh.hashes
+}
+
+// Hashes compares the voters' data now, for a step immediately before an act.
+func (o *Observer) Hashes(ctx context.Context, w Wanted, e cluster.EtcdState) []cluster.MemberHash {
+	return o.o.Etcd.Hashes(ctx, e.Members, w.Nodes())
+}

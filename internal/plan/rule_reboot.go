@@ -1,0 +1,176 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+const (
+	// rebootAgain is when a machine that was told to reboot and did not is told once
+	// more: cke may have been killed in between.
+	rebootAgain = 30 * time.Second
+	// rebootPatience is how long a machine may be away before a person is told.
+	rebootPatience = 10 * time.Minute
+)
+
+// ruleReboot goes through the machines that are to be rebooted, one at a time: each
+// is drained, told to reboot once its member is stopped, and undrained when it runs
+// another boot. What it does next it reads off the records, so that whoever leads
+// goes on with it.
+func ruleReboot(in input) verdict {
+	if in.st.Reboot == nil {
+		return verdict{}
+	}
+	r := *in.st.Reboot
+	name, _ := r.Next()
+	n := in.nodeNamed(name)
+	d, drain := in.drainOf(name)
+	switch {
+	case n.Hostname == "":
+		return finishReboot(r, name, "its node is in the spec no more")
+	case !n.Remote():
+		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
+	case drain && d.Over():
+		return verdict{} // ruleDrain speaks of it
+	case !drain && r.Boot != "":
+		return finishReboot(r, name, "it was rebooted and is in service")
+	case !drain:
+		return in.drainForReboot(r, name)
+	case r.Boot == "":
+		return in.tellToReboot(r, d)
+	default:
+		return in.followReboot(r, d)
+	}
+}
+
+func (in input) drainOf(n cluster.NodeName) (cluster.Drain, bool) {
+	for _, d := range in.st.Drains {
+		if d.Node == n {
+			return d, true
+		}
+	}
+	return cluster.Drain{}, false
+}
+
+// cameBack: the node was drained for a reboot, and its machine runs another boot.
+func (in input) cameBack(d cluster.Drain) bool {
+	r, ns := in.st.Reboot, in.node(d.Node)
+	if r == nil || !d.Reboot || r.Boot == "" {
+		return false
+	}
+	next, _ := r.Next()
+	return next == d.Node && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
+}
+
+// drainForReboot begins with the next machine, once everything is well.
+func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict {
+	if why := in.notWell(); why != "" {
+		return verdict{reasons: []Reason{{
+			Level: Waiting, Rule: "rebootMustWait", Node: name,
+			Text: "the machine is to be rebooted, " + why, Hint: "ckecli node reboot --cancel, if it is not to be",
+		}}}
+	}
+	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
+	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
+}
+
+// notWell says what is waited for before a machine may go, or nothing.
+func (in input) notWell() string {
+	e := in.st.Etcd
+	for _, m := range e.Voters() {
+		if !m.Healthy || !InSync(e, m) {
+			return fmt.Sprintf("once every voter serves and is in sync; that on %s does not: %s", in.name(m), whyNotInSync(m))
+		}
+	}
+	switch {
+	case !e.Quorum:
+		return "once the cluster has a quorum"
+	case len(e.Learners()) > 0:
+		return fmt.Sprintf("once the learner on %s votes or is out", in.name(e.Learners()[0]))
+	case in.st.Restart != nil && in.st.Restart.Failed == "":
+		return fmt.Sprintf("once the member on %s is restarted", in.st.Restart.Node)
+	case len(in.st.Drains) > 0:
+		return fmt.Sprintf("once %s is in service again", in.st.Drains[0].Node)
+	}
+	return ""
+}
+
+// tellToReboot has the machine rebooted once its member is stopped.
+func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
+	ns := in.node(d.Node)
+	switch {
+	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
+		return verdict{reasons: []Reason{{
+			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
+			Text: "the machine is rebooted once its host answers and its member is stopped",
+		}}}
+	case ns.Boot == "":
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "bootIsUnknown", Node: d.Node,
+			Text: "its host does not tell which boot it runs, so that it could not be known when it is back",
+			Hint: "ckecli node reboot --cancel",
+		}}}
+	}
+	r.Boot = ns.Boot
+	return rebootStep(r, d.Node, "its member is stopped")
+}
+
+// followReboot waits for another boot of a machine that was told.
+func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
+	ns := in.node(d.Node)
+	since := in.now.Sub(r.Told)
+	reason := Reason{
+		Level: Waiting, Rule: "machineIsRebooting", Node: d.Node,
+		Text: fmt.Sprintf("the machine was told to reboot at %s", r.Told.UTC().Format(time.TimeOnly)),
+	}
+	if since >= rebootPatience {
+		reason.Level, reason.Rule = Blocked, "machineDidNotComeBack"
+		reason.Text += fmt.Sprintf(" and is not back after %s", rebootPatience)
+		reason.Hint = "look at its console; cke goes on when it is back. ckecli node reboot --cancel gives the others up"
+	}
+	switch {
+	case in.cameBack(d):
+		d.Ended = in.now.UTC()
+		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its machine is back, with another boot"}}}
+	case usable(ns) && since >= rebootAgain:
+		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
+		v.reasons = []Reason{reason}
+		return v
+	}
+	return verdict{reasons: []Reason{reason}}
+}
+
+func rebootStep(r cluster.Reboot, n cluster.NodeName, why string) verdict {
+	return verdict{steps: []Step{{Kind: RebootMachine, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
+}
+
+func finishReboot(r cluster.Reboot, n cluster.NodeName, why string) verdict {
+	return verdict{steps: []Step{{Kind: FinishReboot, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
+}
+
+// RebootRefused says why machines must not be rebooted now, and what to do; nothing
+// when they may be. own is the boot of the machine that cke runs on.
+func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot, own string) (why, hint string) {
+	in := newInput(spec, st, st.At)
+	for _, name := range r.Nodes {
+		n, ns := in.nodeNamed(name), in.node(name)
+		switch {
+		case !n.Remote(), ns.Boot != "" && ns.Boot == own:
+			return fmt.Sprintf("cke itself runs on the machine of %s", name), "drain the node, reboot the machine by hand, and undrain it"
+		case !usable(ns):
+			return fmt.Sprintf("the host of %s does not answer", name), "ckecli status"
+		case !ns.CanReboot:
+			return fmt.Sprintf("the members of %s are not run by systemd", name), "drain the node, reboot the machine by hand, and undrain it"
+		}
+		if why, hint := DrainRefused(spec, st, cluster.Drain{Node: name, Interrupt: r.Interrupt}); why != "" {
+			return fmt.Sprintf("node %s cannot be drained: %s", name, why), hint
+		}
+	}
+	if i := slices.IndexFunc(st.Drains, func(d cluster.Drain) bool { return !d.Over() }); i >= 0 {
+		return fmt.Sprintf("node %s is drained", st.Drains[i].Node), "ckecli node undrain " + string(st.Drains[i].Node)
+	}
+	return "", ""
+}

@@ -1,0 +1,41 @@
+package sim
+
+import (
+	"context"
+	"slices"
+
+	"cke/internal/cluster"
+)
+
+// PutDrain implements execute.Store.
+func (s store) PutDrain(ctx context.Context, _ string, d cluster.Drain) error {
+	f := &s.c.w.shelf
+	return s.write(ctx, func() error {
+		return s.c.effect("record the drain of "+string(d.Node), func() error {
+			f.drains = append(without(f.drains, d.Node), d)
+			return nil
+		})
+	})
+}
+
+// DropDrain implements execute.Store.
+func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
+	f := &s.c.w.shelf
+	return s.write(ctx, func() error {
+		return s.c.effect("drop the drain of "+string(d.Node), func() error {
+			if slices.Contains(f.drains, d) {
+				f.drains = without(f.drains, d.Node)
+			}
+			return nil
+		})
+	})
+}
+
+// AdvanceReboot implements execute.Store. Nobody has machines rebooted here.
+func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) error {
+	return s.write(ctx, func() error { return nil })
+}
+
+func without(drains []cluster.Drain, n cluster.NodeName) []cluster.Drain {
+	return slices.DeleteFunc(slices.Clone(drains), func(d cluster.Drain) bool { return d.Node == n })
+}
