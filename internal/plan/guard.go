@@ -65,6 +65,8 @@ func unlessAllServe(e cluster.EtcdState) string {
 
 func removalRefused(s Step, e cluster.EtcdState, m cluster.Member) string {
 	switch {
+	case s.Serving && !m.Healthy:
+		return fmt.Sprintf("member %s does not serve any more", s.Member)
 	case s.NotServing && m.Healthy:
 		return fmt.Sprintf("member %s serves again", s.Member)
 	case m.Learner:

@@ -69,6 +69,9 @@ type Step struct {
 	// DataLost: the member is removed because its host says that its data is
 	// gone. The host is asked again immediately before.
 	DataLost bool `json:"data_lost,omitempty"`
+	// Serving: the voter that is removed serves. It stays for now if it does not any
+	// more: its machine may have gone, and its peers not know it.
+	Serving bool `json:"serving,omitempty"`
 	// Corrupt: the member is removed because its data is not that of the others.
 	// All are compared again immediately before.
 	Corrupt bool `json:"corrupt,omitempty"`

@@ -176,7 +176,7 @@ func removeStep(in input, m cluster.Member, why string) Step {
 		after = cluster.Tolerance(voters-1, others)
 	}
 	return Step{
-		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, NotServing: !m.Learner && !m.Healthy, Reason: why,
+		Kind: RemoveMember, Nodes: []cluster.NodeName{in.name(m)}, Member: m.ID, Serving: m.Healthy && !m.Learner, NotServing: !m.Learner && !m.Healthy, Reason: why,
 		Tolerance: &Tolerance{Before: before, During: min(before, after), After: after},
 	}
 }

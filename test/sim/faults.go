@@ -163,7 +163,7 @@ func onWorld() map[string]func(*World) {
 		"many-writes":       func(w *World) { w.raft.rate = 1000 },
 		"few-writes":        func(w *World) { w.raft.rate = 100 },
 		"kube-away":         func(w *World) { w.kube.away = true },
-		"kube-back":         func(w *World) { w.kube.away = false },
+		"kube-back":         func(w *World) { w.kube.away, w.kube.at = false, w.raft.at },
 		"quota-reached":     func(w *World) { w.fill(100) },
 		"history-made":      func(w *World) { w.fill(60) },
 		"history-compacted": func(w *World) { w.raft.room.history, w.raft.room.compacted = 0, w.raft.room.revision },
@@ -264,6 +264,7 @@ func (w *World) mendSettings() {
 
 // repair ends every fault but lost data.
 func (w *World) repair() {
+	w.kube.at = w.raft.at // what it was not told so far it is told soon
 	w.kube.away, w.lags, w.loses, w.raft.rate = false, 0, 0, 100
 	for _, m := range w.all() {
 		m.helper, m.slow, m.unmounted, m.full, m.crashes, m.portBusy, m.slowDisk, m.skew = prompt, 0, false, false, false, false, false, 0

@@ -299,7 +299,7 @@ func (w *World) judgeDeposed(c *CKE, what string) {
 }
 
 // flood is how many records of one deed are too many.
-const flood = 15
+const flood = 30
 
 func (w *World) judgeRecord(r record.Record) {
 	if w.recorded == nil {

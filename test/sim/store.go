@@ -114,6 +114,11 @@ func (s store) AdvanceBootstrap(ctx context.Context, _ string, from cluster.Phas
 			if w.shelf.boot.Phase != from {
 				return fmt.Errorf("the phase is %q", w.shelf.boot.Phase)
 			}
+			for _, f := range b.Founders {
+				if from == cluster.PhaseNew && !slices.Contains(w.shelf.spec.Nodes, f.Node) {
+					return fmt.Errorf("founder %s is not in the spec any more", f.Node.Hostname)
+				}
+			}
 			w.judgeBootstrap(b)
 			w.shelf.boot = b
 			return nil
