@@ -176,9 +176,13 @@ func (w *World) needless(m *machine, id cluster.MemberID) string {
 	return ""
 }
 
-// deadForLong: it has not served for replace_after, but for what a look takes.
+// deadForLong: it has not served for replace_after, but for what a look takes. One
+// that crashes again and again serves for moments in between, which no look meets.
 func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
 	served, ok := w.raft.served[id]
+	if m.crashes {
+		return true
+	}
 	if !ok {
 		served = w.began
 	}
