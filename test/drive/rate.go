@@ -110,8 +110,9 @@ func (r *Rate) tick(ctx context.Context) {
 		}
 		due := int(time.Since(r.began).Seconds() * float64(r.per))
 		for ; n < due; n++ {
-			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.put, strconv.Itoa(n), r.putOne) })
-			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.got, strconv.Itoa(n), r.getOne) })
+			value := strconv.Itoa(n) // n goes on meanwhile
+			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.put, value, r.putOne) })
+			r.ops.Go(func() { r.ask(context.WithoutCancel(ctx), &r.got, value, r.getOne) })
 		}
 		r.mu.Lock()
 		r.asked, r.ended = n, time.Now()

@@ -29,10 +29,15 @@ type answering struct {
 	ports map[netip.AddrPort]bool
 }
 
-func (a *answering) holds(ap netip.AddrPort) bool {
+// busy says whether a port is in use by somebody else. This agent begins to listen
+// there, and ends it, either before the look or after it.
+func (a *answering) busy(ap netip.AddrPort) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.ports[ap]
+	if a.ports[ap] {
+		return false, nil
+	}
+	return portBusy(ap)
 }
 
 func (a *answering) set(ap netip.AddrPort, held bool) {

@@ -183,10 +183,7 @@ func (a *Agent) portFacts(_ context.Context, req host.FactsRequest, f *host.Fact
 	for _, port := range []uint16{cluster.ClientPort, cluster.PeerPort} {
 		for _, addr := range asked {
 			ap := netip.AddrPortFrom(addr, port)
-			if a.answering.holds(ap) {
-				continue
-			}
-			busy, err := portBusy(ap)
+			busy, err := a.answering.busy(ap)
 			if err != nil {
 				return err
 			}
