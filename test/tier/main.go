@@ -114,7 +114,7 @@ func timeout() time.Duration {
 	if os.Getenv("CKE_TEST_LONG") == "1" {
 		return 90 * time.Minute
 	}
-	return 22 * time.Minute
+	return 35 * time.Minute
 }
 
 // packages lists the tier's packages that have tests.
