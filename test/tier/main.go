@@ -74,6 +74,9 @@ func runTier(t tier) (tally, error) {
 	fmt.Printf("tier %s: %s\n", t.name, t.holds)
 	var noRace []skip
 	args := []string{"-count=1", "-timeout=" + timeout().String()}
+	if !t.alone && !t.bare { // most of them wait for etcd's own times
+		args = append(args, "-parallel=4")
+	}
 	if t.alone { // waiting for the lab would count against a package's time limit
 		args = append(args, "-p=1")
 	}
