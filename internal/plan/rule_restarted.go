@@ -63,7 +63,10 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		if !in.settingsFailed() {
 			return "the spec says other settings now than those that failed"
 		}
-		if !m.Healthy && in.notServedSince(r, m) >= comeBackPatience && !in.rollsBack(r.Node) {
+		switch {
+		case in.servesAfterAll(r, m):
+			return "the member serves with its new settings after all"
+		case in.neverServedSince(r, m) && !in.rollsBack(r.Node):
 			return "the member does not serve with what it had before either: its new settings are not to blame"
 		}
 		return ""
@@ -76,6 +79,21 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member does not serve, and giving it what it had before would not help"
 	}
 	return ""
+}
+
+// servesAfterAll: it was to be rolled back, and has come to serve before its old unit
+// was there. Nothing that serves is stopped for what was decided before.
+func (in input) servesAfterAll(r cluster.Restart, m cluster.Member) bool {
+	ns := in.node(r.Node)
+	u := ns.Unit
+	return usable(ns) && u != nil && u.Started != nil && u.Started.Member == r.Member && u.Started.SameSettings(r.To) && m.Healthy && InSync(in.st.Etcd, m)
+}
+
+// neverServedSince: it was rolled back and could have served since, but was not seen
+// to. One that has, and fails later, or is away, says nothing for its new settings.
+func (in input) neverServedSince(r cluster.Restart, m cluster.Member) bool {
+	return usable(in.node(r.Node)) && !in.drained(r.Node) && !m.Healthy && !m.UnhealthySince.After(r.At) &&
+		in.notServedSince(r, m) >= comeBackPatience
 }
 
 func (in input) peerURL(name cluster.NodeName) string {
@@ -112,7 +130,7 @@ func (in input) blameless(r cluster.Restart) bool {
 func (in input) didNotComeBack(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
-	if in.blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+	if in.blameless(r) || in.drained(r.Node) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
 	m, _ := in.st.Etcd.Member(r.Member)
@@ -186,7 +204,7 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
-	if in.rollsBack(r.Node) {
+	if in.rollsBack(r.Node) && !in.drained(r.Node) { // which would start it
 		v.steps = []Step{rollBackStep(r)}
 	}
 	return v
