@@ -148,12 +148,13 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 
 // notServedSince is for how long a member has not served since its record was
 // written. Of one that this cke has not watched all the time, not all is known; and
-// while its host was away, or too many others are, nobody can serve.
+// while its host was away, or too many others were, nobody could serve.
 func (in input) notServedSince(r cluster.Restart, m cluster.Member) time.Duration {
 	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
 		return 0
 	}
-	return in.now.Sub(later(later(r.At, in.node(r.Node).AnswersSince), m.UnhealthySince))
+	couldSince := later(in.node(r.Node).AnswersSince, in.st.Etcd.QuorumSince)
+	return in.now.Sub(later(later(r.At, couldSince), m.UnhealthySince))
 }
 
 func lastWords(u *cluster.UnitState) string {
