@@ -57,12 +57,9 @@ func (in input) restartIsOver(r cluster.Restart) string {
 	m, member := e.Member(r.Member)
 	_, known := in.nodeOf(cluster.Member{PeerURL: in.peerURL(r.Node)})
 	switch {
-	case !known, e.Quorum && !member:
-		return "the member is not in the cluster any more"
-	case r.Failed != "":
-		if !in.settingsFailed() {
-			return "the spec says other settings now than those that failed"
-		}
+	case r.Failed != "" && !in.settingsFailed():
+		return "the spec says other settings now than those that failed"
+	case r.Failed != "": // and whatever becomes of the member
 		switch {
 		case in.servesAfterAll(r, m):
 			return "the member serves with its new settings after all"
@@ -70,6 +67,8 @@ func (in input) restartIsOver(r cluster.Restart) string {
 			return "the member does not serve with what it had before either: its new settings are not to blame"
 		}
 		return ""
+	case !known, e.Quorum && !member:
+		return "the member is not in the cluster any more"
 	}
 	u := in.node(r.Node).Unit
 	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
@@ -92,7 +91,7 @@ func (in input) servesAfterAll(r cluster.Restart, m cluster.Member) bool {
 // neverServedSince: it was rolled back and could have served since, but was not seen
 // to. One that has, and fails later, or is away, says nothing for its new settings.
 func (in input) neverServedSince(r cluster.Restart, m cluster.Member) bool {
-	return usable(in.node(r.Node)) && !in.drained(r.Node) && !m.Healthy && !m.UnhealthySince.After(r.At) &&
+	return m.ID == r.Member && usable(in.node(r.Node)) && !in.drained(r.Node) && !m.Healthy && !m.UnhealthySince.After(r.At) &&
 		in.notServedSince(r, m) >= comeBackPatience
 }
 
@@ -222,6 +221,9 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 		return in.restartIsOver(*r) == "" && in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
 	}
 	u := ns.Unit
+	if _, member := in.st.Etcd.Member(r.Member); in.st.Etcd.Quorum && !member {
+		return false
+	}
 	return in.settingsFailed() && usable(ns) && u != nil && u.Unit.Member == r.Member &&
 		(u.Unit.SameSettings(r.To) || u.Started != nil && u.Started.SameSettings(r.To))
 }
