@@ -38,11 +38,16 @@ func (h hashed) holds(e cluster.EtcdState, now time.Time) bool {
 
 // hashes compares the voters' data when there is a reason to.
 func (o *Observer) hashes(ctx context.Context, w Wanted, st cluster.State) []cluster.MemberHash {
-	if !st.Etcd.Quorum || !st.Suspicious() {
+	if !st.Etcd.Quorum {
 		return nil
 	}
 	now := o.o.Now()
 	o.mu.Lock()
+	if !st.Suspicious() { // the next suspicion is another
+		o.hashed = hashed{}
+		o.mu.Unlock()
+		return nil
+	}
 	last := o.hashed
 	o.mu.Unlock()
 	if last.holds(st.Etcd, now) {
