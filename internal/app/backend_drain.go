@@ -52,7 +52,7 @@ func (b backend) UndrainNode(ctx context.Context, name, which string) (api.Drain
 		if d.Node != n.Hostname || d.Over() {
 			continue
 		}
-		if w.Reboot != nil && slices.Contains(w.Reboot.Nodes, n.Hostname) && !slices.Contains(w.Reboot.Done, n.Hostname) {
+		if d.Reboot && w.Reboot != nil && slices.Contains(w.Reboot.Nodes, n.Hostname) && !slices.Contains(w.Reboot.Done, n.Hostname) {
 			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is being rebooted, and put into service again by that", n.Hostname), "ckecli node reboot --cancel")
 		}
 		d.Ended = began.UTC()

@@ -209,8 +209,11 @@ type EtcdState struct {
 	// Asked is false when no member could be asked, as before a bootstrap.
 	Asked bool `json:"asked"`
 	// Quorum: a linearizable read succeeded in this observation.
-	Quorum    bool      `json:"quorum"`
-	ClusterID ClusterID `json:"cluster_id,omitzero"`
+	Quorum bool `json:"quorum"`
+	// QuorumSince is when there was a quorum again after more than a moment without;
+	// zero where nobody saw that. Before, no member could have served.
+	QuorumSince time.Time `json:"quorum_since,omitzero"`
+	ClusterID   ClusterID `json:"cluster_id,omitzero"`
 	// Members is the membership. Linearizable only when Quorum is set.
 	Members []Member `json:"members"`
 	Auth    Auth     `json:"auth"`

@@ -33,13 +33,20 @@ func (a finishDrain) Do(ctx context.Context) error {
 	return a.store().DropDrain(ctx, a.cluster(), *a.step.Drain)
 }
 
-// recordDrain begins or ends a drain that a reboot needs.
+// recordDrain begins or ends a drain that a reboot needs, unless a person drained or
+// undrained the node since that was decided.
 type recordDrain struct{ target }
 
 func (a recordDrain) Done(context.Context) (bool, error) { return false, nil }
 
 func (a recordDrain) Do(ctx context.Context) error {
-	return a.store().PutDrain(ctx, a.cluster(), *a.step.Drain)
+	var from *cluster.Drain
+	for _, d := range a.w.Drains {
+		if d.Node == a.step.Drain.Node {
+			from = &d
+		}
+	}
+	return a.store().AdvanceDrain(ctx, a.cluster(), from, *a.step.Drain)
 }
 
 // rebootMachine tells a machine to reboot. That it was told is written down first,

@@ -126,8 +126,8 @@ func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain
 	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
 }
 
-func (s effectStore) PutDrain(ctx context.Context, name string, d cluster.Drain) error {
-	return s.f.did(StorePutDrain, s.Store.PutDrain(ctx, name, d))
+func (s effectStore) AdvanceDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) error {
+	return s.f.did(StorePutDrain, s.Store.AdvanceDrain(ctx, name, from, to))
 }
 
 func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {

@@ -28,7 +28,7 @@ type Store interface {
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
-	PutDrain(ctx context.Context, name string, d cluster.Drain) error
+	AdvanceDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) error
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error
 }
@@ -140,13 +140,25 @@ type target struct {
 // seen is the one fresh observation of the members that a step's Done, guard
 // and Do share.
 type seen struct {
-	once sync.Once
-	e    cluster.EtcdState
+	mu sync.Mutex
+	e  *cluster.EtcdState
+}
+
+// forget has the next who asks look again.
+func (s *seen) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.e = nil
 }
 
 func (t target) members(ctx context.Context) cluster.EtcdState {
-	t.seen.once.Do(func() { t.seen.e = t.x.o.Observer.Etcd(ctx, t.w) })
-	return t.seen.e
+	t.seen.mu.Lock()
+	defer t.seen.mu.Unlock()
+	if t.seen.e == nil {
+		e := t.x.o.Observer.Etcd(ctx, t.w)
+		t.seen.e = &e
+	}
+	return *t.seen.e
 }
 
 func (t target) cluster() string { return t.x.o.Cluster }

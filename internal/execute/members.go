@@ -146,6 +146,7 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 	_, there := e.Member(a.step.Member)
 	if err == nil && there && a.step.Corrupt {
 		err = a.corrupt(ctx, e)
+		a.seen.forget() // that took its time; the guard looks anew
 	}
 	return !there, err
 }

@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"cke/internal/cluster"
@@ -71,7 +72,21 @@ type rollBackMember struct{ target }
 
 func (a rollBackMember) Done(ctx context.Context) (bool, error) {
 	ns, err := a.observed(ctx, a.step.Nodes[0])
-	return a.w.Restart != nil && a.w.Restart.Failed != "" && runsWith(ns, a.step.Restart.From), err
+	if err != nil || a.w.Restart != nil && a.w.Restart.Failed != "" && runsWith(ns, a.step.Restart.From) {
+		return err == nil, err
+	}
+	return false, a.stillSilent(ctx)
+}
+
+// stillSilent: a member that has come to serve since is not stopped.
+func (a rollBackMember) stillSilent(ctx context.Context) error {
+	if n, err := a.node(a.step.Nodes[0]); err == nil {
+		a.x.o.Observer.AskAgain(n)
+	}
+	if m, ok := a.members(ctx).Member(a.step.Member); ok && m.Healthy {
+		return fmt.Errorf("member %s serves by now", m.ID)
+	}
+	return nil
 }
 
 func (a rollBackMember) Do(ctx context.Context) error {

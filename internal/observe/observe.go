@@ -95,6 +95,7 @@ type Observer struct {
 	machines    map[cluster.NodeName]*machine
 	unreachable map[cluster.NodeName]time.Time
 	unhealthy   map[cluster.MemberID]time.Time
+	quorum      quorum
 	// withdrawn are the members that were about to go when last looked at.
 	withdrawn map[cluster.MemberID]time.Time
 	// endpoints are the members last known, asked even when their host's helper

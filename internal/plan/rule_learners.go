@@ -22,6 +22,10 @@ func ruleLearners(in input) verdict {
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has lost its data", name))
 			s.DataLost = true
 			v.steps = append(v.steps, s)
+		case in.drained(name) && !m.Healthy && !in.mayServe(n):
+			s := removeStep(in, m, fmt.Sprintf("learner on %s does not serve, and its node is drained", name))
+			s.NotServing = true
+			v.steps = append(v.steps, s)
 		case in.dead(m):
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter))
 			s.NotServing = true
@@ -37,6 +41,13 @@ func ruleLearners(in input) verdict {
 		}
 	}
 	return v
+}
+
+// mayServe: a process runs on the node, and may have been started just before it was
+// drained. None is started there any more, nor is it given up for dead.
+func (in input) mayServe(n cluster.Node) bool {
+	ns := in.node(n.Hostname)
+	return usable(ns) && ns.Unit != nil && ns.Unit.Running
 }
 
 func learnerProgress(e cluster.EtcdState, m cluster.Member) string {

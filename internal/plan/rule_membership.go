@@ -58,8 +58,7 @@ func ruleMembership(in input) verdict {
 func strangers(in input) verdict {
 	var v verdict
 	for _, m := range in.st.Etcd.Voters() {
-		away := in.now.Sub(m.UnhealthySince)
-		if _, known := in.nodeOf(m); known || !m.Healthy && away >= in.spec.Etcd.ReplaceAfter.Std() {
+		if _, known := in.nodeOf(m); known || in.dead(m) {
 			continue
 		}
 		v.reasons = append(v.reasons, Reason{

@@ -39,6 +39,8 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
+	case drain && !d.Reboot:
+		return in.afterDrain(d)
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
@@ -74,6 +76,15 @@ func (in input) drainOf(n cluster.NodeName) (cluster.Drain, bool) {
 		}
 	}
 	return cluster.Drain{}, false
+}
+
+// afterDrain leaves a machine alone that somebody is at work on.
+func (in input) afterDrain(d cluster.Drain) verdict {
+	return verdict{reasons: []Reason{{
+		Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
+		Text: fmt.Sprintf("the machine is to be rebooted, once the node is in service again: it is drained by %s", orElse(d.By, "somebody")),
+		Hint: "ckecli node undrain " + string(d.Node),
+	}}}
 }
 
 // cameBack: the node was drained for a reboot, and its machine runs another boot.
@@ -123,6 +134,9 @@ func (in input) notWell() string {
 func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	ns := in.node(d.Node)
 	switch {
+	case !in.st.Etcd.Quorum && !d.Interrupt: // its member is needed more
+		d.Ended = in.now.UTC()
+		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "the cluster has no quorum without its member; its machine is rebooted later"}}}
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,

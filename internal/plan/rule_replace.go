@@ -82,8 +82,8 @@ func (in input) noSpare(m cluster.Member, spares []cluster.Node) Reason {
 	var why []string
 	for _, n := range spares {
 		text := in.unfit(n)
-		if text == "" && !hasVersion(in.node(n.Hostname), in.spec.Etcd.Version) {
-			text = "etcd " + in.spec.Etcd.Version + " is not installed"
+		if version := in.joinVersion(); text == "" && !hasVersion(in.node(n.Hostname), version) {
+			text = "etcd " + version + " is not installed"
 		}
 		why = append(why, fmt.Sprintf("%s: %s", n.Hostname, orElse(text, "it was not measured lately")))
 	}

@@ -57,16 +57,18 @@ func (in input) restartIsOver(r cluster.Restart) string {
 	m, member := e.Member(r.Member)
 	_, known := in.nodeOf(cluster.Member{PeerURL: in.peerURL(r.Node)})
 	switch {
-	case !known, e.Quorum && !member:
-		return "the member is not in the cluster any more"
-	case r.Failed != "":
-		if !in.settingsFailed() {
-			return "the spec says other settings now than those that failed"
-		}
-		if !m.Healthy && in.notServedSince(r, m) >= comeBackPatience && !in.rollsBack(r.Node) {
+	case r.Failed != "" && !in.settingsFailed():
+		return "the spec says other settings now than those that failed"
+	case r.Failed != "": // and whatever becomes of the member
+		switch {
+		case in.servesAfterAll(r, m):
+			return "the member serves with its new settings after all"
+		case in.neverServedSince(r, m) && !in.rollsBack(r.Node):
 			return "the member does not serve with what it had before either: its new settings are not to blame"
 		}
 		return ""
+	case !known, e.Quorum && !member:
+		return "the member is not in the cluster any more"
 	}
 	u := in.node(r.Node).Unit
 	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
@@ -76,6 +78,21 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member does not serve, and giving it what it had before would not help"
 	}
 	return ""
+}
+
+// servesAfterAll: it was to be rolled back, and has come to serve before its old unit
+// was there. Nothing that serves is stopped for what was decided before.
+func (in input) servesAfterAll(r cluster.Restart, m cluster.Member) bool {
+	ns := in.node(r.Node)
+	u := ns.Unit
+	return usable(ns) && u != nil && u.Started != nil && u.Started.Member == r.Member && u.Started.SameSettings(r.To) && m.Healthy && InSync(in.st.Etcd, m)
+}
+
+// neverServedSince: it was rolled back and could have served since, but was not seen
+// to. One that has, and fails later, or is away, says nothing for its new settings.
+func (in input) neverServedSince(r cluster.Restart, m cluster.Member) bool {
+	return m.ID == r.Member && usable(in.node(r.Node)) && !in.drained(r.Node) && !m.Healthy && !m.UnhealthySince.After(r.At) &&
+		in.notServedSince(r, m) >= comeBackPatience
 }
 
 func (in input) peerURL(name cluster.NodeName) string {
@@ -112,7 +129,7 @@ func (in input) blameless(r cluster.Restart) bool {
 func (in input) didNotComeBack(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
-	if in.blameless(r) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
+	if in.blameless(r) || in.drained(r.Node) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
 		return ""
 	}
 	m, _ := in.st.Etcd.Member(r.Member)
@@ -130,12 +147,13 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 
 // notServedSince is for how long a member has not served since its record was
 // written. Of one that this cke has not watched all the time, not all is known; and
-// while its host was away, or too many others are, nobody can serve.
+// while its host was away, or too many others were, nobody could serve.
 func (in input) notServedSince(r cluster.Restart, m cluster.Member) time.Duration {
 	if !in.st.Etcd.Quorum && in.voterCount() > 2 {
 		return 0
 	}
-	return in.now.Sub(later(later(r.At, in.node(r.Node).AnswersSince), m.UnhealthySince))
+	couldSince := later(in.node(r.Node).AnswersSince, in.st.Etcd.QuorumSince)
+	return in.now.Sub(later(later(r.At, couldSince), m.UnhealthySince))
 }
 
 func lastWords(u *cluster.UnitState) string {
@@ -186,7 +204,7 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
-	if in.rollsBack(r.Node) {
+	if in.rollsBack(r.Node) && !in.drained(r.Node) { // which would start it
 		v.steps = []Step{rollBackStep(r)}
 	}
 	return v
@@ -203,6 +221,9 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 		return in.restartIsOver(*r) == "" && in.didNotComeBack(*r) != "" && hasVersion(ns, r.From.Version)
 	}
 	u := ns.Unit
+	if _, member := in.st.Etcd.Member(r.Member); in.st.Etcd.Quorum && !member {
+		return false
+	}
 	return in.settingsFailed() && usable(ns) && u != nil && u.Unit.Member == r.Member &&
 		(u.Unit.SameSettings(r.To) || u.Started != nil && u.Started.SameSettings(r.To))
 }

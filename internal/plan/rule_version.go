@@ -92,14 +92,25 @@ func (in input) wayDown() verdict {
 	}}}
 }
 
-// joinVersion is what a new member starts with: the spec's version, but while the
-// cluster's is still newer, what the others run.
+// joinVersion is what a new member starts with: the spec's version, but what the
+// others run while the cluster's is still newer, and before the first of them goes
+// up to another line: that is for ruleVersion to prepare.
 func (in input) joinVersion() string {
 	target := in.spec.Etcd.Version
+	line := cluster.MinorOf(target)
+	older := ""
 	for _, m := range in.st.Etcd.HealthyVoters() {
-		if cluster.MinorOf(target).Before(cluster.MinorOf(m.Storage)) {
+		if line.Before(cluster.MinorOf(m.Storage)) {
 			return m.Version
 		}
+		if m.Version != "" && cluster.MinorOf(m.Version).Before(line) {
+			older = m.Version
+		}
 	}
-	return target
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		if !cluster.MinorOf(m.Version).Before(line) {
+			return target
+		}
+	}
+	return orElse(older, target)
 }

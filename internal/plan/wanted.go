@@ -87,12 +87,13 @@ func (in input) dead(m cluster.Member) bool {
 }
 
 // silence is how long a member has not served that should have: one under
-// maintenance need not, and afterwards is given time anew.
+// maintenance need not, and afterwards is given time anew, as all are after there
+// was no quorum.
 func (in input) silence(m cluster.Member) time.Duration {
 	if m.Healthy || m.UnhealthySince.IsZero() {
 		return 0
 	}
-	since := m.UnhealthySince
+	since := later(m.UnhealthySince, in.st.Etcd.QuorumSince)
 	for _, d := range in.st.Drains {
 		switch {
 		case d.Node != in.name(m):

@@ -16,6 +16,10 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		return true, w.drain(cluster.NodeName(args[0]), args[1:])
 	case "reboot":
 		return true, w.reboot(args)
+	case "quorum":
+		d, err := time.ParseDuration(args[0])
+		w.st.Etcd.QuorumSince = w.now.Add(-d)
+		return true, err
 	case "boot":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Boot = args[1] })
 		return true, nil

@@ -6,7 +6,7 @@ import (
 	"cke/internal/cluster"
 )
 
-func (s fakeStore) PutDrain(_ context.Context, _ string, d cluster.Drain) error {
+func (s fakeStore) AdvanceDrain(_ context.Context, _ string, _ *cluster.Drain, d cluster.Drain) error {
 	s.w.do(func() { s.w.wanted.Drains = []cluster.Drain{d} })
 	return nil
 }

@@ -54,6 +54,50 @@ func TestADrainIsKeptUntilItIsDropped(t *testing.T) {
 	are(s, other)
 }
 
+// What a person has written down since is not overwritten.
+func TestADrainAdvancesOnlyFromWhatItWas(t *testing.T) {
+	s := open(t, testOptions(t))
+	ctx := t.Context()
+	put(t, s, spec("main", 1))
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	rule := cluster.Drain{Node: "cp1", By: "ada", Why: "reboot", At: at, Reboot: true}
+	person := cluster.Drain{Node: "cp1", By: "bob", Why: "a new fan", At: at}
+	over := rule
+	over.Ended = at.Add(time.Minute)
+	steps := []struct {
+		from *cluster.Drain
+		to   cluster.Drain
+		want error
+		is   cluster.Drain
+	}{
+		{nil, rule, nil, rule},
+		{nil, rule, ErrConflict, rule},
+		{&rule, over, nil, over},
+		{&rule, over, ErrConflict, over},
+	}
+	for i, c := range steps {
+		if err := s.AdvanceDrain(ctx, "main", c.from, c.to); !errors.Is(err, c.want) {
+			t.Errorf("%d: %v", i, err)
+		}
+		snap, err := s.Load(ctx, "main")
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "drains", snap.Drains, []cluster.Drain{c.is})
+	}
+	if err := s.PutDrain(ctx, "main", person); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AdvanceDrain(ctx, "main", &over, over); !errors.Is(err, ErrConflict) {
+		t.Errorf("a person drained it since: %v", err)
+	}
+	snap, err := s.Load(ctx, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "drains", snap.Drains, []cluster.Drain{person})
+}
+
 // A reboot is one at a time, and goes when its last machine is done.
 func TestARebootAdvancesToItsEnd(t *testing.T) {
 	s := open(t, testOptions(t))
@@ -83,7 +127,13 @@ func TestARebootAdvancesToItsEnd(t *testing.T) {
 	told.Boot, told.Told = "b1", r.At
 	must(s.AdvanceReboot(ctx, "main", r, told))
 	is(&told)
-	must(s.AdvanceReboot(ctx, "main", r, r)) // from what it is no more
+	conflicts := func(err error) {
+		t.Helper()
+		if !errors.Is(err, ErrConflict) {
+			t.Errorf("from what it is no more: %v", err)
+		}
+	}
+	conflicts(s.AdvanceReboot(ctx, "main", r, r))
 	is(&told)
 	first := told.After("cp1")
 	must(s.AdvanceReboot(ctx, "main", told, first))
@@ -96,6 +146,6 @@ func TestARebootAdvancesToItsEnd(t *testing.T) {
 	must(s.PutReboot(ctx, "main", r))
 	must(s.DropReboot(ctx, "main"))
 	must(s.DropReboot(ctx, "main"))
-	must(s.AdvanceReboot(ctx, "main", r, told))
+	conflicts(s.AdvanceReboot(ctx, "main", r, told))
 	is(nil)
 }

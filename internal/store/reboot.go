@@ -30,7 +30,8 @@ func (s *Store) PutReboot(ctx context.Context, name string, r cluster.Reboot) er
 }
 
 // AdvanceReboot replaces a request by what has become of it, or drops it when all
-// are done; nil when it was dropped or replaced meanwhile.
+// are done. ErrConflict when it was dropped or replaced meanwhile: nothing may be
+// done for it any more.
 func (s *Store) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {
 	op := clientv3.OpDelete(rebootKey(name))
 	var err error

@@ -7,8 +7,8 @@ import (
 	"cke/internal/cluster"
 )
 
-// PutDrain implements execute.Store.
-func (s store) PutDrain(ctx context.Context, _ string, d cluster.Drain) error {
+// AdvanceDrain implements execute.Store.
+func (s store) AdvanceDrain(ctx context.Context, _ string, _ *cluster.Drain, d cluster.Drain) error {
 	f := &s.c.w.shelf
 	return s.write(ctx, func() error {
 		return s.c.effect("record the drain of "+string(d.Node), func() error {
