@@ -164,6 +164,7 @@ func TestHeldBack(t *testing.T) {
 	}{
 		"blocked":            {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, true},
 		"blocked, but waits": {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, waiting}}}, false},
+		"blocked in a turn":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, {Level: plan.Waiting, Rule: "restartIsPending"}}}}, true},
 		"blocked, but acts":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}, Steps: []plan.Step{{}}}}, false},
 		"paused":             {api.Status{Paused: &cluster.Pause{}, Plan: plan.Plan{Steps: []plan.Step{{}}}}, true},
 		"blocked, but runs":  {api.Status{Running: []plan.Step{{}}, Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, false},
