@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,11 @@ func (b backend) AskDefrag(ctx context.Context, name, which string) ([]api.Defra
 			continue
 		}
 		if !m.Healthy {
-			return nil, api.Refused(fmt.Sprintf("the member on %s does not serve: %s", n.Hostname, m.Err), "ckecli status")
+			hint := "ckecli status"
+			if slices.ContainsFunc(v.State.Drains, func(d cluster.Drain) bool { return d.Node == n.Hostname && !d.Over() }) {
+				hint = "ckecli node undrain " + string(n.Hostname)
+			}
+			return nil, api.Refused(fmt.Sprintf("the member on %s does not serve: %s", n.Hostname, m.Err), hint)
 		}
 		asked = append(asked, api.DefragAsked{
 			Node: n.Hostname, Bytes: m.DBSize, Free: plan.Free(v.State.Etcd, m),

@@ -36,10 +36,10 @@ func runNodeList(ctx context.Context, s *session, o *outputFlag) error {
 		return err
 	}
 	nodes := slices.Concat(st.Nodes, st.Left)
-	return s.print(o, nodes, func() string { return nodesText(nodes) })
+	return s.print(o, nodes, func() string { return nodesText(nodes, st.Drains) })
 }
 
-func nodesText(nodes []api.NodeStatus) string {
+func nodesText(nodes []api.NodeStatus, drains []cluster.Drain) string {
 	rows := [][]string{{"NODE", "ADDRESS", "CONTROL PLANE", "REACHED BY", "STATE", "MEMBER"}}
 	for _, n := range nodes {
 		state, member := "ok", "-"
@@ -50,6 +50,8 @@ func nodesText(nodes []api.NodeStatus) string {
 			state = unreached(n.Trouble)
 		case n.Leaving:
 			state = "leaving"
+		case slices.ContainsFunc(drains, func(d cluster.Drain) bool { return d.Node == n.Hostname && !d.Over() }):
+			state = "drained"
 		}
 		if n.Member != nil {
 			member = n.Member.ID.String()

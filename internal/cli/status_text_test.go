@@ -164,6 +164,7 @@ func TestHeldBack(t *testing.T) {
 	}{
 		"blocked":            {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, true},
 		"blocked, but waits": {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, waiting}}}, false},
+		"blocked in a turn":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked, {Level: plan.Waiting, Rule: "restartIsPending"}}}}, true},
 		"blocked, but acts":  {api.Status{Plan: plan.Plan{Reasons: []plan.Reason{blocked}, Steps: []plan.Step{{}}}}, false},
 		"paused":             {api.Status{Paused: &cluster.Pause{}, Plan: plan.Plan{Steps: []plan.Step{{}}}}, true},
 		"blocked, but runs":  {api.Status{Running: []plan.Step{{}}, Plan: plan.Plan{Reasons: []plan.Reason{blocked}}}, false},
@@ -204,7 +205,15 @@ func TestNodesText(t *testing.T) {
 	nodes = append(nodes, nodes[3], nodes[3])
 	nodes[4].Trouble, nodes[5].Trouble = cluster.HelperMissing, cluster.HelperVersion
 	nodes[5].Transport, nodes[5].Login, nodes[5].Leaving = "local", "", true
-	compareGolden(t, "testdata/nodes_trouble.txt", nodesText(nodes))
+	compareGolden(t, "testdata/nodes_trouble.txt", nodesText(nodes, nil))
+}
+
+func TestNodesTextTellsWhoIsDrained(t *testing.T) {
+	nodes := healthyStatus().Nodes[:2]
+	got := nodesText(nodes, []cluster.Drain{{Node: nodes[0].Hostname, Ended: time.Now()}, {Node: nodes[1].Hostname}})
+	if lines := strings.Split(got, "\n"); !strings.Contains(lines[1], " ok ") || !strings.Contains(lines[2], " drained ") {
+		t.Errorf("got\n%s", got)
+	}
 }
 
 // A command is typed or copied as it stands, however long it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,8 +117,12 @@ func heldBack(st api.Status) bool {
 	if st.Paused != nil {
 		return true
 	}
-	return st.Plan.Has(plan.Blocked) && !st.Plan.Has(plan.Waiting) && len(st.Plan.Steps)+len(st.Running) == 0
+	return st.Plan.Has(plan.Blocked) && !slices.ContainsFunc(st.Plan.Reasons, awaited) && len(st.Plan.Steps)+len(st.Running) == 0
 }
+
+// awaited: it comes about by itself. A member whose turn to be restarted has not
+// come waits for a step, and with none in the plan for what is blocked.
+func awaited(r plan.Reason) bool { return r.Level == plan.Waiting && r.Rule != "restartIsPending" }
 
 // movement changes when the cluster does, but not with every observation.
 func movement(st api.Status) string {

@@ -45,11 +45,23 @@ func ruleVersion(in input) verdict {
 			return verdict{} // ruleRolling waits for it, and says so
 		}
 	}
+	var missing verdict
+	for _, o := range in.outdatedVoters() {
+		if !hasVersion(in.node(o.node.Hostname), o.to.Version) {
+			in.needVersion(&missing, o.node, o.to.Version)
+		}
+	}
+	if len(missing.reasons) > 0 {
+		return verdict{} // ruleRolling says what is missing; nothing is begun that cannot be finished
+	}
 	if !in.snapshotThere(target) {
 		return verdict{hold: true, steps: []Step{{
 			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first", change.from.Version, target),
 			Snapshot: &cluster.Snapshot{From: change.from.Version, To: target},
 		}}}
+	}
+	if len(missing.steps) > 0 {
+		return verdict{} // etcd goes down once every host has what it goes down to
 	}
 	return in.wayDown()
 }

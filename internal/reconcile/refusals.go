@@ -10,19 +10,19 @@ import (
 	"cke/internal/plan"
 )
 
-// refusals says what the hosts' own guards have against a step, each as soon as
-// it is said: trying again changes nothing until the host's state does. Empty
-// when no guard refused; the other nodes' failures are told beside them.
+// refusals says what the hosts themselves have against a step, each as soon as it
+// is said: trying again changes nothing until the host's state or what is asked of
+// it does. Empty when no host refused; the other nodes' failures are told beside
+// them.
 func refusals(s plan.Step, err error) []plan.Reason {
 	var out []plan.Reason
 	refused := false
 	for _, f := range eachFailure(s, err) {
 		r := plan.Reason{Level: plan.Waiting, Rule: "stepFailed", Node: f.Node, Text: fmt.Sprintf("%s failed: %s", s.Kind, f.Err)}
-		var g *host.GuardError
-		if errors.As(f.Err, &g) {
+		if reason, hint := refusal(f.Err); reason != "" {
 			refused = true
 			r.Level, r.Rule = plan.Blocked, "hostRefuses"
-			r.Text, r.Hint = fmt.Sprintf("%s is refused: %s", s.Kind, g.Reason), refusalHint(g.Kind)
+			r.Text, r.Hint = fmt.Sprintf("%s is refused: %s", s.Kind, reason), hint
 		}
 		out = append(out, r)
 	}
@@ -30,6 +30,21 @@ func refusals(s plan.Step, err error) []plan.Reason {
 		return nil
 	}
 	return out
+}
+
+// refusal is what a host says it will not do, and what a person can do about it:
+// its guard's word, or that it cannot be asked for such a thing, as for a flag that
+// its etcd does not have.
+func refusal(err error) (reason, hint string) {
+	var guard *host.GuardError
+	if errors.As(err, &guard) {
+		return guard.Reason, refusalHint(guard.Kind)
+	}
+	var invalid *host.InvalidError
+	if errors.As(err, &invalid) {
+		return invalid.Reason, "mend it in cluster.yml, then ckecli cluster set"
+	}
+	return "", ""
 }
 
 func refusalHint(k host.GuardKind) string {

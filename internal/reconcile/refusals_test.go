@@ -42,6 +42,18 @@ func TestAHostsRefusalIsShownAtOnce(t *testing.T) {
 	}
 }
 
+// What a host cannot be asked for stays so until somebody asks for something else.
+func TestAnInvalidRequestIsARefusal(t *testing.T) {
+	s := plan.Step{Kind: plan.RestartMember, Nodes: []cluster.NodeName{"cp3"}}
+	r := refusals(s, &execute.NodeError{Node: "cp3", Err: &host.InvalidError{Reason: "etcd 3.7.3 has no flag --zebra"}})
+	const want = `- blocked hostRefuses cp3: restart-member is refused: etcd 3.7.3 has no flag --zebra
+    hint: mend it in cluster.yml, then ckecli cluster set
+`
+	if got := (plan.Plan{Reasons: r}).String(); got != want {
+		t.Errorf("shown:\n%s", got)
+	}
+}
+
 func TestOtherFailuresAreNoRefusals(t *testing.T) {
 	s := plan.Step{Kind: plan.StartMembers, Nodes: []cluster.NodeName{"cp1"}}
 	for _, err := range []error{
