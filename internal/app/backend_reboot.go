@@ -84,5 +84,8 @@ func (b backend) CancelReboot(ctx context.Context, name string) error {
 		return err
 	}
 	c.loop.Wake()
-	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Reboot == nil })
+	return awaitView(ctx, c.loop, func(v reconcile.View) bool {
+		telling := slices.ContainsFunc(v.Running, func(s plan.Step) bool { return s.Kind == plan.RebootMachine })
+		return v.State.Reboot == nil && !telling
+	})
 }

@@ -58,7 +58,8 @@ func (a rebootMachine) Do(ctx context.Context) error {
 	}
 	to.Told = a.x.o.Now().UTC()
 	return a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
-		if err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil {
+		// Whoever was told that the reboot is cancelled must not see it happen.
+		if still, err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil || !still {
 			return err
 		}
 		return h.Reboot(ctx, host.Reboot{Boot: to.Boot})
@@ -71,5 +72,6 @@ type finishReboot struct{ target }
 func (a finishReboot) Done(context.Context) (bool, error) { return false, nil }
 
 func (a finishReboot) Do(ctx context.Context) error {
-	return a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, a.step.Reboot.After(a.step.Nodes[0]))
+	_, err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, a.step.Reboot.After(a.step.Nodes[0]))
+	return err
 }

@@ -130,8 +130,9 @@ func (s effectStore) PutDrain(ctx context.Context, name string, d cluster.Drain)
 	return s.f.did(StorePutDrain, s.Store.PutDrain(ctx, name, d))
 }
 
-func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {
-	return s.f.did(StoreAdvanceReboot, s.Store.AdvanceReboot(ctx, name, from, to))
+func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error) {
+	still, err := s.Store.AdvanceReboot(ctx, name, from, to)
+	return still, s.f.did(StoreAdvanceReboot, err)
 }
 
 type effectHost struct {

@@ -30,7 +30,7 @@ type Store interface {
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutDrain(ctx context.Context, name string, d cluster.Drain) error
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
-	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error
+	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
 }
 
 // Options for New.

@@ -60,7 +60,7 @@ func (h *hand) rebootStep(step Step) error {
 	}
 	b, to := s.hosts[name], *step.Reboot
 	to.Told = s.now
-	if err := advance(to); err != nil {
+	if err := advance(to); err != nil || s.store.reboot == nil {
 		return err
 	}
 	if err := b.admit(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"cke/internal/cluster"
+	"cke/internal/host"
 )
 
 func (s fakeStore) PutDrain(_ context.Context, _ string, d cluster.Drain) error {
@@ -16,7 +17,15 @@ func (s fakeStore) DropDrain(context.Context, string, cluster.Drain) error {
 	return nil
 }
 
-func (s fakeStore) AdvanceReboot(_ context.Context, _ string, _, to cluster.Reboot) error {
-	s.w.do(func() { s.w.wanted.Reboot = &to })
-	return nil
+func (s fakeStore) AdvanceReboot(_ context.Context, _ string, _, to cluster.Reboot) (still bool, _ error) {
+	s.w.do(func() {
+		if still = s.w.wanted.Reboot != nil; still {
+			s.w.wanted.Reboot = &to
+		}
+	})
+	return still, nil
+}
+
+func (h *fakeHost) Reboot(ctx context.Context, _ host.Reboot) error {
+	return h.call(ctx, "reboot", func() error { return nil })
 }

@@ -35,18 +35,18 @@ func (s *Store) PutDrain(ctx context.Context, name string, d cluster.Drain) erro
 // was drained anew since.
 func (s *Store) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
 	key := drainKey(name, d.Node)
-	if err := s.ifStill(ctx, key, d, clientv3.OpDelete(key)); err != nil {
+	if _, err := s.ifStill(ctx, key, d, clientv3.OpDelete(key)); err != nil {
 		return fmt.Errorf("forget the drain of %s of cluster %q: %w", d.Node, name, err)
 	}
 	return nil
 }
 
-// ifStill does something if a key still has this value.
-func (s *Store) ifStill(ctx context.Context, key string, is any, do clientv3.Op) error {
+// ifStill does something if a key still has this value; false: it has not.
+func (s *Store) ifStill(ctx context.Context, key string, is any, do clientv3.Op) (bool, error) {
 	value, err := json.Marshal(is)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, _, err = s.change(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(value))}, do)
-	return err
+	_, ok, err := s.change(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(value))}, do)
+	return ok, err
 }

@@ -75,27 +75,33 @@ func TestARebootAdvancesToItsEnd(t *testing.T) {
 		must(err)
 		equal(t, "reboot", snap.Reboot, want)
 	}
+	advance := func(from, to cluster.Reboot, want bool) {
+		t.Helper()
+		still, err := s.AdvanceReboot(ctx, "main", from, to)
+		must(err)
+		equal(t, "whether it was still so", still, want)
+	}
 	must(s.PutReboot(ctx, "main", r))
 	if err := s.PutReboot(ctx, "main", r); !errors.Is(err, ErrConflict) {
 		t.Errorf("a second one: %v", err)
 	}
 	told := r
 	told.Boot, told.Told = "b1", r.At
-	must(s.AdvanceReboot(ctx, "main", r, told))
+	advance(r, told, true)
 	is(&told)
-	must(s.AdvanceReboot(ctx, "main", r, r)) // from what it is no more
+	advance(r, r, false) // from what it is no more
 	is(&told)
 	first := told.After("cp1")
-	must(s.AdvanceReboot(ctx, "main", told, first))
+	advance(told, first, true)
 	is(&first)
 	if first.Boot != "" || !first.Told.IsZero() {
 		t.Errorf("the next one was told before its turn: %+v", first)
 	}
-	must(s.AdvanceReboot(ctx, "main", first, first.After("cp2")))
+	advance(first, first.After("cp2"), true)
 	is(nil)
 	must(s.PutReboot(ctx, "main", r))
 	must(s.DropReboot(ctx, "main"))
 	must(s.DropReboot(ctx, "main"))
-	must(s.AdvanceReboot(ctx, "main", r, told))
+	advance(r, told, false) // it was cancelled
 	is(nil)
 }

@@ -32,8 +32,8 @@ func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
 }
 
 // AdvanceReboot implements execute.Store. Nobody has machines rebooted here.
-func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) error {
-	return s.write(ctx, func() error { return nil })
+func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) (bool, error) {
+	return false, s.write(ctx, func() error { return nil })
 }
 
 func without(drains []cluster.Drain, n cluster.NodeName) []cluster.Drain {
