@@ -52,8 +52,8 @@ func (b backend) UndrainNode(ctx context.Context, name, which string) (api.Drain
 		if d.Node != n.Hostname || d.Over() {
 			continue
 		}
-		if w.Reboot != nil && slices.Contains(w.Reboot.Nodes, n.Hostname) && !slices.Contains(w.Reboot.Done, n.Hostname) {
-			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is being rebooted, and put into service again by that", n.Hostname), "ckecli node reboot --cancel")
+		if why, hint := plan.UndrainRefused(w.Reboot, d); why != "" {
+			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not undrained: %s", n.Hostname, why), hint)
 		}
 		d.Ended = began.UTC()
 		if err := b.note(context.WithoutCancel(ctx), name, "undrain "+string(n.Hostname), "", b.store.PutDrain(ctx, name, d), began); err != nil {

@@ -76,8 +76,9 @@ func (b backend) CancelReboot(ctx context.Context, name string) error {
 	err = b.store.DropReboot(ctx, name)
 	for _, d := range w.Drains {
 		if d.Reboot && !d.Over() && err == nil {
-			d.Ended = began.UTC()
-			err = b.store.PutDrain(ctx, name, d)
+			over := d
+			over.Ended = began.UTC()
+			_, err = b.store.ChangeDrain(ctx, name, &d, over) // a person's own drain stays
 		}
 	}
 	if err := b.note(context.WithoutCancel(ctx), name, "cancel the reboot", "", err, began); err != nil {

@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
@@ -33,13 +34,22 @@ func (a finishDrain) Do(ctx context.Context) error {
 	return a.store().DropDrain(ctx, a.cluster(), *a.step.Drain)
 }
 
-// recordDrain begins or ends a drain that a reboot needs.
+// recordDrain begins or ends a drain that a reboot needs. What a person has said of
+// the node since the step was decided stays.
 type recordDrain struct{ target }
 
 func (a recordDrain) Done(context.Context) (bool, error) { return false, nil }
 
 func (a recordDrain) Do(ctx context.Context) error {
-	return a.store().PutDrain(ctx, a.cluster(), *a.step.Drain)
+	to := *a.step.Drain
+	var from *cluster.Drain
+	if to.Over() {
+		begun := to
+		begun.Ended = time.Time{}
+		from = &begun
+	}
+	_, err := a.store().ChangeDrain(ctx, a.cluster(), from, to)
+	return err
 }
 
 // rebootMachine tells a machine to reboot. That it was told is written down first,

@@ -126,8 +126,9 @@ func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain
 	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
 }
 
-func (s effectStore) PutDrain(ctx context.Context, name string, d cluster.Drain) error {
-	return s.f.did(StorePutDrain, s.Store.PutDrain(ctx, name, d))
+func (s effectStore) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error) {
+	still, err := s.Store.ChangeDrain(ctx, name, from, to)
+	return still, s.f.did(StorePutDrain, err)
 }
 
 func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error) {

@@ -28,7 +28,7 @@ type Store interface {
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
-	PutDrain(ctx context.Context, name string, d cluster.Drain) error
+	ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error)
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
 }

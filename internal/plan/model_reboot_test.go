@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -52,6 +54,11 @@ func (h *hand) rebootStep(step Step) error {
 	switch step.Kind {
 	case DrainNode, UndrainNode:
 		return h.does("record the drain of "+string(name), func() error {
+			begun := *step.Drain
+			begun.Ended = time.Time{}
+			if i := slices.IndexFunc(s.store.drains, func(d cluster.Drain) bool { return d.Node == name }); i < 0 == step.Drain.Over() || i >= 0 && s.store.drains[i] != begun {
+				return nil // a person has changed it meanwhile
+			}
 			s.store.drains = append(s.withoutDrain(name), *step.Drain)
 			return nil
 		})

@@ -43,6 +43,10 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
 		return in.drainForReboot(r, name)
+	case !d.Reboot && r.Boot == "":
+		return rebootWaits(name, fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody")))
+	case !d.Reboot && in.rebooted(r, name):
+		return finishReboot(r, name, "it was rebooted, and its node stays drained")
 	case r.Boot == "":
 		return in.tellToReboot(r, d)
 	default:
@@ -78,24 +82,34 @@ func (in input) drainOf(n cluster.NodeName) (cluster.Drain, bool) {
 
 // cameBack: the node was drained for a reboot, and its machine runs another boot.
 func (in input) cameBack(d cluster.Drain) bool {
-	r, ns := in.st.Reboot, in.node(d.Node)
-	if r == nil || !d.Reboot || r.Boot == "" {
+	r := in.st.Reboot
+	if r == nil || !d.Reboot {
 		return false
 	}
 	next, _ := r.Next()
-	return next == d.Node && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
+	return next == d.Node && in.rebooted(*r, next)
+}
+
+// rebooted: the machine whose turn it is was told to end its boot, and runs another.
+func (in input) rebooted(r cluster.Reboot, name cluster.NodeName) bool {
+	ns := in.node(name)
+	return r.Boot != "" && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
 }
 
 // drainForReboot begins with the next machine, once everything is well.
 func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict {
 	if why := in.notWell(); why != "" {
-		return verdict{reasons: []Reason{{
-			Level: Waiting, Rule: "rebootMustWait", Node: name,
-			Text: "the machine is to be rebooted, " + why, Hint: "ckecli node reboot --cancel, if it is not to be",
-		}}}
+		return rebootWaits(name, why)
 	}
 	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
 	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
+}
+
+func rebootWaits(name cluster.NodeName, why string) verdict {
+	return verdict{reasons: []Reason{{
+		Level: Waiting, Rule: "rebootMustWait", Node: name,
+		Text: "the machine is to be rebooted, " + why, Hint: "ckecli node reboot --cancel, if it is not to be",
+	}}}
 }
 
 // notWell says what is waited for before a machine may go, or nothing.
@@ -194,4 +208,13 @@ func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot, own st
 		return fmt.Sprintf("node %s is drained", st.Drains[i].Node), "ckecli node undrain " + string(st.Drains[i].Node)
 	}
 	return "", ""
+}
+
+// UndrainRefused says why a drain is not a person's to end, and what to do; nothing
+// when it may be ended.
+func UndrainRefused(r *cluster.Reboot, d cluster.Drain) (why, hint string) {
+	if r == nil || !d.Reboot || slices.Contains(r.Done, d.Node) || !slices.Contains(r.Nodes, d.Node) {
+		return "", ""
+	}
+	return "it is being rebooted, and put into service again by that", "ckecli node reboot --cancel"
 }

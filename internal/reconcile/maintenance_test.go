@@ -47,3 +47,24 @@ func TestACancelledRebootDoesNotHappen(t *testing.T) {
 		}
 	}
 }
+
+// A drain that a person recorded after the step was decided is not replaced by that
+// for a reboot.
+func TestAPersonsDrainIsNotReplaced(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	decided := w.wanted.Wanted
+	persons := cluster.Drain{Node: "n1", By: "bob", At: time.Now()}
+	w.wanted.Drains = []cluster.Drain{persons}
+	for _, d := range []cluster.Drain{
+		{Node: "n1", By: "ada", At: persons.At, Reboot: true},
+		{Node: "n1", By: "ada", At: persons.At, Reboot: true, Ended: persons.At},
+	} {
+		step := plan.Step{Kind: plan.DrainNode, Nodes: []cluster.NodeName{"n1"}, Drain: &d}
+		if err := w.executor(t).Run(t.Context(), decided, step, func(cluster.NodeName) {}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.wanted.Drains; len(got) != 1 || got[0] != persons {
+			t.Errorf("drains %+v", got)
+		}
+	}
+}

@@ -2,14 +2,20 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
 )
 
-func (s fakeStore) PutDrain(_ context.Context, _ string, d cluster.Drain) error {
-	s.w.do(func() { s.w.wanted.Drains = []cluster.Drain{d} })
-	return nil
+func (s fakeStore) ChangeDrain(_ context.Context, _ string, from *cluster.Drain, to cluster.Drain) (still bool, _ error) {
+	s.w.do(func() {
+		have := s.w.wanted.Drains
+		if still = from == nil && len(have) == 0 || from != nil && slices.Contains(have, *from); still {
+			s.w.wanted.Drains = []cluster.Drain{to}
+		}
+	})
+	return still, nil
 }
 
 func (s fakeStore) DropDrain(context.Context, string, cluster.Drain) error {

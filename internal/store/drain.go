@@ -31,6 +31,24 @@ func (s *Store) PutDrain(ctx context.Context, name string, d cluster.Drain) erro
 	return nil
 }
 
+// ChangeDrain is PutDrain where the record of the node is from still; nil: where it
+// has none. False: it is another by now, as when a person has changed it.
+func (s *Store) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (still bool, err error) {
+	key := drainKey(name, to.Node)
+	put, err := opPut(key, to)
+	switch {
+	case err != nil:
+	case from == nil:
+		_, still, err = s.change(ctx, []clientv3.Cmp{exist(specKey(name)), unchanged(key, 0)}, put)
+	default:
+		still, err = s.ifStill(ctx, key, *from, put)
+	}
+	if err != nil {
+		return false, fmt.Errorf("change the drain of %s of cluster %q: %w", to.Node, name, err)
+	}
+	return still, nil
+}
+
 // DropDrain forgets this very drain; nil when it is forgotten already, or the node
 // was drained anew since.
 func (s *Store) DropDrain(ctx context.Context, name string, d cluster.Drain) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,6 +53,34 @@ func TestADrainIsKeptUntilItIsDropped(t *testing.T) {
 	must(s.DropDrain(ctx, "main", over))
 	must(s.DropDrain(ctx, "main", over))
 	are(s, other)
+}
+
+// What a person has said of a node since it was looked at stays.
+func TestADrainIsChangedOnlyFromWhatItWas(t *testing.T) {
+	s := open(t, testOptions(t))
+	ctx := t.Context()
+	put(t, s, spec("main", 1))
+	change := func(from *cluster.Drain, to cluster.Drain, want bool) {
+		t.Helper()
+		still, err := s.ChangeDrain(ctx, "main", from, to)
+		if err != nil || still != want {
+			t.Fatalf("it was still so: %v, want %v; %v", still, want, err)
+		}
+		if snap, err := s.Load(ctx, "main"); err != nil || want && !slices.Contains(snap.Drains, to) || !want && slices.Contains(snap.Drains, to) {
+			t.Errorf("drains %+v; %v", snap.Drains, err)
+		}
+	}
+	own := cluster.Drain{Node: "cp1", By: "ada", At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Reboot: true}
+	over := own
+	over.Ended = own.At.Add(time.Hour)
+	persons := cluster.Drain{Node: "cp1", By: "bob", At: own.At.Add(time.Minute)}
+	change(nil, own, true)
+	if err := s.PutDrain(ctx, "main", persons); err != nil {
+		t.Fatal(err)
+	}
+	change(&own, over, false)
+	change(nil, own, false)
+	change(&persons, over, true)
 }
 
 // A reboot is one at a time, and goes when its last machine is done.

@@ -7,15 +7,19 @@ import (
 	"cke/internal/cluster"
 )
 
-// PutDrain implements execute.Store.
-func (s store) PutDrain(ctx context.Context, _ string, d cluster.Drain) error {
+// ChangeDrain implements execute.Store.
+func (s store) ChangeDrain(ctx context.Context, _ string, from *cluster.Drain, to cluster.Drain) (still bool, err error) {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("record the drain of "+string(d.Node), func() error {
-			f.drains = append(without(f.drains, d.Node), d)
+	err = s.write(ctx, func() error {
+		return s.c.effect("record the drain of "+string(to.Node), func() error {
+			others := without(f.drains, to.Node)
+			if still = from == nil && len(others) == len(f.drains) || from != nil && slices.Contains(f.drains, *from); still {
+				f.drains = append(others, to)
+			}
 			return nil
 		})
 	})
+	return still, err
 }
 
 // DropDrain implements execute.Store.
