@@ -44,11 +44,24 @@ func TestADrainIsKeptUntilItIsDropped(t *testing.T) {
 	must(s.DropDrain(ctx, "main", d)) // it was ended since
 	are(s, over, other)
 
+	must(s.PutReboot(ctx, "main", cluster.Reboot{Nodes: []cluster.NodeName{"cp3"}, At: d.At}))
+	must(s.AskDefrag(ctx, "main", []cluster.DefragRequest{{Node: "cp3", At: d.At}}))
 	b := testBackup(t, s)
+	snap, err := s.Load(ctx, "main") // what was wanted once is not done again
+	must(err)
+	if snap.Reboot == nil || len(snap.Defrag) != 1 {
+		t.Fatalf("before the backup: %+v", snap)
+	}
 	elsewhere := o
 	elsewhere.Dir = filepath.Join(t.TempDir(), "new")
 	must(Restore(ctx, elsewhere.Dir, bytes.NewReader(b), o.Sealer, nil))
-	are(open(t, elsewhere), over, other)
+	restored := open(t, elsewhere)
+	are(restored, over, other)
+	snap, err = restored.Load(ctx, "main")
+	must(err)
+	if snap.Reboot != nil || len(snap.Defrag) != 0 {
+		t.Errorf("restored: a reboot %+v, to be defragmented %+v", snap.Reboot, snap.Defrag)
+	}
 
 	must(s.DropDrain(ctx, "main", over))
 	must(s.DropDrain(ctx, "main", over))
