@@ -37,7 +37,7 @@ func (b backend) RebootNodes(ctx context.Context, name string, req api.RebootReq
 	if err != nil {
 		return r, err
 	}
-	if why, hint := plan.RebootRefused(w.Spec, st, r, b.boot); why != "" {
+	if why, hint := plan.RebootRefused(w.Spec, st, r); why != "" {
 		return r, api.Refused("nothing is rebooted: "+why, hint)
 	}
 	err = b.store.PutReboot(ctx, name, r)

@@ -17,7 +17,7 @@ func (s *sim) askReboot(t *rapid.T) {
 	}
 	names := rapid.SliceOfNDistinct(rapid.SampledFrom(s.cared()), 1, 2, rapid.ID).Draw(t, "machines")
 	r := cluster.Reboot{Nodes: names, At: s.now, Interrupt: rapid.IntRange(0, 3).Draw(t, "interrupt") == 0}
-	if why, _ := RebootRefused(s.store.spec, s.observe(), r, "own"); why != "" {
+	if why, _ := RebootRefused(s.store.spec, s.observe(), r); why != "" {
 		s.logf("%v are not rebooted: %s", names, why)
 		return
 	}

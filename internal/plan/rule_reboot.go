@@ -41,6 +41,12 @@ func ruleReboot(in input) verdict {
 		return verdict{} // ruleDrain speaks of it
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
+	case r.Boot == "" && in.own(name):
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "ckeRunsThere", Node: name,
+			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
+			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
+		}}}
 	case !drain:
 		return in.drainForReboot(r, name)
 	case !d.Reboot && r.Boot == "":
@@ -170,7 +176,7 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	case in.cameBack(d):
 		d.Ended = in.now.UTC()
 		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its machine is back, with another boot"}}}
-	case usable(ns) && since >= rebootAgain:
+	case usable(ns) && since >= rebootAgain && !in.own(d.Node):
 		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v
@@ -186,14 +192,21 @@ func finishReboot(r cluster.Reboot, n cluster.NodeName, why string) verdict {
 	return verdict{steps: []Step{{Kind: FinishReboot, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
 }
 
+// own: cke itself runs on the machine, so that nobody would follow its reboot. It may
+// lead from there only since the reboot was asked for.
+func (in input) own(name cluster.NodeName) bool {
+	boot := in.node(name).Boot
+	return boot != "" && boot == in.st.OwnBoot
+}
+
 // RebootRefused says why machines must not be rebooted now, and what to do; nothing
-// when they may be. own is the boot of the machine that cke runs on.
-func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot, own string) (why, hint string) {
+// when they may be.
+func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot) (why, hint string) {
 	in := newInput(spec, st, st.At)
 	for _, name := range r.Nodes {
 		n, ns := in.nodeNamed(name), in.node(name)
 		switch {
-		case !n.Remote(), ns.Boot != "" && ns.Boot == own:
+		case !n.Remote(), in.own(name):
 			return fmt.Sprintf("cke itself runs on the machine of %s", name), "drain the node, reboot the machine by hand, and undrain it"
 		case !usable(ns):
 			return fmt.Sprintf("the host of %s does not answer", name), "ckecli status"

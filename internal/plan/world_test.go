@@ -40,7 +40,7 @@ import (
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
-//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before
+//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	before D INDEX                          so long ago the log had come so far
 //	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
