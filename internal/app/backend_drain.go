@@ -28,7 +28,7 @@ func (b backend) DrainNode(ctx context.Context, name, which string, r api.DrainR
 	if why, hint := plan.DrainRefused(w.Spec, st, d); why != "" {
 		return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not drained: %s", n.Hostname, why), hint)
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, "drain "+string(n.Hostname), r.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
+	if err := b.note(ctx, name, "drain "+string(n.Hostname), r.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
 		return api.DrainAnswer{}, err
 	}
 	c.loop.Wake()
@@ -56,7 +56,7 @@ func (b backend) UndrainNode(ctx context.Context, name, which string) (api.Drain
 			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not undrained: %s", n.Hostname, why), hint)
 		}
 		d.Ended = began.UTC()
-		if err := b.note(context.WithoutCancel(ctx), name, "undrain "+string(n.Hostname), "", b.store.PutDrain(ctx, name, d), began); err != nil {
+		if err := b.note(ctx, name, "undrain "+string(n.Hostname), "", b.store.PutDrain(ctx, name, d), began); err != nil {
 			return api.DrainAnswer{}, err
 		}
 	}

@@ -44,7 +44,7 @@ func (b backend) RebootNodes(ctx context.Context, name string, req api.RebootReq
 	if errors.Is(err, store.ErrConflict) {
 		return r, api.Refused("machines are being rebooted already", "ckecli status; ckecli node reboot --cancel")
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, fmt.Sprintf("reboot %v", r.Nodes), r.Why, err, began); err != nil {
+	if err := b.note(ctx, name, fmt.Sprintf("reboot %v", r.Nodes), r.Why, err, began); err != nil {
 		return r, err
 	}
 	c.loop.Wake()
@@ -81,7 +81,7 @@ func (b backend) CancelReboot(ctx context.Context, name string) error {
 			_, err = b.store.ChangeDrain(ctx, name, &d, over) // a person's own drain stays
 		}
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, "cancel the reboot", "", err, began); err != nil {
+	if err := b.note(ctx, name, "cancel the reboot", "", err, began); err != nil {
 		return err
 	}
 	c.loop.Wake()
