@@ -59,6 +59,8 @@ func (in input) restartIsOver(r cluster.Restart) string {
 	switch {
 	case !known, e.Quorum && !member:
 		return "the member is not in the cluster any more"
+	case r.Failed != "" && in.noWayBack(r):
+		return "the cluster is of the newer etcd by now, so that its members serve with it"
 	case r.Failed != "":
 		if !in.settingsFailed() {
 			return "the spec says other settings now than those that failed"
@@ -97,9 +99,12 @@ func (in input) restartIsDue(r cluster.Restart) bool {
 // as before, or it did not serve before either, or the cluster is of the newer etcd by
 // now, and so the member has served with it.
 func (in input) blameless(r cluster.Restart) bool {
-	if r.Down || r.From.SameSettings(r.To) {
-		return true
-	}
+	return r.Down || r.From.SameSettings(r.To) || in.noWayBack(r)
+}
+
+// noWayBack: the data is of a newer etcd than the member had before. A record of that
+// may be as old as the backup that CKE's state was restored from.
+func (in input) noWayBack(r cluster.Restart) bool {
 	for _, m := range in.st.Etcd.HealthyVoters() {
 		if cluster.MinorOf(r.From.Version).Before(cluster.MinorOf(m.Storage)) {
 			return true
@@ -210,5 +215,5 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 // settingsFailed: what the spec asks for is what a member did not serve with.
 func (in input) settingsFailed() bool {
 	r := in.st.Restart
-	return r != nil && r.Failed != "" && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
+	return r != nil && r.Failed != "" && !in.noWayBack(*r) && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
 }
