@@ -109,6 +109,10 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finis
 // acted meanwhile, and that the step is still safe.
 func (t target) guard(ctx context.Context) error {
 	s := t.step
+	if s.Kind == plan.RollBackMember {
+		// Of one or two voters nobody may answer, and it goes on all the same.
+		return plan.Guard(s, t.members(ctx))
+	}
 	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
 	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.Compact && s.Kind != plan.DisarmAlarm {
 		return nil

@@ -191,10 +191,31 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
-	if in.rollsBack(r.Node) {
-		v.steps = []Step{rollBackStep(r)}
+	if !in.rollsBack(r.Node) {
+		return v
 	}
+	m, _ := in.st.Etcd.Member(r.Member)
+	if why := rollBackUnsafe(in.st.Etcd, m); why != "" {
+		v.reasons = append(v.reasons, Reason{
+			Level: Blocked, Rule: "quorumWouldBeLost", Node: r.Node,
+			Text: fmt.Sprintf("member %s serves for now and is to be rolled back, but %s", r.Member, why),
+			Hint: "bring the other members back first",
+		})
+		return v
+	}
+	v.steps = []Step{rollBackStep(r)}
 	return v
+}
+
+// rollBackUnsafe says why this voter must not be stopped to be rolled back, or
+// nothing. One that does not serve costs nothing; one that came to serve since may be
+// what the quorum needs.
+func rollBackUnsafe(e cluster.EtcdState, m cluster.Member) string {
+	voters, others := len(e.Voters()), len(e.HealthyVoters())-1
+	if !m.Healthy || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
+		return ""
+	}
+	return fmt.Sprintf("only %d of the other %d voters serve, and a quorum is %d", others, voters-1, cluster.Quorum(voters))
 }
 
 // rollsBack: the plan gives the node's member its old unit.
