@@ -22,8 +22,7 @@ const (
 // goes on with it.
 func ruleReboot(in input) verdict {
 	if d, ok := in.calledOff(); ok {
-		d.Ended = in.now.UTC()
-		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its reboot was called off"}}}
+		return in.endDrain(d, "its reboot was called off")
 	}
 	if in.st.Reboot == nil {
 		return verdict{}
@@ -141,8 +140,12 @@ func (in input) notWell() string {
 
 // tellToReboot has the machine rebooted once its member is stopped.
 func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
-	ns := in.node(d.Node)
+	ns, e := in.node(d.Node), in.st.Etcd
+	needed := !e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))
 	switch {
+	case needed && !r.Interrupt:
+		// Others fell since. Its turn comes again when they are back.
+		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
@@ -174,14 +177,18 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	}
 	switch {
 	case in.cameBack(d):
-		d.Ended = in.now.UTC()
-		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its machine is back, with another boot"}}}
+		return in.endDrain(d, "its machine is back, with another boot")
 	case usable(ns) && since >= rebootAgain && !in.own(d.Node):
 		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v
 	}
 	return verdict{reasons: []Reason{reason}}
+}
+
+func (in input) endDrain(d cluster.Drain, why string) verdict {
+	d.Ended = in.now.UTC()
+	return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: why}}}
 }
 
 func rebootStep(r cluster.Reboot, n cluster.NodeName, why string) verdict {
