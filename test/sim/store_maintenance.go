@@ -14,7 +14,7 @@ func (s store) ChangeDrain(ctx context.Context, _ string, from *cluster.Drain, t
 		return s.c.effect("record the drain of "+string(to.Node), func() error {
 			others := without(f.drains, to.Node)
 			if still = from == nil && len(others) == len(f.drains) || from != nil && slices.Contains(f.drains, *from); still {
-				f.drains = append(others, to)
+				f.drains = slices.Concat(others, []cluster.Drain{to})
 			}
 			return nil
 		})
