@@ -143,7 +143,7 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	ns, e := in.node(d.Node), in.st.Etcd
 	needed := !e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))
 	switch {
-	case needed && !r.Interrupt:
+	case needed && !(r.Interrupt && tooFew(e)):
 		// Others fell since. Its turn comes again when they are back.
 		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
