@@ -53,7 +53,8 @@ func firstView(ctx context.Context, l *reconcile.Loop) (reconcile.View, error) {
 	return v, nil
 }
 
-// note records what a person did through the API.
+// note records what a person did through the API. Whoever asked may be gone by now;
+// what was done is recorded all the same.
 func (b backend) note(ctx context.Context, name, action, reason string, err error, began time.Time) error {
 	r := record.Record{
 		At: began, Cluster: name, By: api.Caller(ctx), Epoch: b.store.Epoch(), Action: action, Reason: reason,
@@ -62,7 +63,7 @@ func (b backend) note(ctx context.Context, name, action, reason string, err erro
 	if err != nil {
 		r.Outcome, r.Error = record.Failed, err.Error()
 	}
-	if _, recErr := b.store.Append(ctx, r); recErr != nil {
+	if _, recErr := b.store.Append(context.WithoutCancel(ctx), r); recErr != nil {
 		return errors.Join(err, fmt.Errorf("record %s: %w", action, recErr))
 	}
 	return err

@@ -50,7 +50,7 @@ func (b backend) AddBundle(ctx context.Context, name string, want cluster.Bundle
 	}
 	if created {
 		action := fmt.Sprintf("bundle add %s %s --ttl %s", want.User, want.Key(), want.TTL)
-		err = b.note(context.WithoutCancel(ctx), name, action, "", nil, began)
+		err = b.note(ctx, name, action, "", nil, began)
 		c.loop.Wake()
 	}
 	return change, err
@@ -78,7 +78,7 @@ func (b backend) RemoveBundle(ctx context.Context, name, namespace, secret strin
 		change.Warnings = []string{"cluster.yml has no kubernetes.kubeconfig: a Secret that was made before is left where it is"}
 		err = b.store.ForgetBundle(ctx, name, namespace, secret)
 	}
-	err = b.note(context.WithoutCancel(ctx), name, "bundle remove "+gone.Key(), "", err, began)
+	err = b.note(ctx, name, "bundle remove "+gone.Key(), "", err, began)
 	c.loop.Wake()
 	return change, err
 }

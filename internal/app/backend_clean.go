@@ -41,7 +41,7 @@ func (b backend) CleanNode(ctx context.Context, name, which string, forget bool)
 	if err == nil {
 		err = b.did(storeForgetLeft, b.store.ForgetLeft(ctx, name, n))
 	}
-	err = b.note(context.WithoutCancel(ctx), name, action+string(n.Hostname), "", err, began)
+	err = b.note(ctx, name, action+string(n.Hostname), "", err, began)
 	c.loop.Wake()
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (b backend) DrainNode(ctx context.Context, name, which string, r api.DrainR
 	if why, hint := plan.DrainRefused(w.Spec, st, d); why != "" {
 		return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not drained: %s", n.Hostname, why), hint)
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, "drain "+string(n.Hostname), r.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
+	if err := b.note(ctx, name, "drain "+string(n.Hostname), r.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
 		return api.DrainAnswer{}, err
 	}
 	c.loop.Wake()
@@ -52,11 +52,11 @@ func (b backend) UndrainNode(ctx context.Context, name, which string) (api.Drain
 		if d.Node != n.Hostname || d.Over() {
 			continue
 		}
-		if d.Reboot && w.Reboot != nil && slices.Contains(w.Reboot.Nodes, n.Hostname) && !slices.Contains(w.Reboot.Done, n.Hostname) {
-			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is being rebooted, and put into service again by that", n.Hostname), "ckecli node reboot --cancel")
+		if why, hint := plan.UndrainRefused(w.Reboot, d); why != "" {
+			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not undrained: %s", n.Hostname, why), hint)
 		}
 		d.Ended = began.UTC()
-		if err := b.note(context.WithoutCancel(ctx), name, "undrain "+string(n.Hostname), "", b.store.PutDrain(ctx, name, d), began); err != nil {
+		if err := b.note(ctx, name, "undrain "+string(n.Hostname), "", b.store.PutDrain(ctx, name, d), began); err != nil {
 			return api.DrainAnswer{}, err
 		}
 	}

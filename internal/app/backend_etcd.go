@@ -117,7 +117,7 @@ func (b backend) AddUser(ctx context.Context, name string, u cluster.User) (bool
 	}
 	if created {
 		// Whoever asked may be gone by now; that access was given is recorded all the same.
-		if err := b.note(context.WithoutCancel(ctx), name, "user-add "+u.Name+" "+u.Prefix, "", nil, began); err != nil {
+		if err := b.note(ctx, name, "user-add "+u.Name+" "+u.Prefix, "", nil, began); err != nil {
 			return true, err
 		}
 	}

@@ -37,14 +37,14 @@ func (b backend) RebootNodes(ctx context.Context, name string, req api.RebootReq
 	if err != nil {
 		return r, err
 	}
-	if why, hint := plan.RebootRefused(w.Spec, st, r, b.boot); why != "" {
+	if why, hint := plan.RebootRefused(w.Spec, st, r); why != "" {
 		return r, api.Refused("nothing is rebooted: "+why, hint)
 	}
 	err = b.store.PutReboot(ctx, name, r)
 	if errors.Is(err, store.ErrConflict) {
 		return r, api.Refused("machines are being rebooted already", "ckecli status; ckecli node reboot --cancel")
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, fmt.Sprintf("reboot %v", r.Nodes), r.Why, err, began); err != nil {
+	if err := b.note(ctx, name, fmt.Sprintf("reboot %v", r.Nodes), r.Why, err, began); err != nil {
 		return r, err
 	}
 	c.loop.Wake()
@@ -76,13 +76,17 @@ func (b backend) CancelReboot(ctx context.Context, name string) error {
 	err = b.store.DropReboot(ctx, name)
 	for _, d := range w.Drains {
 		if d.Reboot && !d.Over() && err == nil {
-			d.Ended = began.UTC()
-			err = b.store.PutDrain(ctx, name, d)
+			over := d
+			over.Ended = began.UTC()
+			_, err = b.store.ChangeDrain(ctx, name, &d, over) // a person's own drain stays
 		}
 	}
-	if err := b.note(context.WithoutCancel(ctx), name, "cancel the reboot", "", err, began); err != nil {
+	if err := b.note(ctx, name, "cancel the reboot", "", err, began); err != nil {
 		return err
 	}
 	c.loop.Wake()
-	return awaitView(ctx, c.loop, func(v reconcile.View) bool { return v.State.Reboot == nil })
+	return awaitView(ctx, c.loop, func(v reconcile.View) bool {
+		telling := slices.ContainsFunc(v.Running, func(s plan.Step) bool { return s.Kind == plan.RebootMachine })
+		return v.State.Reboot == nil && !telling
+	})
 }

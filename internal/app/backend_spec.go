@@ -53,7 +53,7 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 	if !change.Changed {
 		return change, nil
 	}
-	if err := b.note(context.WithoutCancel(ctx), spec.Name, "cluster set", describe(change), nil, began); err != nil {
+	if err := b.note(ctx, spec.Name, "cluster set", describe(change), nil, began); err != nil {
 		return change, err
 	}
 	c, err := b.careFor(ctx, spec.Name)

@@ -48,7 +48,7 @@ func (b backend) Trust(ctx context.Context, name, address, fingerprint string) (
 	if was == nil || was.Key != shown.Line {
 		err = b.store.TrustHostKey(ctx, answer.Address, was, store.HostKey{Key: shown.Line, By: api.Caller(ctx), At: began.UTC()})
 		action := fmt.Sprintf("trust %s of %s", shown.Type+" "+shown.Fingerprint, n.Hostname)
-		if err := b.note(context.WithoutCancel(ctx), name, action, "", err, began); errors.Is(err, store.ErrConflict) {
+		if err := b.note(ctx, name, action, "", err, began); errors.Is(err, store.ErrConflict) {
 			return answer, api.Refused("another key of this host was trusted by someone else meanwhile", "look at ckecli history")
 		} else if err != nil {
 			return answer, err

@@ -38,7 +38,7 @@ func (b backend) RemoveUser(ctx context.Context, name, user string) (api.UserRem
 		return api.UserRemoval{}, err
 	default:
 		// Whoever asked may be gone by now; that access was taken is recorded all the same.
-		if err := b.note(context.WithoutCancel(ctx), name, "user-remove "+user, "", nil, began); err != nil {
+		if err := b.note(ctx, name, "user-remove "+user, "", nil, began); err != nil {
 			return api.UserRemoval{}, err
 		}
 	}

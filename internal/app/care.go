@@ -74,7 +74,7 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 	observer := observe.New(observe.Options{
 		Newest: &a.newest,
 		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
-		Releases: a.shelf.Have, Published: out.published, Now: time.Now, Log: log,
+		Releases: a.shelf.Have, Published: out.published, Boot: a.boot, Now: time.Now, Log: log,
 	})
 	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
 	c.loop = reconcile.New(reconcile.Options{

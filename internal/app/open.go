@@ -107,6 +107,9 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 	if s.Certificate == "" {
 		return c, nil
 	}
+	if err := notForAll(s.Key); err != nil {
+		return nil, err
+	}
 	load := func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(s.Certificate, s.Key)
 		if err != nil {
@@ -117,6 +120,22 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	_, err := load()
 	return c, err
+}
+
+// notForAll refuses a key that every user of the machine can read or replace: whoever
+// writes to the store owns the clusters.
+func notForAll(key string) error {
+	info, err := os.Stat(key)
+	if err != nil {
+		return fmt.Errorf("read the key of cke's certificate for the store: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return &hintError{
+			fmt.Errorf("the key of cke's certificate for the store is everybody's: %s has mode %04o", key, mode),
+			"chmod 0600 " + key,
+		}
+	}
+	return nil
 }
 
 // sharedKey loads the key, or makes one for a store that does not exist yet. All

@@ -39,7 +39,8 @@ func (m *memory) UndrainNode(ctx context.Context, name, node string) (api.DrainA
 	})
 }
 
-// RebootNodes has all of them rebooted at once, but for stuck, which never is.
+// RebootNodes has all of them rebooted once they were looked at, but for stuck, which
+// never is, and idle, whose turn is cancelled.
 func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootRequest) (cluster.Reboot, error) {
 	out := cluster.Reboot{By: "tester", Why: r.Why, At: start()}
 	err := m.with(ctx, name, func(c *memoryCluster) error {
@@ -49,9 +50,17 @@ func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootReque
 			}
 			out.Nodes = append(out.Nodes, cluster.NodeName(n))
 		}
-		if r.Nodes[0] == "stuck" {
-			c.reboot = &out
+		now := out
+		switch last := len(out.Nodes) - 1; {
+		case r.Nodes[0] == "stuck":
+		case out.Nodes[last] == "idle":
+			now.Done = out.Nodes[:last]
+			c.drains = []cluster.Drain{{Node: "idle", Reboot: true, At: start()}}
+		default:
+			now.Done, now.Boot, now.Told = out.Nodes[:last], "b1", start()
+			c.drains = []cluster.Drain{{Node: out.Nodes[last], Reboot: true, At: start(), Ended: start()}}
 		}
+		c.reboot = &now
 		m.wake()
 		return nil
 	})
@@ -64,4 +73,12 @@ func (m *memory) CancelReboot(ctx context.Context, name string) error {
 		m.wake()
 		return nil
 	})
+}
+
+// looked is told when a status was taken: a reboot then comes to its end.
+func (c *memoryCluster) looked(m *memory) {
+	if c.reboot != nil && c.reboot.Nodes[0] != "stuck" {
+		c.reboot, c.drains = nil, nil
+		m.wake()
+	}
 }

@@ -185,6 +185,7 @@ func (m *memory) WatchStatus(ctx context.Context, name string, fn func(api.Statu
 			if c.step++; c.step < 3 {
 				m.wake()
 			}
+			c.looked(m)
 			return nil
 		}); err != nil {
 			return err

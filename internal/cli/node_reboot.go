@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,12 +94,12 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		return err
 	}
 	shown := ""
-	var last cluster.Reboot // as it was seen
+	done := 0
 	err = awaitStatus(ctx, s, c, name, o.timeout, r.Nodes[len(r.Nodes)-1], func(st api.Status) (bool, error) {
 		if st.Reboot == nil || !st.Reboot.At.Equal(r.At) {
 			return true, nil
 		}
-		last = *st.Reboot
+		done = rebooted(st)
 		line := rebootLine(st)
 		if line == shown || o.output.value == asJSON {
 			return false, nil
@@ -112,12 +113,24 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		return err
 	case err != nil:
 		return err
-	case len(last.Nodes)-len(last.Done) > 1:
-		return api.Refused(fmt.Sprintf("the reboot was cancelled with %d of %d machines done", len(last.Done), len(last.Nodes)), "ckecli history")
+	case done < len(r.Nodes):
+		return api.Refused(fmt.Sprintf("the reboot is over, and %d of %d machines were seen to be rebooted", done, len(r.Nodes)),
+			"it was cancelled, or its end was not seen; ckecli history tells")
 	}
 	return s.print(o.output, rebootResult{Cluster: name, Rebooted: r.Nodes}, func() string {
 		return fmt.Sprintf("rebooted: %s\n", joined(r.Nodes))
 	})
+}
+
+// rebooted counts the machines that were rebooted. The last one of a request is never
+// told to be done: it counts once its node goes back into service.
+func rebooted(st api.Status) int {
+	n, _ := st.Reboot.Next()
+	gone := slices.ContainsFunc(st.Drains, func(d cluster.Drain) bool { return d.Node == n && d.Reboot && !d.Over() })
+	if st.Reboot.Boot == "" || gone {
+		return len(st.Reboot.Done)
+	}
+	return len(st.Reboot.Done) + 1
 }
 
 func joined(nodes []cluster.NodeName) string {

@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
@@ -33,20 +34,22 @@ func (a finishDrain) Do(ctx context.Context) error {
 	return a.store().DropDrain(ctx, a.cluster(), *a.step.Drain)
 }
 
-// recordDrain begins or ends a drain that a reboot needs, unless a person drained or
-// undrained the node since that was decided.
+// recordDrain begins or ends a drain that a reboot needs. What a person has said of
+// the node since the step was decided stays.
 type recordDrain struct{ target }
 
 func (a recordDrain) Done(context.Context) (bool, error) { return false, nil }
 
 func (a recordDrain) Do(ctx context.Context) error {
+	to := *a.step.Drain
 	var from *cluster.Drain
-	for _, d := range a.w.Drains {
-		if d.Node == a.step.Drain.Node {
-			from = &d
-		}
+	if to.Over() {
+		begun := to
+		begun.Ended = time.Time{}
+		from = &begun
 	}
-	return a.store().AdvanceDrain(ctx, a.cluster(), from, *a.step.Drain)
+	_, err := a.store().ChangeDrain(ctx, a.cluster(), from, to)
+	return err
 }
 
 // rebootMachine tells a machine to reboot. That it was told is written down first,
@@ -65,7 +68,8 @@ func (a rebootMachine) Do(ctx context.Context) error {
 	}
 	to.Told = a.x.o.Now().UTC()
 	return a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
-		if err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil {
+		// Whoever was told that the reboot is cancelled must not see it happen.
+		if still, err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil || !still {
 			return err
 		}
 		return h.Reboot(ctx, host.Reboot{Boot: to.Boot})
@@ -78,5 +82,6 @@ type finishReboot struct{ target }
 func (a finishReboot) Done(context.Context) (bool, error) { return false, nil }
 
 func (a finishReboot) Do(ctx context.Context) error {
-	return a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, a.step.Reboot.After(a.step.Nodes[0]))
+	_, err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, a.step.Reboot.After(a.step.Nodes[0]))
+	return err
 }

@@ -126,12 +126,14 @@ func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain
 	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
 }
 
-func (s effectStore) AdvanceDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) error {
-	return s.f.did(StorePutDrain, s.Store.AdvanceDrain(ctx, name, from, to))
+func (s effectStore) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error) {
+	still, err := s.Store.ChangeDrain(ctx, name, from, to)
+	return still, s.f.did(StorePutDrain, err)
 }
 
-func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {
-	return s.f.did(StoreAdvanceReboot, s.Store.AdvanceReboot(ctx, name, from, to))
+func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error) {
+	still, err := s.Store.AdvanceReboot(ctx, name, from, to)
+	return still, s.f.did(StoreAdvanceReboot, err)
 }
 
 type effectHost struct {

@@ -28,9 +28,9 @@ type Store interface {
 	PutRestart(ctx context.Context, name string, r cluster.Restart) error
 	PutSnapshot(ctx context.Context, name string, s cluster.Snapshot) error
 	DropRestart(ctx context.Context, name string, r cluster.Restart) error
-	AdvanceDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) error
+	ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error)
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
-	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error
+	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
 }
 
 // Options for New.
@@ -109,6 +109,10 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finis
 // acted meanwhile, and that the step is still safe.
 func (t target) guard(ctx context.Context) error {
 	s := t.step
+	if s.Kind == plan.RollBackMember {
+		// Of one or two voters nobody may answer, and it goes on all the same.
+		return plan.Guard(s, t.members(ctx))
+	}
 	membership := s.ChangesMembership() || s.Kind == plan.RetireMember
 	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.Compact && s.Kind != plan.DisarmAlarm {
 		return nil

@@ -99,6 +99,9 @@ func (a rollBackMember) Do(ctx context.Context) error {
 		if err := h.InstallUnit(ctx, r.From); err != nil {
 			return err
 		}
+		if err := plan.Guard(a.step, a.x.o.Observer.Etcd(ctx, a.w)); err != nil {
+			return err
+		}
 		return a.restart(ctx, h, r.Member)
 	})
 }

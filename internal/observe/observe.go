@@ -78,8 +78,10 @@ type Options struct {
 	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
 	Published func() cluster.Published
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Boot is that of the machine cke runs on.
+	Boot string
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Observer observes one cluster. It is safe for concurrent use; whoever made it
@@ -156,7 +158,7 @@ func (o *Observer) News() <-chan struct{} { return o.news }
 func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
-		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot,
+		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot, OwnBoot: o.o.Boot,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()

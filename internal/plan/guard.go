@@ -48,6 +48,8 @@ func unsafe(s Step, e cluster.EtcdState) string {
 		return fmt.Sprintf("member %s is not in the cluster", s.Member)
 	case s.Kind == RestartMember:
 		return restartUnsafe(e, m, s.Restart.Down)
+	case s.Kind == RollBackMember && found:
+		return rollBackUnsafe(e, m)
 	case s.Kind == StopMember && found:
 		return drainUnsafe(e, m, s.Drain.Interrupt)
 	case s.Kind == RetireMember && found:

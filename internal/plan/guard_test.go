@@ -22,6 +22,14 @@ func TestGuardOfWhatMakesRoom(t *testing.T) {
 	defrag := func(id cluster.MemberID, interrupts bool) Step {
 		return Step{Kind: Defragment, Member: id, Interrupts: interrupts}
 	}
+	ill := func(ids ...int) func([]cluster.Member) {
+		return func(m []cluster.Member) {
+			for _, id := range ids {
+				m[id-1].Healthy = false
+			}
+		}
+	}
+	back := Step{Kind: RollBackMember, Member: 2}
 	disarm := Step{Kind: DisarmAlarm, Alarm: cluster.AlarmNoSpace}
 	for name, c := range map[string]struct {
 		step Step
@@ -39,6 +47,12 @@ func TestGuardOfWhatMakesRoom(t *testing.T) {
 		"alone, told":        {defrag(1, true), voters(1, nil), true},
 		"leader of two":      {defrag(1, true), voters(2, nil), false},
 		"no quorum":          {defrag(2, false), func() cluster.EtcdState { e := voters(3, nil); e.Quorum = false; return e }(), false},
+		"back, all serve":    {back, voters(3, nil), true},
+		"back, is needed":    {back, voters(3, ill(3)), false},
+		"back, is down":      {back, voters(3, ill(2, 3)), true},
+		"back, nobody":       {back, cluster.EtcdState{}, true},
+		"back, one of two":   {back, voters(2, nil), true},
+		"back, of five":      {back, voters(5, ill(5)), true},
 		"room":               {disarm, voters(3, nil), true},
 		"no room":            {disarm, voters(3, func(m []cluster.Member) { m[2].DBSize = 90 }), false},
 		"no room, away":      {disarm, voters(3, func(m []cluster.Member) { m[2].DBSize, m[2].Healthy = 90, false }), true},

@@ -65,7 +65,7 @@ func (h *hand) apply(step Step) error {
 }
 
 func (h *hand) do(step Step) error {
-	if step.ChangesMembership() || step.Kind == RetireMember || step.Kind == Compact || step.Kind == DisarmAlarm {
+	if step.ChangesMembership() || step.Kind == RetireMember || step.Kind == RollBackMember || step.Kind == Compact || step.Kind == DisarmAlarm {
 		if err := Guard(step, h.s.observeEtcd(nil)); err != nil {
 			return err
 		}

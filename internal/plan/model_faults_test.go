@@ -194,6 +194,28 @@ func (s *sim) editSpec(t *rapid.T) {
 	s.logf("spec: %d of %s, leaving %s", spec.WantedVoters(), hostnames(spec.Nodes), hostnames(s.store.leaving))
 }
 
+// trySettings follows a change of settings for a while: chance alone hardly ever
+// comes to a roll back, or to a change of mind while etcd goes down.
+func (s *sim) trySettings(t *rapid.T) {
+	spec := s.store.spec
+	if s.raft.downgrade == (cluster.Minor{}) && rapid.Bool().Draw(t, "bad") {
+		spec.Etcd.ExtraArgs = badSetting()
+	} else {
+		spec.Etcd.Version = map[string]string{olderVersion: cluster.DefaultVersion, cluster.DefaultVersion: olderVersion}[spec.Etcd.Version]
+	}
+	if err := s.setSpec(spec); err != nil {
+		return
+	}
+	s.logf("settings are tried: etcd %s %v", spec.Etcd.Version, spec.Etcd.ExtraArgs)
+	w := newWheel(s)
+	for range 2 {
+		for range rapid.IntRange(1, 8).Draw(t, "rounds") {
+			w.round()
+		}
+		s.pass(20 * time.Second)
+	}
+}
+
 func hostnames(nodes []cluster.Node) (names []cluster.NodeName) {
 	for _, n := range nodes {
 		name := n.Hostname

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,7 +17,7 @@ func (s *sim) askReboot(t *rapid.T) {
 	}
 	names := rapid.SliceOfNDistinct(rapid.SampledFrom(s.cared()), 1, 2, rapid.ID).Draw(t, "machines")
 	r := cluster.Reboot{Nodes: names, At: s.now, Interrupt: rapid.IntRange(0, 3).Draw(t, "interrupt") == 0}
-	if why, _ := RebootRefused(s.store.spec, s.observe(), r, "own"); why != "" {
+	if why, _ := RebootRefused(s.store.spec, s.observe(), r); why != "" {
 		s.logf("%v are not rebooted: %s", names, why)
 		return
 	}
@@ -52,6 +54,11 @@ func (h *hand) rebootStep(step Step) error {
 	switch step.Kind {
 	case DrainNode, UndrainNode:
 		return h.does("record the drain of "+string(name), func() error {
+			begun := *step.Drain
+			begun.Ended = time.Time{}
+			if i := slices.IndexFunc(s.store.drains, func(d cluster.Drain) bool { return d.Node == name }); i < 0 == step.Drain.Over() || i >= 0 && s.store.drains[i] != begun {
+				return nil // a person has changed it meanwhile
+			}
 			s.store.drains = append(s.withoutDrain(name), *step.Drain)
 			return nil
 		})
@@ -60,7 +67,7 @@ func (h *hand) rebootStep(step Step) error {
 	}
 	b, to := s.hosts[name], *step.Reboot
 	to.Told = s.now
-	if err := advance(to); err != nil {
+	if err := advance(to); err != nil || s.store.reboot == nil {
 		return err
 	}
 	if err := b.admit(); err != nil {

@@ -100,6 +100,7 @@ func (s *sim) actions(gentle bool) map[string]func(*rapid.T) {
 	for _, name := range []string{"CKE acts on what was 1", "CKE acts on what was 2", "CKE acts on what was 3"} {
 		all[name] = func(t *rapid.T) { s.oneStep(t, -1, interfere) }
 	}
+	all["settings are tried"] = func(t *rapid.T) { s.trySettings(t) }
 	all[""] = func(*rapid.T) { s.inspect() }
 	return all
 }

@@ -58,9 +58,16 @@ func isDrained(d cluster.Drain, what string) Reason {
 		text += " (" + d.Why + ")"
 	}
 	return Reason{
-		Level: Note, Rule: "nodeIsDrained", Node: d.Node, Text: text + ": " + what,
-		Hint: "ckecli node undrain " + string(d.Node),
+		Level: Note, Rule: "nodeIsDrained", Node: d.Node, Text: text + ": " + what, Hint: howToUndrain(d),
 	}
+}
+
+// howToUndrain: what is drained for a reboot is that reboot's to end.
+func howToUndrain(d cluster.Drain) string {
+	if d.Reboot {
+		return "ckecli node reboot --cancel"
+	}
+	return "ckecli node undrain " + string(d.Node)
 }
 
 // drain takes one member out of service.
@@ -74,7 +81,7 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 	stopped := usable(ns) && (ns.Unit == nil || !ns.Unit.Running)
 	switch {
 	case !e.Quorum && !d.Interrupt:
-		return say(Blocked, "drainedMemberIsNeeded", "the cluster has no quorum, and the node's member is not to run: it is drained", "ckecli node undrain "+string(d.Node))
+		return say(Blocked, "drainedMemberIsNeeded", "the cluster has no quorum, and the node's member is not to run: it is drained", howToUndrain(d))
 	case stopped:
 		v.reasons = append(v.reasons, isDrained(d, "its member is stopped"))
 		return v
@@ -91,7 +98,7 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 	follower := m
 	follower.Leader = false // leadership is moved first
 	if why := drainUnsafe(e, follower, d.Interrupt); why != "" {
-		return say(Blocked, "quorumWouldBeLost", "the node is to be drained, but "+why, "bring the other members back first, or ckecli node undrain "+string(d.Node))
+		return say(Blocked, "quorumWouldBeLost", "the node is to be drained, but "+why, "bring the other members back first, or "+howToUndrain(d))
 	}
 	return in.stop(d, m)
 }

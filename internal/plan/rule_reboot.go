@@ -22,8 +22,7 @@ const (
 // goes on with it.
 func ruleReboot(in input) verdict {
 	if d, ok := in.calledOff(); ok {
-		d.Ended = in.now.UTC()
-		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its reboot was called off"}}}
+		return in.endDrain(d, "its reboot was called off")
 	}
 	if in.st.Reboot == nil {
 		return verdict{}
@@ -39,12 +38,20 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
-	case drain && !d.Reboot:
-		return in.afterDrain(d)
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
+	case r.Boot == "" && in.own(name):
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "ckeRunsThere", Node: name,
+			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
+			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
+		}}}
 	case !drain:
 		return in.drainForReboot(r, name)
+	case !d.Reboot && r.Boot == "":
+		return rebootWaits(name, fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody")))
+	case !d.Reboot && in.rebooted(r, name):
+		return finishReboot(r, name, "it was rebooted, and its node stays drained")
 	case r.Boot == "":
 		return in.tellToReboot(r, d)
 	default:
@@ -78,35 +85,36 @@ func (in input) drainOf(n cluster.NodeName) (cluster.Drain, bool) {
 	return cluster.Drain{}, false
 }
 
-// afterDrain leaves a machine alone that somebody is at work on.
-func (in input) afterDrain(d cluster.Drain) verdict {
-	return verdict{reasons: []Reason{{
-		Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
-		Text: fmt.Sprintf("the machine is to be rebooted, once the node is in service again: it is drained by %s", orElse(d.By, "somebody")),
-		Hint: "ckecli node undrain " + string(d.Node),
-	}}}
-}
-
 // cameBack: the node was drained for a reboot, and its machine runs another boot.
 func (in input) cameBack(d cluster.Drain) bool {
-	r, ns := in.st.Reboot, in.node(d.Node)
-	if r == nil || !d.Reboot || r.Boot == "" {
+	r := in.st.Reboot
+	if r == nil || !d.Reboot {
 		return false
 	}
 	next, _ := r.Next()
-	return next == d.Node && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
+	return next == d.Node && in.rebooted(*r, next)
+}
+
+// rebooted: the machine whose turn it is was told to end its boot, and runs another.
+func (in input) rebooted(r cluster.Reboot, name cluster.NodeName) bool {
+	ns := in.node(name)
+	return r.Boot != "" && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
 }
 
 // drainForReboot begins with the next machine, once everything is well.
 func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict {
 	if why := in.notWell(); why != "" {
-		return verdict{reasons: []Reason{{
-			Level: Waiting, Rule: "rebootMustWait", Node: name,
-			Text: "the machine is to be rebooted, " + why, Hint: "ckecli node reboot --cancel, if it is not to be",
-		}}}
+		return rebootWaits(name, why)
 	}
 	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
 	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
+}
+
+func rebootWaits(name cluster.NodeName, why string) verdict {
+	return verdict{reasons: []Reason{{
+		Level: Waiting, Rule: "rebootMustWait", Node: name,
+		Text: "the machine is to be rebooted, " + why, Hint: "ckecli node reboot --cancel, if it is not to be",
+	}}}
 }
 
 // notWell says what is waited for before a machine may go, or nothing.
@@ -132,11 +140,12 @@ func (in input) notWell() string {
 
 // tellToReboot has the machine rebooted once its member is stopped.
 func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
-	ns := in.node(d.Node)
+	ns, e := in.node(d.Node), in.st.Etcd
+	needed := !e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))
 	switch {
-	case !in.st.Etcd.Quorum && !d.Interrupt: // its member is needed more
-		d.Ended = in.now.UTC()
-		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "the cluster has no quorum without its member; its machine is rebooted later"}}}
+	case needed && !(r.Interrupt && tooFew(e)):
+		// Others fell since. Its turn comes again when they are back.
+		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
@@ -168,14 +177,18 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	}
 	switch {
 	case in.cameBack(d):
-		d.Ended = in.now.UTC()
-		return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: "its machine is back, with another boot"}}}
-	case usable(ns) && since >= rebootAgain:
+		return in.endDrain(d, "its machine is back, with another boot")
+	case usable(ns) && since >= rebootAgain && !in.own(d.Node):
 		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v
 	}
 	return verdict{reasons: []Reason{reason}}
+}
+
+func (in input) endDrain(d cluster.Drain, why string) verdict {
+	d.Ended = in.now.UTC()
+	return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: why}}}
 }
 
 func rebootStep(r cluster.Reboot, n cluster.NodeName, why string) verdict {
@@ -186,14 +199,21 @@ func finishReboot(r cluster.Reboot, n cluster.NodeName, why string) verdict {
 	return verdict{steps: []Step{{Kind: FinishReboot, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
 }
 
+// own: cke itself runs on the machine, so that nobody would follow its reboot. It may
+// lead from there only since the reboot was asked for.
+func (in input) own(name cluster.NodeName) bool {
+	boot := in.node(name).Boot
+	return boot != "" && boot == in.st.OwnBoot
+}
+
 // RebootRefused says why machines must not be rebooted now, and what to do; nothing
-// when they may be. own is the boot of the machine that cke runs on.
-func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot, own string) (why, hint string) {
+// when they may be.
+func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot) (why, hint string) {
 	in := newInput(spec, st, st.At)
 	for _, name := range r.Nodes {
 		n, ns := in.nodeNamed(name), in.node(name)
 		switch {
-		case !n.Remote(), ns.Boot != "" && ns.Boot == own:
+		case !n.Remote(), in.own(name):
 			return fmt.Sprintf("cke itself runs on the machine of %s", name), "drain the node, reboot the machine by hand, and undrain it"
 		case !usable(ns):
 			return fmt.Sprintf("the host of %s does not answer", name), "ckecli status"
@@ -208,4 +228,13 @@ func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot, own st
 		return fmt.Sprintf("node %s is drained", st.Drains[i].Node), "ckecli node undrain " + string(st.Drains[i].Node)
 	}
 	return "", ""
+}
+
+// UndrainRefused says why a drain is not a person's to end, and what to do; nothing
+// when it may be ended.
+func UndrainRefused(r *cluster.Reboot, d cluster.Drain) (why, hint string) {
+	if r == nil || !d.Reboot || slices.Contains(r.Done, d.Node) || !slices.Contains(r.Nodes, d.Node) {
+		return "", ""
+	}
+	return "it is being rebooted, and put into service again by that", "ckecli node reboot --cancel"
 }

@@ -57,6 +57,8 @@ func (in input) restartIsOver(r cluster.Restart) string {
 	m, member := e.Member(r.Member)
 	_, known := in.nodeOf(cluster.Member{PeerURL: in.peerURL(r.Node)})
 	switch {
+	case r.Failed != "" && in.noWayBack(r):
+		return "the cluster is of the newer etcd by now, so that its members serve with it"
 	case r.Failed != "" && !in.settingsFailed():
 		return "the spec says other settings now than those that failed"
 	case r.Failed != "": // and whatever becomes of the member
@@ -114,9 +116,12 @@ func (in input) restartIsDue(r cluster.Restart) bool {
 // as before, or it did not serve before either, or the cluster is of the newer etcd by
 // now, and so the member has served with it.
 func (in input) blameless(r cluster.Restart) bool {
-	if r.Down || r.From.SameSettings(r.To) {
-		return true
-	}
+	return r.Down || r.From.SameSettings(r.To) || in.noWayBack(r)
+}
+
+// noWayBack: the data is of a newer etcd than the member had before. A record of that
+// may be as old as the backup that CKE's state was restored from.
+func (in input) noWayBack(r cluster.Restart) bool {
 	for _, m := range in.st.Etcd.HealthyVoters() {
 		if cluster.MinorOf(r.From.Version).Before(cluster.MinorOf(m.Storage)) {
 			return true
@@ -204,10 +209,31 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 		Text: fmt.Sprintf("the member did not serve with new settings (%s) and was rolled back; no other member gets them. What it said: %s", whatChanges(r.From, r.To), r.Failed),
 		Hint: "mend the settings in cluster.yml, then ckecli cluster set",
 	}}}
-	if in.rollsBack(r.Node) && !in.drained(r.Node) { // which would start it
-		v.steps = []Step{rollBackStep(r)}
+	if !in.rollsBack(r.Node) || in.drained(r.Node) { // which would start it
+		return v
 	}
+	m, _ := in.st.Etcd.Member(r.Member)
+	if why := rollBackUnsafe(in.st.Etcd, m); why != "" {
+		v.reasons = append(v.reasons, Reason{
+			Level: Blocked, Rule: "quorumWouldBeLost", Node: r.Node,
+			Text: fmt.Sprintf("member %s serves for now and is to be rolled back, but %s", r.Member, why),
+			Hint: "bring the other members back first",
+		})
+		return v
+	}
+	v.steps = []Step{rollBackStep(r)}
 	return v
+}
+
+// rollBackUnsafe says why this voter must not be stopped to be rolled back, or
+// nothing. One that does not serve costs nothing; one that came to serve since may be
+// what the quorum needs.
+func rollBackUnsafe(e cluster.EtcdState, m cluster.Member) string {
+	voters, others := len(e.Voters()), len(e.HealthyVoters())-1
+	if !m.Healthy || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
+		return ""
+	}
+	return fmt.Sprintf("only %d of the other %d voters serve, and a quorum is %d", others, voters-1, cluster.Quorum(voters))
 }
 
 // rollsBack: the plan gives the node's member its old unit.
@@ -231,5 +257,5 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 // settingsFailed: what the spec asks for is what a member did not serve with.
 func (in input) settingsFailed() bool {
 	r := in.st.Restart
-	return r != nil && r.Failed != "" && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
+	return r != nil && r.Failed != "" && !in.noWayBack(*r) && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
 }

@@ -23,6 +23,9 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	case "boot":
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.Boot = args[1] })
 		return true, nil
+	case "ownboot":
+		w.st.OwnBoot = args[0]
+		return true, nil
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
 	case "applied": // what its process says on its host

@@ -21,6 +21,8 @@ func (w *world) restart(args []string) error {
 			r.Failed = "it keeps ending: exit status 1"
 		case "down":
 			r.Down = true
+		case "older":
+			r.From.Version = "3.6.16"
 		case "mended":
 			r.To.Quota++
 		}

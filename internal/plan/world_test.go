@@ -30,7 +30,7 @@ import (
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
-//	restart NAME AGO [failed] [down] [mended]   its record; mended: other settings failed than those wanted now
+//	restart NAME AGO [failed] [down] [mended] [older]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
 //	snapshot V AGO | downgrade V            taken for version V; what etcd prepares for
@@ -40,7 +40,7 @@ import (
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
-//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before
+//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far
 //	applied NODE INDEX                      the process on a node says how far it is

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -32,46 +31,40 @@ func (s *Store) PutDrain(ctx context.Context, name string, d cluster.Drain) erro
 	return nil
 }
 
-// AdvanceDrain replaces a record of a drain, or nil for none, by what has become of
-// it. ErrConflict when a person drained or undrained the node meanwhile.
-func (s *Store) AdvanceDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) error {
+// ChangeDrain is PutDrain where the record of the node is from still; nil: where it
+// has none. False: it is another by now, as when a person has changed it.
+func (s *Store) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (still bool, err error) {
 	key := drainKey(name, to.Node)
 	put, err := opPut(key, to)
 	switch {
 	case err != nil:
-	case from != nil:
-		err = s.ifStill(ctx, key, *from, put)
+	case from == nil:
+		_, still, err = s.change(ctx, []clientv3.Cmp{exist(specKey(name)), unchanged(key, 0)}, put)
 	default:
-		var ok bool
-		if _, ok, err = s.change(ctx, []clientv3.Cmp{exist(specKey(name)), unchanged(key, 0)}, put); err == nil && !ok {
-			err = ErrConflict
-		}
+		still, err = s.ifStill(ctx, key, *from, put)
 	}
 	if err != nil {
-		return fmt.Errorf("record the drain of %s of cluster %q: %w", to.Node, name, err)
+		return false, fmt.Errorf("change the drain of %s of cluster %q: %w", to.Node, name, err)
 	}
-	return nil
+	return still, nil
 }
 
 // DropDrain forgets this very drain; nil when it is forgotten already, or the node
 // was drained anew since.
 func (s *Store) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
 	key := drainKey(name, d.Node)
-	if err := s.ifStill(ctx, key, d, clientv3.OpDelete(key)); err != nil && !errors.Is(err, ErrConflict) {
+	if _, err := s.ifStill(ctx, key, d, clientv3.OpDelete(key)); err != nil {
 		return fmt.Errorf("forget the drain of %s of cluster %q: %w", d.Node, name, err)
 	}
 	return nil
 }
 
-// ifStill does something if a key still has this value; ErrConflict when it has not.
-func (s *Store) ifStill(ctx context.Context, key string, is any, do clientv3.Op) error {
+// ifStill does something if a key still has this value; false: it has not.
+func (s *Store) ifStill(ctx context.Context, key string, is any, do clientv3.Op) (bool, error) {
 	value, err := json.Marshal(is)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, ok, err := s.change(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(value))}, do)
-	if err == nil && !ok {
-		err = ErrConflict
-	}
-	return err
+	return ok, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,59 +44,56 @@ func TestADrainIsKeptUntilItIsDropped(t *testing.T) {
 	must(s.DropDrain(ctx, "main", d)) // it was ended since
 	are(s, over, other)
 
+	must(s.PutReboot(ctx, "main", cluster.Reboot{Nodes: []cluster.NodeName{"cp3"}, At: d.At}))
+	must(s.AskDefrag(ctx, "main", []cluster.DefragRequest{{Node: "cp3", At: d.At}}))
 	b := testBackup(t, s)
+	snap, err := s.Load(ctx, "main") // what was wanted once is not done again
+	must(err)
+	if snap.Reboot == nil || len(snap.Defrag) != 1 {
+		t.Fatalf("before the backup: %+v", snap)
+	}
 	elsewhere := o
 	elsewhere.Dir = filepath.Join(t.TempDir(), "new")
 	must(Restore(ctx, elsewhere.Dir, bytes.NewReader(b), o.Sealer, nil))
-	are(open(t, elsewhere), over, other)
+	restored := open(t, elsewhere)
+	are(restored, over, other)
+	snap, err = restored.Load(ctx, "main")
+	must(err)
+	if snap.Reboot != nil || len(snap.Defrag) != 0 {
+		t.Errorf("restored: a reboot %+v, to be defragmented %+v", snap.Reboot, snap.Defrag)
+	}
 
 	must(s.DropDrain(ctx, "main", over))
 	must(s.DropDrain(ctx, "main", over))
 	are(s, other)
 }
 
-// What a person has written down since is not overwritten.
-func TestADrainAdvancesOnlyFromWhatItWas(t *testing.T) {
+// What a person has said of a node since it was looked at stays.
+func TestADrainIsChangedOnlyFromWhatItWas(t *testing.T) {
 	s := open(t, testOptions(t))
 	ctx := t.Context()
 	put(t, s, spec("main", 1))
-	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	rule := cluster.Drain{Node: "cp1", By: "ada", Why: "reboot", At: at, Reboot: true}
-	person := cluster.Drain{Node: "cp1", By: "bob", Why: "a new fan", At: at}
-	over := rule
-	over.Ended = at.Add(time.Minute)
-	steps := []struct {
-		from *cluster.Drain
-		to   cluster.Drain
-		want error
-		is   cluster.Drain
-	}{
-		{nil, rule, nil, rule},
-		{nil, rule, ErrConflict, rule},
-		{&rule, over, nil, over},
-		{&rule, over, ErrConflict, over},
-	}
-	for i, c := range steps {
-		if err := s.AdvanceDrain(ctx, "main", c.from, c.to); !errors.Is(err, c.want) {
-			t.Errorf("%d: %v", i, err)
+	change := func(from *cluster.Drain, to cluster.Drain, want bool) {
+		t.Helper()
+		still, err := s.ChangeDrain(ctx, "main", from, to)
+		if err != nil || still != want {
+			t.Fatalf("it was still so: %v, want %v; %v", still, want, err)
 		}
-		snap, err := s.Load(ctx, "main")
-		if err != nil {
-			t.Fatal(err)
+		if snap, err := s.Load(ctx, "main"); err != nil || want && !slices.Contains(snap.Drains, to) || !want && slices.Contains(snap.Drains, to) {
+			t.Errorf("drains %+v; %v", snap.Drains, err)
 		}
-		equal(t, "drains", snap.Drains, []cluster.Drain{c.is})
 	}
-	if err := s.PutDrain(ctx, "main", person); err != nil {
+	own := cluster.Drain{Node: "cp1", By: "ada", At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Reboot: true}
+	over := own
+	over.Ended = own.At.Add(time.Hour)
+	persons := cluster.Drain{Node: "cp1", By: "bob", At: own.At.Add(time.Minute)}
+	change(nil, own, true)
+	if err := s.PutDrain(ctx, "main", persons); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AdvanceDrain(ctx, "main", &over, over); !errors.Is(err, ErrConflict) {
-		t.Errorf("a person drained it since: %v", err)
-	}
-	snap, err := s.Load(ctx, "main")
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "drains", snap.Drains, []cluster.Drain{person})
+	change(&own, over, false)
+	change(nil, own, false)
+	change(&persons, over, true)
 }
 
 // A reboot is one at a time, and goes when its last machine is done.
@@ -119,33 +117,33 @@ func TestARebootAdvancesToItsEnd(t *testing.T) {
 		must(err)
 		equal(t, "reboot", snap.Reboot, want)
 	}
+	advance := func(from, to cluster.Reboot, want bool) {
+		t.Helper()
+		still, err := s.AdvanceReboot(ctx, "main", from, to)
+		must(err)
+		equal(t, "whether it was still so", still, want)
+	}
 	must(s.PutReboot(ctx, "main", r))
 	if err := s.PutReboot(ctx, "main", r); !errors.Is(err, ErrConflict) {
 		t.Errorf("a second one: %v", err)
 	}
 	told := r
 	told.Boot, told.Told = "b1", r.At
-	must(s.AdvanceReboot(ctx, "main", r, told))
+	advance(r, told, true)
 	is(&told)
-	conflicts := func(err error) {
-		t.Helper()
-		if !errors.Is(err, ErrConflict) {
-			t.Errorf("from what it is no more: %v", err)
-		}
-	}
-	conflicts(s.AdvanceReboot(ctx, "main", r, r))
+	advance(r, r, false) // from what it is no more
 	is(&told)
 	first := told.After("cp1")
-	must(s.AdvanceReboot(ctx, "main", told, first))
+	advance(told, first, true)
 	is(&first)
 	if first.Boot != "" || !first.Told.IsZero() {
 		t.Errorf("the next one was told before its turn: %+v", first)
 	}
-	must(s.AdvanceReboot(ctx, "main", first, first.After("cp2")))
+	advance(first, first.After("cp2"), true)
 	is(nil)
 	must(s.PutReboot(ctx, "main", r))
 	must(s.DropReboot(ctx, "main"))
 	must(s.DropReboot(ctx, "main"))
-	conflicts(s.AdvanceReboot(ctx, "main", r, told))
+	advance(r, told, false) // it was cancelled
 	is(nil)
 }

@@ -30,21 +30,21 @@ func (s *Store) PutReboot(ctx context.Context, name string, r cluster.Reboot) er
 }
 
 // AdvanceReboot replaces a request by what has become of it, or drops it when all
-// are done. ErrConflict when it was dropped or replaced meanwhile: nothing may be
-// done for it any more.
-func (s *Store) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) error {
+// are done; false when it was dropped or replaced meanwhile.
+func (s *Store) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error) {
 	op := clientv3.OpDelete(rebootKey(name))
 	var err error
 	if _, more := to.Next(); more {
 		op, err = opPut(rebootKey(name), to)
 	}
+	still := false
 	if err == nil {
-		err = s.ifStill(ctx, rebootKey(name), from, op)
+		still, err = s.ifStill(ctx, rebootKey(name), from, op)
 	}
 	if err != nil {
-		return fmt.Errorf("record how far the reboot of cluster %q is: %w", name, err)
+		return false, fmt.Errorf("record how far the reboot of cluster %q is: %w", name, err)
 	}
-	return nil
+	return still, nil
 }
 
 // DropReboot forgets the request there is, if any.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ func restore(ctx context.Context, dir string, r io.Reader, sealer Sealer, log *s
 	if err := b.raiseEpoch(); err != nil {
 		return err
 	}
+	b.forgetErrands()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
@@ -113,6 +115,16 @@ func (b backup) raiseEpoch() error {
 		return err
 	}
 	return fmt.Errorf("the backup has no %s", keyEpoch)
+}
+
+// forgetErrands leaves out what a person wanted done once at the time of the backup:
+// that machines are rebooted, and members defragmented. Whoever still wants it says
+// so again. A node that was drained for a reboot is put into service by the loop.
+func (b *backup) forgetErrands() {
+	b.entries = slices.DeleteFunc(b.entries, func(e backupEntry) bool {
+		_, kind, ok := splitKey(e.Key)
+		return ok && (kind == "reboot" || kind == "defrag")
+	})
 }
 
 // fill makes an etcd in dir that holds the entries.

@@ -32,6 +32,7 @@ func (l *Link) restore(ctx context.Context, r io.Reader, sealer Sealer) error {
 	if err := b.raiseEpoch(); err != nil {
 		return err
 	}
+	b.forgetErrands()
 	mark, err := l.markRestoring(ctx)
 	if err != nil {
 		return err

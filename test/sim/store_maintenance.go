@@ -7,15 +7,19 @@ import (
 	"cke/internal/cluster"
 )
 
-// AdvanceDrain implements execute.Store.
-func (s store) AdvanceDrain(ctx context.Context, _ string, _ *cluster.Drain, d cluster.Drain) error {
+// ChangeDrain implements execute.Store.
+func (s store) ChangeDrain(ctx context.Context, _ string, from *cluster.Drain, to cluster.Drain) (still bool, err error) {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("record the drain of "+string(d.Node), func() error {
-			f.drains = append(without(f.drains, d.Node), d)
+	err = s.write(ctx, func() error {
+		return s.c.effect("record the drain of "+string(to.Node), func() error {
+			others := without(f.drains, to.Node)
+			if still = from == nil && len(others) == len(f.drains) || from != nil && slices.Contains(f.drains, *from); still {
+				f.drains = slices.Concat(others, []cluster.Drain{to})
+			}
 			return nil
 		})
 	})
+	return still, err
 }
 
 // DropDrain implements execute.Store.
@@ -32,8 +36,8 @@ func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
 }
 
 // AdvanceReboot implements execute.Store. Nobody has machines rebooted here.
-func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) error {
-	return s.write(ctx, func() error { return nil })
+func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) (bool, error) {
+	return false, s.write(ctx, func() error { return nil })
 }
 
 func without(drains []cluster.Drain, n cluster.NodeName) []cluster.Drain {
