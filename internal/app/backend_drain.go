@@ -25,10 +25,13 @@ func (b backend) DrainNode(ctx context.Context, name, which string, r api.DrainR
 		return api.DrainAnswer{}, err
 	}
 	d := cluster.Drain{Node: n.Hostname, By: api.Caller(ctx), Why: r.Why, At: began.UTC(), Interrupt: r.Interrupt}
+	if i := slices.IndexFunc(w.Drains, func(o cluster.Drain) bool { return o.Node == d.Node && !o.Over() }); i >= 0 && d.Why == "" {
+		d.Why = w.Drains[i].Why // asked for once more, the reason is what it was
+	}
 	if why, hint := plan.DrainRefused(w.Spec, st, d); why != "" {
 		return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not drained: %s", n.Hostname, why), hint)
 	}
-	if err := b.note(ctx, name, "drain "+string(n.Hostname), r.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
+	if err := b.note(ctx, name, "drain "+string(n.Hostname), d.Why, b.store.PutDrain(ctx, name, d), began); err != nil {
 		return api.DrainAnswer{}, err
 	}
 	c.loop.Wake()

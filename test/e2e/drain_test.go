@@ -25,6 +25,7 @@ func TestDrain(t *testing.T) {
 	id := e.MemberID(cluster.NodeName(node))
 	out := e.CLI("node", "drain", node, "--why", "a new fan")
 	e.Says("drain", out, node+" is drained")
+	e.CLI("node", "drain", node) // once more: who looks still reads why
 	if _, runs := e.members()[node]; runs {
 		t.Errorf("the member on %s runs", node)
 	}
