@@ -209,6 +209,9 @@ func (in input) own(name cluster.NodeName) bool {
 // RebootRefused says why machines must not be rebooted now, and what to do; nothing
 // when they may be.
 func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot) (why, hint string) {
+	if st.Reboot != nil {
+		return "machines are being rebooted already", "ckecli status; ckecli node reboot --cancel"
+	}
 	in := newInput(spec, st, st.At)
 	for _, name := range r.Nodes {
 		n, ns := in.nodeNamed(name), in.node(name)
