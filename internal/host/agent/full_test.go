@@ -19,7 +19,7 @@ func TestFullDiskSpoilsNothing(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	if onMachine() {
-		t.Skip("it mounts over the machine's own directories")
+		t.Skip("with systemd: it mounts over the machine's own directories")
 	}
 	h := inProcess(t, b)
 	var fill []func()

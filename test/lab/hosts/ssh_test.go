@@ -87,35 +87,36 @@ func (e *env) votersAre(nodes ...int) api.Status {
 // for as well.
 func TestASlowHost(t *testing.T) {
 	e := newCluster(t, 4, []int{1, 2, 3})
+	withPort := func(port int, nodes ...int) string {
+		return e.Write("cluster.yml", e.yamlWith(", gateway: true", nodes...)+fmt.Sprintf("kubernetes: {gateway_port: %d}\n", port))
+	}
+	e.CLI("cluster", "set", withPort(gatewayPort, 1, 2, 3), "--wait")
 	// All of it on the way there; the way back is not slowed down.
 	e.lab.Break(t, lab.SlowSSH(e.lab.Machine(3), 5*time.Second))
 	began := time.Now()
 	for round := 1; round <= 3; round++ {
-		e.etcd = fmt.Sprintf(", extra_args: {max-txn-ops: \"%d\"}", 200+round)
-		e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3)))
-		e.Eventually("the units of h1 and h2 are changed", func() error { return e.unitsSay(200+round, 1, 2) })
-		if e.unitsSay(200, 3) == nil {
+		e.CLI("cluster", "set", withPort(gatewayPort+round, 1, 2, 3))
+		e.Eventually("the gateways of h1 and h2 are changed", func() error { return e.gatewaysAreAt(gatewayPort+round, 1, 2) })
+		if e.gatewaysAreAt(gatewayPort, 3) != nil {
 			t.Fatalf("h3 was changed within %s: it is not slow, or the others waited for it", time.Since(began))
 		}
 	}
 	t.Logf("h1 and h2 were changed three times within %s", time.Since(began))
-	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1, 2, 3, 4)))
+	e.CLI("cluster", "set", withPort(gatewayPort+3, 1, 2, 3, 4))
 	e.votersAre(1, 2, 3, 4)
 	t.Logf("h4 carries a member after %s", time.Since(began))
-	e.Eventually("the unit of h3 is changed, too", func() error { return e.unitsSay(203, 3) })
+	e.Eventually("the gateway of h3 is changed, too", func() error { return e.gatewaysAreAt(gatewayPort+3, 3) })
 	t.Logf("h3 was changed after %s", time.Since(began))
 }
 
-// unitsSay checks that units have this flag; 200 stands for any of the values.
-func (e *env) unitsSay(ops int, nodes ...int) error {
+const gatewayPort = int(cluster.DefaultGatewayPort)
+
+// gatewaysAreAt checks on what port machines' gateways are to listen.
+func (e *env) gatewaysAreAt(port int, nodes ...int) error {
 	e.t.Helper()
-	want := fmt.Sprintf("max-txn-ops=%d", ops)
-	if ops == 200 {
-		want = "max-txn-ops="
-	}
 	for _, i := range nodes {
-		if out := e.sh(i, "grep -c -e "+want+" /etc/systemd/system/etcd-main.service || true"); out == "0" {
-			return fmt.Errorf("h%d does not have %s", i, want)
+		if out := e.sh(i, fmt.Sprintf(`grep -c -E '"port": ?%d\b' /var/lib/cke/gateway/main.json || true`, port)); out == "0" {
+			return fmt.Errorf("the gateway of h%d is not at %d", i, port)
 		}
 	}
 	return nil
