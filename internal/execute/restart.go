@@ -102,6 +102,11 @@ func (a rollBackMember) Do(ctx context.Context) error {
 		if err := plan.Guard(a.step, a.x.o.Observer.Etcd(ctx, a.w)); err != nil {
 			return err
 		}
+		// A machine that starts its member by itself may have done so with the old
+		// settings by now.
+		if ns, err := a.observed(ctx, r.Node); err == nil && runsWith(ns, r.From) {
+			return nil
+		}
 		return a.restart(ctx, h, r.Member)
 	})
 }
