@@ -108,7 +108,7 @@ func defaultPace() pace {
 		muteMax:       time.Minute,
 		silence:       5 * time.Second,
 		halfOpen:      30 * time.Second,
-		drain:         2 * time.Second,
+		drain:         4 * time.Second,
 		sweep:         5 * time.Millisecond,
 		afterAnswer:   30 * time.Millisecond,
 		afterQuestion: 500 * time.Millisecond,
