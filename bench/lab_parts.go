@@ -31,6 +31,7 @@ func labParts() []part {
 		{"silent", bothMachines, nil, silentInLab},
 		{"replace", bothMachines, nil, replaceInLab},
 		{"rolling", bothMachines, nil, rollingInLab},
+		{"pinned", bothMachines, nil, pinnedInLab},
 	}
 }
 
