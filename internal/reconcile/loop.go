@@ -135,7 +135,7 @@ func (l *Loop) Run(ctx context.Context) {
 			patience = waitMin
 			continue
 		case err == nil && t.plan.Has(plan.Waiting):
-			patience = min(patience*3/2, waitMax)
+			patience = min(patience*2, waitMax)
 		default:
 			patience = waitMin
 		}
