@@ -19,6 +19,7 @@ func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		if err := m.allowFounding(u); err != nil {
 			return err
 		}
+		m.w.judgeUnit(m, u)
 		m.unit = &u
 		return nil
 	})
