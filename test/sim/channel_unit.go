@@ -130,7 +130,11 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			if m.seals[id] {
 				u.Founding = nil
 			}
-			err = h.act("run "+id.String(), func() error { m.launch(u); return nil })
+			err = h.act("run "+id.String(), func() error {
+				m.w.judgeDrainedStart(m)
+				m.launch(u)
+				return nil
+			})
 		}
 		if *step = 1; m.seals[id] {
 			return true, err
