@@ -112,7 +112,7 @@ func (w *World) victim(who string) *machine {
 	return nil
 }
 
-// edit changes the spec: nodes, members, quota, domain, replace-after.
+// edit changes the spec: nodes, members, quota, version, domain, replace-after.
 func (w *World) edit(words []string) error {
 	spec := w.shelf.spec
 	for _, word := range words {
@@ -141,6 +141,8 @@ func (w *World) edit(words []string) error {
 			}
 		case "heartbeat": // 0 is one that etcd does not start with
 			spec.Etcd.ExtraArgs = map[string]string{badFlag: v}
+		case "version":
+			spec.Etcd.Version = v
 		case "domain":
 			spec.ClusterDomain = v
 		case "replace-after":

@@ -267,7 +267,7 @@ func (w *World) stopNewest() {
 // to blame, the last that worked come back.
 func (w *World) mendSettings() {
 	if r := w.shelf.restart; r != nil && r.Failed != "" {
-		if e := w.shelf.spec.Etcd.WithSettings(r.From); w.shelf.spec.Etcd.Quota != e.Quota || !maps.Equal(e.ExtraArgs, w.shelf.spec.Etcd.ExtraArgs) {
+		if e := w.shelf.spec.Etcd.WithSettings(r.From); w.shelf.spec.Etcd.Quota != e.Quota || w.shelf.spec.Etcd.Version != e.Version || !maps.Equal(e.ExtraArgs, w.shelf.spec.Etcd.ExtraArgs) {
 			w.shelf.spec.Etcd = e
 			w.wake()
 		}
@@ -285,7 +285,7 @@ func (w *World) repair() {
 			m.met()
 		}
 		if len(m.versions) == 0 && m.node.User == "" {
-			m.versions = []string{cluster.DefaultVersion} // a person puts it there
+			m.versions = versions() // a person puts them there
 		}
 		m.comeBack()
 		m.rejoin()

@@ -21,7 +21,7 @@ type history struct {
 	wanted   string // the nodes at first
 	members  int
 	replace  time.Duration
-	flags    []string // founded, systemd, published, gentle
+	flags    []string // founded, systemd, published, gentle, older
 	events   []Event
 }
 
@@ -167,6 +167,9 @@ func (h history) spec() cluster.Spec {
 	}
 	s := w.shelf.spec
 	s.Etcd.ReplaceAfter = units.Duration(h.replace)
+	if h.flag("older") {
+		s.Etcd.Version = OlderVersion
+	}
 	return s
 }
 

@@ -93,11 +93,15 @@ func fileSet(s pki.MemberSet) map[host.FileKind][]byte {
 }
 
 func newMachine(w *World, n cluster.Node) *machine {
-	return &machine{
+	m := &machine{
 		w: w, node: n, clientURL: n.ClientURL(), peerURL: n.PeerURL(), lock: make(chan struct{}, 1), files: newFiles(nil),
 		seals: map[cluster.MemberID]bool{}, dirs: map[cluster.MemberID]*replica{}, ended: make(chan struct{}),
 		versions: []string{cluster.DefaultVersion},
 	}
+	if !n.Remote() {
+		m.versions = versions()
+	}
+	return m
 }
 
 func (m *machine) name() cluster.NodeName { return m.node.Hostname }
@@ -153,6 +157,9 @@ func (m *machine) launch(u cluster.Unit) {
 		r = &replica{token: "none"} // of a process that ends at once
 	}
 	up := time.Now().Add(w.between("start "+string(m.name()), startLeast, startMost))
+	if why == "" {
+		r.ran = u.Version
+	}
 	m.proc = &process{replica: r, unit: u, up: up, met: up}
 	m.exit, m.hung = "", false
 	w.logf("%s: etcd %s starts", m.name(), id)
@@ -190,6 +197,8 @@ func (m *machine) cannotRun(u cluster.Unit) string {
 		return "write: no space left on device"
 	case !slices.Contains(m.versions, u.Version):
 		return "no such program"
+	case m.tooOld(u):
+		return "invalid downgrade; server version is lower than determined cluster version"
 	default:
 		return ""
 	}

@@ -66,6 +66,9 @@ type replica struct {
 	cfg   config
 	token string // of its founding
 	size  int64  // of its database's file
+	// storage is the line its data is of, ran the version it was last run with.
+	storage cluster.Minor
+	ran     string
 }
 
 // consensus is what all replicas together amount to.
@@ -89,6 +92,7 @@ type consensus struct {
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	room    room
+	line    line
 	moves   int // of the leadership
 }
 
@@ -264,6 +268,7 @@ func (w *World) write(d time.Duration) {
 	}
 	w.propose(uint64(d.Seconds()*float64(w.raft.rate)), r.cfg)
 	w.spread()
+	w.settleVersion()
 	if l = w.lead(); l != nil {
 		w.publishNames(l)
 	}

@@ -30,6 +30,7 @@ func (w *World) enter(m *machine, u cluster.Unit) (*replica, string) {
 		return nil, "tocommit is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?"
 	}
 	w.raft.ran[u.Member] = true
+	r.storage = w.raft.line.version
 	return r, ""
 }
 

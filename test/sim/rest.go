@@ -28,6 +28,8 @@ func (w *World) Misplaced() string {
 		return "the alarm NOSPACE is up"
 	case len(f.drains) > 0 || f.reboot != nil:
 		return fmt.Sprintf("drains are on record: %v; machines to be rebooted: %v", f.drains, f.reboot)
+	case w.raft.line.downgrade != (cluster.Minor{}) || w.raft.line.version != cluster.MinorOf(f.spec.Etcd.Version):
+		return fmt.Sprintf("the cluster's version is %s, and it goes down to %s", w.raft.line.version, w.raft.line.downgrade)
 	case f.restart != nil:
 		return "a restart is on record"
 	case len(f.removed) > 0:
@@ -44,7 +46,7 @@ func (w *World) Misplaced() string {
 		switch {
 		case carries && (!m.running(id) || !m.seals[id] || !m.hasData(id) || m.unit == nil || m.unit.Founding != nil):
 			return fmt.Sprintf("%s does not carry its member as it should", m)
-		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
+		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && m.unit.Version == f.spec.Etcd.Version && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
 			return fmt.Sprintf("%s runs with other settings than wanted", m)
 		case carries && (m.files.public[host.ServerCert] == nil || m.files.public[host.ClientCRL] == nil):
 			return fmt.Sprintf("%s lacks certificates", m)

@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
-	"io"
 	"slices"
 	"time"
 
@@ -105,24 +103,6 @@ func (e client) Defragment(ctx context.Context, ep etcd.Endpoint) error {
 	})
 }
 
-var errNotSimulated = errors.New("this is not simulated")
-
-// Snapshot implements execute.Etcd. There are no changes of version here.
-func (client) Snapshot(context.Context, etcd.Endpoint) (io.ReadCloser, int64, error) {
-	return nil, 0, errNotSimulated
-}
-
-// ValidateDowngrade implements execute.Etcd.
-func (client) ValidateDowngrade(context.Context, etcd.Endpoint, string) error {
-	return errNotSimulated
-}
-
-// EnableDowngrade implements execute.Etcd.
-func (client) EnableDowngrade(context.Context, etcd.Endpoint, string) error { return errNotSimulated }
-
-// CancelDowngrade implements execute.Etcd.
-func (client) CancelDowngrade(context.Context, etcd.Endpoint) error { return errNotSimulated }
-
 // ForgetDefrag implements execute.Store.
 func (s store) ForgetDefrag(ctx context.Context, _ string, n cluster.NodeName) error {
 	f := &s.c.w.shelf
@@ -133,9 +113,6 @@ func (s store) ForgetDefrag(ctx context.Context, _ string, n cluster.NodeName) e
 		})
 	})
 }
-
-// PutSnapshot implements execute.Store.
-func (store) PutSnapshot(context.Context, string, cluster.Snapshot) error { return errNotSimulated }
 
 // askDefrag is a person's wish.
 func (w *World) askDefrag(n cluster.NodeName) {
