@@ -15,7 +15,7 @@ func draw(seed uint64) history {
 	for _, f := range []struct {
 		name string
 		odds int // of 100
-	}{{"founded", 80}, {"systemd", 50}, {"published", 60}, {"gentle", 80}, {"older", 30}} {
+	}{{"founded", 80}, {"systemd", 50}, {"published", 60}, {"gentle", 80}, {"older", 30}, {"gateways", 30}} {
 		if r.IntN(100) < f.odds {
 			h.flags = append(h.flags, f.name)
 		}
@@ -98,7 +98,7 @@ func drawEvent(r *rand.Rand, h history) string {
 
 func drawEdit(r *rand.Rand, h history) string {
 	nodes, members := drawNodes(r, h.machines)
-	switch r.IntN(15) {
+	switch r.IntN(16) {
 	case 0:
 		return fmt.Sprintf("spec quota=%d", 8+r.IntN(4))
 	case 3:
@@ -109,6 +109,8 @@ func drawEdit(r *rand.Rand, h history) string {
 		return fmt.Sprintf("spec members=%d", 1+r.IntN(5))
 	case 4, 5, 6:
 		return "spec version=" + versions()[r.IntN(2)]
+	case 7:
+		return "spec gateways=" + []string{"n2", "n2,n4", "n4,n6", ""}[r.IntN(4)]
 	default:
 		return fmt.Sprintf("spec nodes=%s members=%d", nodes, members)
 	}

@@ -46,6 +46,11 @@ func onMachine() map[string]func(*machine) {
 		"claim":      (*machine).reclaim,
 		"defragment": func(m *machine) { m.w.askDefrag(m.name()) },
 		"certs-lost": (*machine).loseFiles,
+		"gateway-ends": func(m *machine) {
+			if m.gateway != nil {
+				m.gateway.down = true
+			}
+		},
 		"drain":      func(m *machine) { m.askDrain(false) },
 		"drain-hard": func(m *machine) { m.askDrain(true) },
 		"undrain":    (*machine).askUndrain,
@@ -292,6 +297,7 @@ func (w *World) repair() {
 		m.reclaim()
 		m.boot()
 		m.changed()
+		m.struck = w.raft.at
 	}
 	for _, c := range w.ckes {
 		c.resume()

@@ -158,11 +158,15 @@ func (h history) world(authority *Authority, traced bool) (*World, error) {
 
 // spec is what is wanted at first.
 func (h history) spec() cluster.Spec {
-	w, err := New(Options{Machines: h.machines, Authority: &Authority{}})
+	w, err := New(Options{Machines: h.machines, Systemd: h.flag("systemd"), Authority: &Authority{}})
 	if err != nil {
 		return cluster.Spec{}
 	}
-	if err := w.edit([]string{"nodes=" + h.wanted, "members=" + strconv.Itoa(h.members)}); err != nil {
+	edit := []string{"nodes=" + h.wanted, "members=" + strconv.Itoa(h.members)}
+	if h.flag("gateways") {
+		edit = append(edit, "gateways=n2,n4")
+	}
+	if err := w.edit(edit); err != nil {
 		return cluster.Spec{}
 	}
 	s := w.shelf.spec

@@ -157,6 +157,9 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
 	}
+	if serves {
+		w.judgeGatewaysLeadAway(m, "removed", true)
+	}
 }
 
 // needless says why a voter should stay: it has its data and its node is wanted.
@@ -248,6 +251,7 @@ func (w *World) judgeRest(m *machine, what string) {
 		}
 	}
 	w.judgeLedAway(m, what)
+	w.judgeGatewaysLeadAway(m, what, false)
 }
 
 // judgeLedAway: another leads, and clients are sent elsewhere.
@@ -278,7 +282,7 @@ func (w *World) judgeForget(n cluster.NodeName) {
 	if m == nil || slices.ContainsFunc(w.shelf.spec.Nodes, func(o cluster.Node) bool { return o.Hostname == n }) {
 		return // back in the spec meanwhile
 	}
-	if w.raft.agreed.hasURL(m.peerURL) || m.unit != nil || len(m.dirs) > 0 && !m.unmounted {
+	if w.raft.agreed.hasURL(m.peerURL) || m.unit != nil || m.gateway != nil || len(m.dirs) > 0 && !m.unmounted {
 		w.violate("leavingNodesAreKept", "%s is forgotten, and still carries its member", n)
 	}
 }

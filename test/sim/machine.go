@@ -40,6 +40,8 @@ type machine struct {
 	skew      time.Duration // of its clock
 	boots     int           // how often it came up
 	rebooting bool          // it was told to reboot and is not back
+	struck    time.Time     // when something befell it last
+	gateway   *gateway      // nil: it has none
 	// gone is since when its peers cannot know that it is gone; zero: they do.
 	gone time.Time
 
@@ -251,7 +253,7 @@ func (m *machine) boot() {
 	if !m.down {
 		return
 	}
-	m.down, m.gone, m.rebooting = false, time.Time{}, false
+	m.down, m.gone, m.rebooting, m.struck = false, time.Time{}, false, m.w.raft.at
 	m.boots++
 	m.runs++
 	m.restarts(2 * time.Second)

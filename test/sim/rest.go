@@ -53,6 +53,9 @@ func (w *World) Misplaced() string {
 		case carries && len(m.dirs) != 1, !carries && !m.bare():
 			return fmt.Sprintf("%s carries what is no member's", m)
 		}
+		if why := w.gatewayMisplaced(m, members); why != "" {
+			return why
+		}
 	}
 	return w.accessIsRight()
 }

@@ -154,6 +154,9 @@ func New(o Options) (*World, error) {
 		}
 	}
 	w.shelf.spec = spec.WithDefaults()
+	for _, n := range spec.Nodes {
+		w.machines[n.Hostname].node.Gateway = n.Gateway
+	}
 	if o.Founded {
 		if err := w.found(); err != nil {
 			return nil, err
@@ -317,7 +320,7 @@ func (w *World) found() error {
 			return err
 		}
 		u := cluster.Unit{Cluster: w.o.Cluster, Node: m.node.Hostname, Member: p.id, Address: m.node.Address, Version: spec.Etcd.Version, Quota: spec.Etcd.Quota}
-		if m.files, m.unit = set, &u; m.node.Remote() {
+		if m.files, m.unit, m.runs = set, &u, 1; m.node.Remote() {
 			m.versions = []string{spec.Etcd.Version}
 		}
 		m.seals[p.id] = true
