@@ -68,6 +68,7 @@ func (s store) takes() time.Duration {
 
 // Load implements reconcile.Store.
 func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
+	s.c.looks()
 	if err := s.c.pass(ctx, s.takes()); err != nil {
 		return reconcile.Wanted{}, err
 	}
@@ -88,6 +89,7 @@ func (s store) Append(ctx context.Context, r record.Record) (record.Record, erro
 		r.Seq = int64(len(f.records) + 1)
 		f.records = append(f.records, r)
 		s.c.w.judgeRecord(r)
+		s.c.w.writes(s.c, r)
 		return nil
 	})
 	return r, err
@@ -95,7 +97,11 @@ func (s store) Append(ctx context.Context, r record.Record) (record.Record, erro
 
 // Amend implements reconcile.Store.
 func (s store) Amend(ctx context.Context, r record.Record) error {
-	return s.write(ctx, func() error { s.c.w.shelf.records[r.Seq-1] = r; return nil })
+	return s.write(ctx, func() error {
+		s.c.w.shelf.records[r.Seq-1] = r
+		s.c.w.writes(s.c, r)
+		return nil
+	})
 }
 
 // Bootstrap implements execute.Store.
@@ -164,6 +170,7 @@ func (s store) DropRestart(ctx context.Context, _ string, r cluster.Restart) err
 	return s.write(ctx, func() error {
 		return s.c.effect("forget the restart of "+string(r.Node), func() error {
 			if f.restart != nil && f.restart.At.Equal(r.At) && f.restart.Member == r.Member && f.restart.Failed == r.Failed {
+				s.c.w.judgeDropRestart(r)
 				f.restart = nil
 			}
 			return nil

@@ -29,6 +29,7 @@ func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
 	return s.write(ctx, func() error {
 		return s.c.effect("drop the drain of "+string(d.Node), func() error {
 			if slices.Contains(f.drains, d) {
+				s.c.w.judgeDropDrain(d)
 				f.drains = without(f.drains, d.Node)
 			}
 			return nil
