@@ -90,7 +90,7 @@ func drawEvent(r *rand.Rand, h history) string {
 	default:
 		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
 		if r.IntN(6) == 0 { // what costs data is what matters most
-			return pick("wipe", "unmark", "unmount") + " " + who
+			return pick("wipe", "unmark", "unmount", "corrupt", "corrupt") + " " + who
 		}
 		return pick(machines...) + " " + who
 	}

@@ -90,6 +90,7 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	if s.Quorum {
 		list, s.Auth = l.proc.cfg, w.knownAuth()
 		w.seenSpace(&s)
+		w.seenCorruption(&s)
 		if to := w.raft.line.downgrade; to != (cluster.Minor{}) {
 			s.Downgrade = to.String() + ".0"
 		}

@@ -27,6 +27,7 @@ func onMachine() map[string]func(*machine) {
 		"wake":    func(m *machine) { m.hung = false; m.met() },
 		"kill":    func(m *machine) { m.exits("signal: killed") },
 		"wipe":    func(m *machine) { m.wipe(true) },
+		"corrupt": (*machine).corrupt,
 		"unmark":  func(m *machine) { m.wipe(false) },
 		"unmount": (*machine).unmount,
 		"mount":   func(m *machine) { m.unmounted = false },
@@ -119,7 +120,7 @@ func (w *World) doomed() bool {
 	whole := 0
 	for _, v := range w.raft.agreed.voters() {
 		m := w.byPeerURL(v.url)
-		if m != nil && (m.dirs[v.id] != nil && (m.dirs[v.id].mark || !m.seals[v.id]) || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id]) {
+		if m != nil && (m.dirs[v.id] != nil && m.dirs[v.id].bad == 0 && (m.dirs[v.id].mark || !m.seals[v.id]) || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id]) {
 			whole++
 		}
 	}

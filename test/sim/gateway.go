@@ -9,6 +9,8 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/host"
+	"cke/internal/plan"
+	"cke/internal/record"
 )
 
 // gateway is a machine's: the list it goes by, and the connections it has made.
@@ -186,4 +188,13 @@ func (w *World) gatewayMisplaced(m *machine, members map[cluster.NodeName]cluste
 		}
 	}
 	return ""
+}
+
+// floods is how many records of one deed are too many. A gateway gets three lists for
+// each member that is restarted.
+func (w *World) floods(r record.Record) int {
+	if r.Step != nil && r.Step.Kind == plan.PutGateway {
+		return 8 * flood
+	}
+	return flood
 }

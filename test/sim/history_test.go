@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -190,6 +191,9 @@ func (o *outcome) rest(w *World) {
 		pass(3 * time.Second)
 		w.do(w.mendSettings)
 		v := w.View()
+		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "corruptionIsNotClear" && r.Level == plan.Blocked }) {
+			w.do(w.mendData)
+		}
 		if why := w.Misplaced(); why == "" && v.Plan.Settled() && len(v.Running) == 0 {
 			o.took = time.Since(began)
 			return
@@ -226,6 +230,9 @@ func (w *World) mostRecords() (most int) {
 	return most
 }
 
+// removeCorrupt counts among the kinds what is one with a reason of its own.
+const removeCorrupt plan.Kind = "remove-member, corrupt"
+
 // did counts the steps that were carried out, by kind.
 func (w *World) did() map[plan.Kind]int {
 	w.mu.Lock()
@@ -233,7 +240,9 @@ func (w *World) did() map[plan.Kind]int {
 	m := map[plan.Kind]int{}
 	for _, r := range w.shelf.records {
 		if r.Step != nil && r.Outcome == "done" {
-			m[r.Step.Kind]++
+			if m[r.Step.Kind]++; r.Step.Corrupt {
+				m[removeCorrupt]++
+			}
 		}
 	}
 	return m

@@ -199,6 +199,8 @@ func (m *machine) cannotRun(u cluster.Unit) string {
 		return "write: no space left on device"
 	case !slices.Contains(m.versions, u.Version):
 		return "no such program"
+	case m.inconsistent(u):
+		return "found data inconsistency with peers"
 	case m.tooOld(u):
 		return "invalid downgrade; server version is lower than determined cluster version"
 	default:

@@ -69,6 +69,7 @@ type replica struct {
 	// storage is the line its data is of, ran the version it was last run with.
 	storage cluster.Minor
 	ran     string
+	bad     uint32 // 0: its data is what was agreed
 }
 
 // consensus is what all replicas together amount to.
@@ -93,7 +94,9 @@ type consensus struct {
 	rate    uint64 // of writes per second
 	room    room
 	line    line
-	moves   int // of the leadership
+
+	corruption corruption
+	moves      int // of the leadership
 }
 
 func newConsensus(now time.Time) consensus {
@@ -266,9 +269,14 @@ func (w *World) write(d time.Duration) {
 			}
 		}
 	}
-	w.propose(uint64(d.Seconds()*float64(w.raft.rate)), r.cfg)
+	writes := uint64(d.Seconds() * float64(w.raft.rate))
+	if len(w.raft.corruption.alarms) > 0 {
+		writes = 0 // they are refused
+	}
+	w.propose(writes, r.cfg)
 	w.spread()
 	w.settleVersion()
+	w.settleCorruption()
 	if l = w.lead(); l != nil {
 		w.publishNames(l)
 	}

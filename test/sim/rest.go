@@ -24,6 +24,8 @@ func (w *World) Misplaced() string {
 		return "nodes are still leaving"
 	case len(f.defrag) > 0:
 		return "members are still to be defragmented"
+	case len(w.raft.corruption.alarms) > 0:
+		return fmt.Sprintf("the alarm CORRUPT is up about %v", w.raft.corruption.alarms)
 	case w.raft.room.noSpace:
 		return "the alarm NOSPACE is up"
 	case len(f.drains) > 0 || f.reboot != nil:
@@ -36,6 +38,9 @@ func (w *World) Misplaced() string {
 		return "users are still being removed"
 	case !w.serving():
 		return "nobody leads"
+	}
+	if id, differs := w.dataDiffers(); differs {
+		return fmt.Sprintf("the data of member %s is bad", id)
 	}
 	members, why := w.placed()
 	if why != "" {
