@@ -229,6 +229,9 @@ type EtcdState struct {
 	// Hashes are what the voters' data adds up to; looked at only when some member's
 	// may be corrupt.
 	Hashes []MemberHash `json:"hashes,omitempty"`
+	// DifferedAt is when voters that served were last seen to hold different data; zero:
+	// never, as far as this daemon remembers.
+	DifferedAt time.Time `json:"differed_at,omitzero"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

@@ -110,8 +110,9 @@ type Observer struct {
 	measured map[cluster.NodeName]cluster.Measured
 	heard    map[cluster.NodeName]cluster.Heard
 
-	space  space
-	hashed hashed
+	space    space
+	hashed   hashed
+	differed time.Time // when the voters' data was last seen to differ
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
@@ -174,6 +175,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
 	st.Etcd.Hashes = o.hashes(ctx, w, st)
+	st.Etcd.DifferedAt = o.lastDiffered()
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)
