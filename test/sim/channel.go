@@ -131,7 +131,7 @@ func (h channel) Facts(ctx context.Context, _ string, _ netip.Addr) (f host.Fact
 func (m *machine) facts() host.Facts {
 	f := host.Facts{
 		Versions: slices.Clone(m.versions), Public: m.files.public, KeyFits: m.files.fits, StoreID: m.obeys.StoreID, Epoch: m.obeys.Epoch,
-		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(cluster.RuntimeProcess), Arch: "amd64", Aside: slices.Clone(m.aside),
+		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(m.runtime()), Boot: m.bootName(), Arch: "amd64", Aside: slices.Clone(m.aside),
 	}
 	if m.full {
 		f.Free = 0

@@ -19,6 +19,7 @@ func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		if err := m.allowFounding(u); err != nil {
 			return err
 		}
+		m.w.judgeUnit(m, u)
 		m.unit = &u
 		return nil
 	})
@@ -131,7 +132,11 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			if m.seals[id] {
 				u.Founding = nil
 			}
-			err = h.act("run "+id.String(), func() error { m.launch(u); return nil })
+			err = h.act("run "+id.String(), func() error {
+				m.w.judgeDrainedStart(m)
+				m.launch(u)
+				return nil
+			})
 		}
 		if *step = 1; m.seals[id] {
 			return true, err

@@ -29,6 +29,7 @@ type shelf struct {
 	restart  *cluster.Restart
 	defrag   []cluster.DefragRequest
 	drains   []cluster.Drain
+	reboot   *cluster.Reboot
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -75,7 +76,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains, Reboot: f.reboot},
 		Revision: f.revision,
 	}, nil
 }
