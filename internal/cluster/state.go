@@ -122,6 +122,9 @@ type NodeState struct {
 	Foreign []string `json:"foreign,omitempty"`
 	// Unit is nil when no unit of this cluster is installed.
 	Unit *UnitState `json:"unit,omitempty"`
+	// TookPart is when its member, which does not answer cke, was last known to take part
+	// in the quorum all the same, as its process said on the host; zero: it never was.
+	TookPart time.Time `json:"took_part,omitzero"`
 	// RunsSince is since when its process has been seen to run, EndedAt when it was last
 	// seen to have ended, as far as this daemon remembers; zero where it did not see that.
 	RunsSince time.Time `json:"runs_since,omitzero"`

@@ -28,6 +28,10 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		return true, nil
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
+	case "partakes": // though it does not answer
+		d, err := time.ParseDuration(args[1])
+		w.edit(args[0], func(ns *cluster.NodeState) { ns.TookPart = w.now.Add(-d) })
+		return true, err
 	case "ran": // since when, and when it ended before that
 		return true, w.ran(cluster.NodeName(args[0]), args[1:])
 	case "applied": // what its process says on its host
