@@ -32,6 +32,7 @@ type machine struct {
 	down      bool          // it is off
 	isolated  bool          // its member does not reach its peers, nor they it
 	hung      bool          // its member's process stands still
+	mute      bool          // no cke reaches its member; its peers do
 	unmounted bool          // the file system of its data is absent
 	full      bool          // that file system is full
 	crashes   bool          // etcd ends soon after each start
@@ -113,6 +114,9 @@ func (m *machine) hears() bool { return !m.down && !m.away && m.helper == prompt
 
 // serves clients who reach it, as far as its own process goes.
 func (m *machine) open() bool { return m.proc != nil && !m.down && !m.away && !m.hung }
+
+// answers: a cke that asks its member hears of it.
+func (m *machine) answers() bool { return m.open() && !m.mute }
 
 // connected: its member reaches its peers.
 func (m *machine) connected(now time.Time) bool {
