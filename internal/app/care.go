@@ -51,14 +51,14 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 	observer := observe.New(observe.Options{
 		Newest: &a.newest,
 		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
-		Releases: a.shelf.Have, Published: out.published, Boot: a.boot, Now: time.Now, Log: log,
+		Releases: a.shelf.Have, Published: out.published, SnapshotHere: snapshotHere, Boot: a.boot, Now: time.Now, Log: log,
 	})
 	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
-			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"),
+			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"), Hostname: a.self.Hostname,
 			Boot: a.boot, Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,

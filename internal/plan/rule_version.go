@@ -56,7 +56,7 @@ func ruleVersion(in input) verdict {
 	}
 	if !in.snapshotThere(target) {
 		return verdict{hold: true, steps: []Step{{
-			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first", change.from.Version, target),
+			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first%s", change.from.Version, target, in.snapshotLies(target)),
 			Snapshot: &cluster.Snapshot{From: change.from.Version, To: target},
 		}}}
 	}
@@ -67,15 +67,29 @@ func ruleVersion(in input) verdict {
 }
 
 // snapshotThere: one was taken for this change a short while ago, or the change
-// has begun already.
+// has begun already. One that another cke took lies on that one's machine, which may be
+// gone: this cke takes its own before it goes on.
 func (in input) snapshotThere(target string) bool {
+	s := in.st.Snapshot
+	taken := s != nil && s.To == target
+	if taken && in.st.SnapshotAway {
+		return false
+	}
 	for _, m := range in.st.Etcd.Voters() {
 		if m.Version == target {
 			return true
 		}
 	}
+	return taken && in.now.Sub(s.At) < snapshotHolds
+}
+
+// snapshotLies says where the snapshot for this change is that this cke does not have.
+func (in input) snapshotLies(target string) string {
 	s := in.st.Snapshot
-	return s != nil && s.To == target && in.now.Sub(s.At) < snapshotHolds
+	if s == nil || s.To != target || !in.st.SnapshotAway {
+		return ""
+	}
+	return fmt.Sprintf("; that of %s is on %s, not here", s.At.UTC().Format(time.RFC3339), orElse(s.Host, "another machine"))
 }
 
 // wayDown has etcd bring the cluster and its storage down to the older line before
