@@ -25,6 +25,8 @@ type State struct {
 	Paused   *Pause    `json:"paused,omitempty"`
 	// Snapshot is the last one taken before a change of etcd's version.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// SnapshotAway: its file is not on the machine of the cke that looks.
+	SnapshotAway bool `json:"snapshot_away,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`

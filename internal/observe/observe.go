@@ -78,6 +78,8 @@ type Options struct {
 	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
 	Published func() cluster.Published
+	// SnapshotHere says whether the file of a snapshot is on this machine; nil: it is.
+	SnapshotHere func(cluster.Snapshot) bool
 	// Boot is that of the machine cke runs on.
 	Boot string
 	Now  func() time.Time
@@ -165,6 +167,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
+	}
+	if w.Snapshot != nil && o.o.SnapshotHere != nil {
+		st.SnapshotAway = !o.o.SnapshotHere(*w.Snapshot)
 	}
 	if w.Bootstrap.Phase == cluster.PhaseNew {
 		st.Nodes = o.nodes(ctx, w)
