@@ -181,7 +181,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Nodes = o.nodes(ctx, w)
 	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
-	o.partake(w, &st)
+	o.partake(w, &st) //nolint:contextcheck // a question outlives the look that asks it
 	st.Etcd.Hashes = o.hashes(ctx, w, st)
 	st.Etcd.DifferedAt = o.lastDiffered()
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
