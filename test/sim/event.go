@@ -66,6 +66,8 @@ func (w *World) happen(words []string) error {
 			c.lives = n
 		}
 		return err
+	case (verb == "part" || verb == "part-off") && len(rest) == 1:
+		w.part(rest[0], verb == "part-off")
 	case verb == "user-add" && len(rest) == 1:
 		w.addUser(cluster.User{Name: rest[0], Prefix: "/" + rest[0] + "/"})
 	case verb == "user-remove" && len(rest) == 1:

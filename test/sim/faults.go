@@ -155,6 +155,7 @@ func onWorld() map[string]func(*World) {
 				m.crash()
 			}
 		},
+		"heal": (*World).heal,
 		"power-back": func(w *World) {
 			for _, m := range w.all() {
 				m.boot()
@@ -282,6 +283,7 @@ func (w *World) mendSettings() {
 
 // repair ends every fault but lost data.
 func (w *World) repair() {
+	w.heal()
 	w.kube.at = w.raft.at // what it was not told so far it is told soon
 	w.kube.away, w.lags, w.loses, w.raft.rate = false, 0, 0, 100
 	for _, m := range w.all() {

@@ -238,6 +238,9 @@ func (w *World) did() map[plan.Kind]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := map[plan.Kind]int{}
+	for what, n := range w.marks {
+		m[plan.Kind(what)] = n
+	}
 	for _, r := range w.shelf.records {
 		if r.Step != nil && r.Outcome == "done" {
 			if m[r.Step.Kind]++; r.Step.Corrupt {

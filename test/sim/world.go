@@ -96,8 +96,10 @@ type World struct {
 	effects    int
 	// loses is the probability, in percent, that the answer to a change in etcd is
 	// lost; lags is how long such a change takes.
-	loses uint64
-	lags  time.Duration
+	loses   uint64
+	lags    time.Duration
+	parting parting
+	marks   map[string]int
 	// drifted: somebody has changed etcd's users behind cke's back.
 	drifted  bool
 	recorded map[string]int
@@ -133,7 +135,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		o: o, authority: o.Authority, snapshots: o.Authority.directory(), began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
-		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{},
+		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{}, marks: map[string]int{},
 	}
 	for i := range o.Machines {
 		n := cluster.Node{
