@@ -89,7 +89,7 @@ func (w *World) accused(all []*process, quorum int) (ids []cluster.MemberID) {
 // inconsistent: a member that starts compares its data with that of its peers.
 func (m *machine) inconsistent(u cluster.Unit) bool {
 	r := m.dirs[u.Member]
-	if r == nil || r.ran == "" || m.isolated || m.cut() {
+	if r == nil || r.ran == "" || m.isolated || m.cut() || m.mistimed() {
 		return false
 	}
 	return slices.ContainsFunc(m.w.members(), func(o *machine) bool { return o != m && o.proc.token == r.token && o.proc.bad != r.bad })

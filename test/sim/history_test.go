@@ -201,7 +201,7 @@ func (o *outcome) rest(w *World) {
 		if blocked++; !v.Plan.Has(plan.Blocked) {
 			blocked = 0
 		}
-		if w.doomedNow() && blocked > 10 {
+		if w.doomedNow() && blocked > 8 { // a start that is tried again every 30 s hides it for a moment
 			return
 		}
 	}

@@ -118,7 +118,7 @@ func (m *machine) open() bool { return m.proc != nil && !m.down && !m.away && !m
 
 // connected: its member reaches its peers.
 func (m *machine) connected(now time.Time) bool {
-	return m.open() && !m.isolated && !m.cut() && !now.Before(m.proc.up)
+	return m.open() && !m.isolated && !m.cut() && !m.mistimed() && !now.Before(m.proc.up)
 }
 
 func (m *machine) changed() {

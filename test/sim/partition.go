@@ -27,7 +27,7 @@ func (m *machine) cut() bool { return m.w.parting.is && m.side != m.w.parting.ma
 func (m *machine) apart(o *machine) bool { return m.w.parting.is && m.side != o.side }
 
 // opens: cke reaches its process.
-func (m *machine) opens() bool { return m.open() && !m.afar }
+func (m *machine) opens() bool { return m.open() && !m.afar && !m.mistimed() }
 
 // part puts the machines with these names on one side and all others on the other;
 // off: cke reaches only those others.
