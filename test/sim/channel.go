@@ -164,6 +164,16 @@ func (m *machine) facts() host.Facts {
 	return f
 }
 
+// Progress implements host.Host.
+func (h channel) Progress(ctx context.Context, _ string, id cluster.MemberID) (n uint64, err error) {
+	return n, h.call(ctx, "ask how far it is", func() error {
+		if m := h.m; m.running(id) && m.connected(m.w.raft.at) && m.w.lead() != nil {
+			n = m.proc.index
+		}
+		return nil
+	})
+}
+
 // PutFiles implements host.Host.
 func (h channel) PutFiles(ctx context.Context, req host.PutFiles) error {
 	return h.mutate(ctx, "put files", func() error { h.m.files = newFiles(req.Files); return nil })

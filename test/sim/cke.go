@@ -37,6 +37,8 @@ type CKE struct {
 	deposed, sent time.Time
 	stopped       time.Time // when it stood still last
 	deeds         deeds
+	// stallsIn is how many more calls it makes before it stands still; 0: it does not.
+	stallsIn int
 }
 
 var errKilled = errors.New("this cke is dead")
@@ -150,6 +152,7 @@ func (c *CKE) until() time.Time {
 
 // enter lets a call begin, unless the daemon is dead.
 func (c *CKE) enter(ctx context.Context) error {
+	c.count()
 	if err := c.thaw(ctx); err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (e client) Hashes(ctx context.Context, members []cluster.Member, nodes []cl
 	err := e.ask(ctx, "hashes", eps, askTimeout, func() {
 		for i, ep := range eps {
 			m := w.byClientURL(string(ep))
-			if m != nil && m.opens() && !w.raft.at.Before(m.proc.up) && m.proc.unit.Member == hashes[i].Member {
+			if m != nil && m.answers() && !w.raft.at.Before(m.proc.up) && m.proc.unit.Member == hashes[i].Member {
 				hashes[i] = cluster.MemberHash{Member: hashes[i].Member, Revision: w.raft.room.revision, Compacted: w.raft.room.compacted, Hash: 0xc0ffee00 + m.proc.bad}
 			}
 		}

@@ -26,7 +26,7 @@ func draw(seed uint64) history {
 		h.events = append(h.events, Event{at, drawEvent(r, h)})
 		at += drawGap(r)
 	}
-	return h
+	return withScenes(h)
 }
 
 // drawGap is long enough for something to come of an event, or too short.

@@ -69,7 +69,7 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	ids := map[cluster.ClusterID]bool{}
 	for _, ep := range eps {
 		m := w.byClientURL(string(ep))
-		if m == nil || !m.opens() || w.raft.at.Before(m.proc.up) {
+		if m == nil || !m.answers() || w.raft.at.Before(m.proc.up) {
 			s.Err = fmt.Sprintf("ask %s for its status: connection refused", ep)
 			continue
 		}
@@ -160,7 +160,7 @@ func (e client) Ping(ctx context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 		for _, ep := range eps {
 			m := w.byClientURL(string(ep))
 			switch {
-			case m == nil || !m.opens() || w.raft.at.Before(m.proc.up):
+			case m == nil || !m.answers() || w.raft.at.Before(m.proc.up):
 			case l != nil && m.connected(w.raft.at):
 				felt[ep] = etcd.Serving
 			default:
@@ -203,7 +203,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	case ctx.Err() != nil && !c.dead: // its end has gone with it
 	case m == nil || m.proc == nil || w.raft.at.Before(m.proc.up):
 		err = errNoTarget
-	case !m.opens():
+	case !m.answers():
 	case !w.reads(m, w.lead()):
 		err = rpctypes.ErrNoLeader
 	default:

@@ -68,6 +68,10 @@ func (w *World) happen(words []string) error {
 		return err
 	case (verb == "part" || verb == "part-off") && len(rest) == 1:
 		w.part(rest[0], verb == "part-off")
+	case verb == "cke-stalls-after" && len(rest) == 1:
+		n, err := strconv.Atoi(rest[0])
+		w.newest().stallsIn = n
+		return err
 	case verb == "user-add" && len(rest) == 1:
 		w.addUser(cluster.User{Name: rest[0], Prefix: "/" + rest[0] + "/"})
 	case verb == "user-remove" && len(rest) == 1:

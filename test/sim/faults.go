@@ -312,7 +312,7 @@ func (w *World) repair() {
 	for _, m := range w.all() {
 		m.askUndrain()
 	}
-	w.newest().lives = -1
+	w.newest().lives, w.newest().stallsIn = -1, 0
 	w.shelf.paused = nil
 	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {
 		w.shelf.spec.Etcd.ExtraArgs = nil

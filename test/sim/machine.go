@@ -34,6 +34,7 @@ type machine struct {
 	hung      bool          // its member's process stands still
 	side      int           // on which it is while the network is parted
 	afar      bool          // cke does not reach it, its peers on its side do
+	mute      bool          // no cke reaches its member; its peers do
 	unmounted bool          // the file system of its data is absent
 	full      bool          // that file system is full
 	crashes   bool          // etcd ends soon after each start
@@ -115,6 +116,9 @@ func (m *machine) hears() bool { return !m.down && !m.away && !m.afar && m.helpe
 
 // serves clients who reach it, as far as its own process goes.
 func (m *machine) open() bool { return m.proc != nil && !m.down && !m.away && !m.hung }
+
+// answers: a cke that asks its member hears of it.
+func (m *machine) answers() bool { return m.open() && !m.mute && !m.afar && !m.mistimed() }
 
 // connected: its member reaches its peers.
 func (m *machine) connected(now time.Time) bool {

@@ -26,9 +26,6 @@ func (m *machine) cut() bool { return m.w.parting.is && m.side != m.w.parting.ma
 // apart: two machines are on different sides.
 func (m *machine) apart(o *machine) bool { return m.w.parting.is && m.side != o.side }
 
-// opens: cke reaches its process.
-func (m *machine) opens() bool { return m.open() && !m.afar && !m.mistimed() }
-
 // part puts the machines with these names on one side and all others on the other;
 // off: cke reaches only those others.
 func (w *World) part(names string, off bool) {
@@ -102,7 +99,7 @@ func (w *World) canElect() bool {
 // look notes since when cke reaches no voter that serves.
 func (w *World) look() {
 	l := w.lead()
-	sees := slices.ContainsFunc(w.members(), func(m *machine) bool { return m.opens() && w.reads(m, l) })
+	sees := slices.ContainsFunc(w.members(), func(m *machine) bool { return m.answers() && w.reads(m, l) })
 	switch {
 	case sees:
 		w.parting.blind = time.Time{}

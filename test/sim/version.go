@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -161,7 +162,7 @@ func (e client) Snapshot(ctx context.Context, ep etcd.Endpoint) (io.ReadCloser, 
 	w, open := e.c.w, false
 	err := e.ask(ctx, "snapshot", []etcd.Endpoint{ep}, askTimeout, func() {
 		m := w.byClientURL(string(ep))
-		open = m != nil && m.opens() && !w.raft.at.Before(m.proc.up)
+		open = m != nil && m.answers() && !w.raft.at.Before(m.proc.up)
 	})
 	if err == nil && !open {
 		err = errNoTarget
@@ -207,14 +208,14 @@ func (a *Authority) snapshot() (image []byte, err error) {
 		}
 		return nil
 	})
-	if err = errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, err
 	}
 	if image, err = os.ReadFile(path); err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(image)
-	a.image = append(image, sum[:]...)
+	a.image = slices.Concat(image, sum[:])
 	return a.image, nil
 }
 
