@@ -205,6 +205,12 @@ func (w *World) advance() {
 // settle sees whether the leader still leads, and elects another when it is time.
 func (w *World) settle() {
 	w.endRemoved(w.members())
+	w.chooseSide()
+	w.elect()
+	w.look()
+}
+
+func (w *World) elect() {
 	ms := w.members()
 	all := replicasOf(ms)
 	if l := w.lead(); l != nil && follows(l.proc.replica, all) {
