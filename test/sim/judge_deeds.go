@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -254,42 +255,34 @@ func (w *World) judgeClean(c *CKE, m *machine) {
 	}
 }
 
-// judgeDropRestart: a member that was stopped for a restart is followed until it
-// serves, as long as there is a way back.
-func (w *World) judgeDropRestart(r cluster.Restart) {
-	p, member := w.raft.agreed.find(r.Member)
-	m := w.byPeerURL(p.url)
-	if r.Failed != "" || !member || m == nil || r.From.Version != r.To.Version || !w.knows(m.name()) {
-		return
+// idleMost is how long a step that hangs on no other may be asked for by each look
+// and not be begun.
+const idleMost = 5 * time.Second
+
+// judgeIdle: nothing that leaves the membership alone waits for what fails, or for
+// what goes on elsewhere.
+func (w *World) judgeIdle(c *CKE) {
+	v, _ := c.loop.View()
+	idle := map[string]time.Time{}
+	for _, s := range v.Plan.Steps {
+		key := s.Key()
+		since, waits := c.deeds.idle[key]
+		if d := c.deeds.steps[key]; s.ChangesMembership() || s.Looks() || d != nil && (d.open || d.failed > 0 || waits && d.since.After(since)) || failing(v.Plan, s) {
+			continue
+		}
+		if !waits {
+			since = time.Now()
+		}
+		if idle[key] = since; time.Since(since) > idleMost && c.stopped.Before(since) {
+			w.violate("nothingWaitsForWhatFails", "%s has been asked for since %s, and was not begun", key, since.Sub(w.began))
+		}
 	}
-	blameless := r.Down || r.From.SameSettings(r.To)
-	runs := m.running(r.Member)
-	switch {
-	case blameless && time.Since(r.At) >= time.Minute:
-	case runs && m.unit != nil && !m.proc.unit.SameSettings(*m.unit):
-		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which runs with its old settings still", m.name())
-	case w.stoppedByCKE[r.Member] && !(runs && m.connected(w.raft.at)):
-		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which has not served since it was stopped", m.name())
-	}
+	c.deeds.idle = idle
 }
 
-// judgeDropDrain: a member that was drained is followed until it serves.
-func (w *World) judgeDropDrain(d cluster.Drain) {
-	m := w.machines[d.Node]
-	if m == nil || !w.knows(d.Node) {
-		return
-	}
-	i := slices.IndexFunc(w.raft.agreed, func(p peer) bool { return p.url == m.peerURL })
-	if i < 0 {
-		return
-	}
-	id := w.raft.agreed[i].id
-	if !d.Over() || w.stoppedByCKE[id] && !m.connected(w.raft.at) && !w.deadForLong(m, id) {
-		w.violate("drainsAreFollowed", "the drain of %s is forgotten, whose member has not served since", d.Node)
-	}
-}
-
-// knows: the node is wanted or leaving.
-func (w *World) knows(n cluster.NodeName) bool {
-	return slices.ContainsFunc(append(slices.Clone(w.shelf.spec.Nodes), w.shelf.leaving...), func(o cluster.Node) bool { return o.Hostname == n })
+// failing: the plan as it is shown says that the step fails.
+func failing(p plan.Plan, s plan.Step) bool {
+	return slices.ContainsFunc(p.Reasons, func(r plan.Reason) bool {
+		return strings.HasPrefix(r.Text, string(s.Kind)+" ") && (r.Node == "" || slices.Contains(s.Nodes, r.Node))
+	})
 }
