@@ -78,8 +78,9 @@ func (c *CKE) onRecord(asks func(plan.Step) bool) *deed {
 }
 
 // judgeStep holds that an effect belongs to a step on record, and that what the
-// step saw itself right before allows it.
-func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(plan.Step) bool, forbids func(cluster.EtcdState, plan.Step) string) *deed {
+// step saw itself right before allows it. What the step says of its subject is sure
+// at its first attempt only: the record stays what it was when it is tried again.
+func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(plan.Step) bool, forbids func(e cluster.EtcdState, s plan.Step, sure bool) string) *deed {
 	d := c.onRecord(asks)
 	if d == nil {
 		w.violate("everyChangeIsOnRecord", "%s is asked of etcd, and no step under way says so", what)
@@ -91,7 +92,7 @@ func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(pl
 		w.violate("whatItSeesItselfAllowsIt", "%s, and the step has not looked at the members", what)
 		return d
 	}
-	why := forbids(saw, d.step)
+	why := forbids(saw, d.step, d.failed == 0)
 	if !saw.Quorum {
 		why = "there was no quorum"
 	}
@@ -121,7 +122,7 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 	m := w.byPeerURL(url)
 	d := w.judgeStep(ctx, c, "learner "+url+" is added", func(s plan.Step) bool {
 		return s.Kind == plan.AddLearner && m != nil && slices.Contains(s.Nodes, m.name())
-	}, func(e cluster.EtcdState, _ plan.Step) string {
+	}, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		if len(e.Learners()) > 0 {
 			return "another learns"
 		}
@@ -131,8 +132,8 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 }
 
 func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberID) {
-	w.judgeStep(ctx, c, "learner "+id.String()+" is promoted", func(s plan.Step) bool { return s.Kind == plan.PromoteLearner && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
-		if m, ok := e.Member(id); !ok || !m.Learner || !s.ByHost && !m.Healthy {
+	w.judgeStep(ctx, c, "learner "+id.String()+" is promoted", func(s plan.Step) bool { return s.Kind == plan.PromoteLearner && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
+		if m, ok := e.Member(id); !ok || !m.Learner || sure && !s.ByHost && !m.Healthy {
 			return "it is no learner that serves"
 		}
 		return ""
@@ -141,7 +142,7 @@ func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberI
 
 func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID) {
 	what := "member " + id.String() + " is removed"
-	d := w.judgeStep(ctx, c, what, func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+	d := w.judgeStep(ctx, c, what, func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
 		m, ok := e.Member(id)
 		others := 0
 		for _, o := range e.HealthyVoters() {
@@ -156,7 +157,7 @@ func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID
 			return fmt.Sprintf("of the others only %d served", others)
 		case m.Leader && len(e.Voters()) > 1:
 			return "it led"
-		case s.NotServing && m.Healthy:
+		case sure && s.NotServing && m.Healthy:
 			return "it served again"
 		}
 		return ""
@@ -168,7 +169,7 @@ func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID
 }
 
 func (w *World) judgeMoveStep(ctx context.Context, c *CKE, to cluster.MemberID) {
-	w.judgeStep(ctx, c, "leadership is moved to "+to.String(), func(s plan.Step) bool { return s.Kind == plan.MoveLeader && s.To == to }, func(e cluster.EtcdState, _ plan.Step) string {
+	w.judgeStep(ctx, c, "leadership is moved to "+to.String(), func(s plan.Step) bool { return s.Kind == plan.MoveLeader && s.To == to }, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		if m, ok := e.Member(to); !ok || m.Learner || !m.Healthy {
 			return "it was no voter that serves"
 		}
@@ -177,7 +178,7 @@ func (w *World) judgeMoveStep(ctx context.Context, c *CKE, to cluster.MemberID) 
 }
 
 func (w *World) judgeDefragStep(ctx context.Context, c *CKE, id cluster.MemberID) {
-	w.judgeStep(ctx, c, "member "+id.String()+" is defragmented", func(s plan.Step) bool { return s.Kind == plan.Defragment && s.Member == id }, func(e cluster.EtcdState, _ plan.Step) string {
+	w.judgeStep(ctx, c, "member "+id.String()+" is defragmented", func(s plan.Step) bool { return s.Kind == plan.Defragment && s.Member == id }, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		m, ok := e.Member(id)
 		switch {
 		case !ok || !m.Healthy:
@@ -204,15 +205,17 @@ func (w *World) judgeStopStep(ctx context.Context, c *CKE, m *machine) {
 	if c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }) == nil {
 		return
 	}
-	w.judgeStep(ctx, c, "voter "+id.String()+" is stopped", func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+	w.judgeStep(ctx, c, "voter "+id.String()+" is stopped", func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
 		v, ok := e.Member(id)
 		served := len(e.HealthyVoters())
 		switch {
 		case !ok:
 			return "it was no member"
-		case s.Restart.Down && (v.Healthy || served < cluster.Quorum(len(e.Voters()))):
+		case !sure && !v.Healthy && served >= cluster.Quorum(len(e.Voters())):
+			return ""
+		case s.Restart.Down && sure && (v.Healthy || served < cluster.Quorum(len(e.Voters()))):
 			return fmt.Sprintf("it served: %v, and %d did", v.Healthy, served)
-		case s.Restart.Down, len(e.Voters()) <= 2:
+		case s.Restart.Down && sure, len(e.Voters()) <= 2:
 			return ""
 		case v.Leader:
 			return "it led"
