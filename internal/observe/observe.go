@@ -115,6 +115,8 @@ type Observer struct {
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
+	// pursuits are the learners'.
+	pursuits map[cluster.MemberID]pursuit
 	// partaking is of voters that do not answer.
 	partaking map[cluster.MemberID]*partaking
 	// trail is how far the members' log had come in the last looks.
@@ -175,7 +177,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Nodes = o.nodes(ctx, w)
 	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
-	o.partake(w, &st)
+	o.partake(w, &st) //nolint:contextcheck // a question outlives the look that asks it
 	st.Etcd.Hashes = o.hashes(ctx, w, st)
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
