@@ -68,7 +68,7 @@ func (in input) defragmentOne(fit, all []cluster.Member, why func(cluster.Member
 		v.outgoing = m.ID
 	}
 	if m.Leader && len(in.st.Etcd.Voters()) > 1 {
-		to, ok := in.heir(m, all)
+		to, ok := successor(in, m, all...)
 		if !ok {
 			return verdict{reasons: []Reason{{
 				Level: Waiting, Rule: "nobodyToLead", Node: in.name(m),
@@ -95,21 +95,6 @@ func (in input) otherVoterIll(m cluster.Member) cluster.NodeName {
 		}
 	}
 	return ""
-}
-
-// heir is who leads while m is defragmented: one whose turn is over if there is
-// one, so that leadership moves once.
-func (in input) heir(m cluster.Member, todo []cluster.Member) (cluster.Member, bool) {
-	ids := map[cluster.MemberID]bool{}
-	for _, t := range todo {
-		ids[t.ID] = true
-	}
-	for _, o := range in.st.Etcd.HealthyVoters() {
-		if n, ok := in.nodeOf(o); ok && o.ID != m.ID && !ids[o.ID] && in.isWanted(n) && !in.dataLost(o) {
-			return o, true
-		}
-	}
-	return successor(in, m)
 }
 
 // stillSentTo is stillOffered for a member that stays.

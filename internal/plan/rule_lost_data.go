@@ -137,24 +137,6 @@ func removalUnsafe(e cluster.EtcdState, m cluster.Member) string {
 	return ""
 }
 
-// successor is the healthy voter leadership goes to: one that stays, so that it
-// moves only once, and with its data there.
-func successor(in input, from cluster.Member) (cluster.Member, bool) {
-	var second cluster.Member
-	for _, m := range in.st.Etcd.HealthyVoters() {
-		if m.ID == from.ID || in.dataLost(m) || in.drained(in.name(m)) {
-			continue
-		}
-		if n, ok := in.nodeOf(m); ok && in.isWanted(n) {
-			return m, true
-		}
-		if second.ID == 0 {
-			second = m
-		}
-	}
-	return second, second.ID != 0
-}
-
 func moveStep(in input, from, to cluster.Member, why string) Step {
 	t := cluster.Tolerance(len(in.st.Etcd.Voters()), len(in.st.Etcd.HealthyVoters()))
 	return Step{

@@ -167,7 +167,7 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 		v.outgoing, v.comesBack = m.ID, true
 	}
 	if m.Leader && !tooFew(e) {
-		to, ok := in.alreadyDone(todo)
+		to, ok := in.alreadyDone(m, todo)
 		if !ok {
 			v.reasons = []Reason{{
 				Level: Waiting, Rule: "nobodyToLead", Node: o.node.Hostname,
@@ -202,16 +202,14 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 	return v
 }
 
-// alreadyDone is the voter that leadership goes to: one whose turn is over, so
-// that it moves only once.
-func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
-	for _, m := range in.st.Etcd.HealthyVoters() {
+// alreadyDone is the voter that leadership goes to from a member: one whose turn is
+// over, so that it moves only once.
+func (in input) alreadyDone(from cluster.Member, todo []outdated) (cluster.Member, bool) {
+	return in.fittest(from, nil, func(m cluster.Member) bool {
 		n, known := in.nodeOf(m)
-		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && !in.drained(n.Hostname) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
-			return m, true
-		}
-	}
-	return cluster.Member{}, false
+		return known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.drained(n.Hostname) && !in.isCorrupt(m.ID) &&
+			InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0
+	})
 }
 
 // tooFew voters cannot spare one. Their service is interrupted, as whoever
