@@ -75,24 +75,10 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 			Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice),
 		}}}
 	}
-	var v verdict
-	if m.Healthy {
-		v.outgoing = m.ID
+	v, why, ready := in.takesLeave(parting{member: m, why: why, does: "goes", heir: func() (cluster.Member, bool) { return successor(in, m) }})
+	if ready {
+		v.steps = []Step{removeStep(in, m, why)}
 	}
-	if m.Leader {
-		if to, ok := successor(in, m); ok {
-			v.steps = []Step{moveStep(in, m, to, why)}
-			return v
-		}
-	}
-	if r, ok := in.stillOffered(m, why); ok {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-		why += "; " + r.Text
-	}
-	v.steps = []Step{removeStep(in, m, why)}
 	return v
 }
 

@@ -160,30 +160,13 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 
 // restart takes one member's endpoint and leadership away, and then restarts it.
 func (in input) restart(o outdated, todo []outdated) verdict {
-	var v verdict
 	e, m := in.st.Etcd, o.member
-	why := "changed: " + whatChanges(o.from, o.to)
-	if m.Healthy && !tooFew(e) {
-		v.outgoing, v.comesBack = m.ID, true
-	}
-	if m.Leader && !tooFew(e) {
-		to, ok := in.alreadyDone(m, todo)
-		if !ok {
-			v.reasons = []Reason{{
-				Level: Waiting, Rule: "nobodyToLead", Node: o.node.Hostname,
-				Text: fmt.Sprintf("%s; no other member that can lead has them yet", why),
-			}}
-			return v
-		}
-		v.steps = []Step{moveStep(in, m, to, why)}
+	v, why, ready := in.takesLeave(parting{
+		member: m, why: "changed: " + whatChanges(o.from, o.to), does: "goes", comesBack: true, alone: tooFew(e),
+		heir: func() (cluster.Member, bool) { return in.alreadyDone(m, todo) }, nobody: "no other member that can lead has them yet",
+	})
+	if !ready {
 		return v
-	}
-	if r, ok := in.stillOffered(m, why); ok && !tooFew(e) {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-		why += "; " + r.Text
 	}
 	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
 	tolerance := &Tolerance{Before: t, During: t, After: t}
