@@ -25,6 +25,8 @@ type State struct {
 	Paused   *Pause    `json:"paused,omitempty"`
 	// Snapshot is the last one taken before a change of etcd's version.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// SnapshotAway: its file is not on the machine of the cke that looks.
+	SnapshotAway bool `json:"snapshot_away,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
@@ -244,6 +246,9 @@ type EtcdState struct {
 	// Hashes are what the voters' data adds up to; looked at only when some member's
 	// may be corrupt.
 	Hashes []MemberHash `json:"hashes,omitempty"`
+	// DifferedAt is when voters that served were last seen to hold different data; zero:
+	// never, as far as this daemon remembers.
+	DifferedAt time.Time `json:"differed_at,omitzero"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

@@ -133,6 +133,7 @@ func (m *machine) facts() host.Facts {
 		Versions: slices.Clone(m.versions), Public: m.files.public, KeyFits: m.files.fits, StoreID: m.obeys.StoreID, Epoch: m.obeys.Epoch,
 		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(m.runtime()), Boot: m.bootName(), Arch: "amd64", Aside: slices.Clone(m.aside),
 	}
+	f.Gateway = m.gatewayState()
 	if m.full {
 		f.Free = 0
 	}

@@ -90,6 +90,10 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	if s.Quorum {
 		list, s.Auth = l.proc.cfg, w.knownAuth()
 		w.seenSpace(&s)
+		w.seenCorruption(&s)
+		if to := w.raft.line.downgrade; to != (cluster.Minor{}) {
+			s.Downgrade = to.String() + ".0"
+		}
 	} else if s.Asked && s.Err == "" {
 		s.Err = "no leader known"
 	}
@@ -124,7 +128,9 @@ func (w *World) status(p peer, answers map[cluster.MemberID]*machine, l *machine
 		s.Err = "no leader known"
 	}
 	s.Leader = s.Healthy && m == l
-	s.Version = m.proc.unit.Version
+	if s.Version = m.proc.unit.Version; m.proc.storage != (cluster.Minor{}) {
+		s.Storage = m.proc.storage.String() + ".0"
+	}
 	s.RaftIndex, s.RaftApplied, s.RaftTerm = m.proc.index, m.proc.index, w.raft.term
 	s.DBSize, s.DBSizeInUse, s.Quota = m.proc.size, w.raft.room.live+w.raft.room.history, int64(m.proc.unit.Quota)
 	return s
