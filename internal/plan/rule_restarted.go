@@ -165,6 +165,8 @@ func (in input) machineToBlame(r cluster.Restart) string {
 	switch u := ns.Unit; {
 	case !usable(ns) || u == nil || u.Running:
 		return ""
+	case ns.Full():
+		return "there is no room for its data"
 	case len(ns.BusyPorts) > 0:
 		return "another program has its ports"
 	case ns.CertificatesFail:
