@@ -32,7 +32,7 @@ func dialUnix(ctx context.Context, path string, patience time.Duration) (net.Con
 	}
 	// A caller that goes away does not wait for the greeting.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // it is closed below
-	err = greet(c)
+	err = greet(ctx, c)
 	if !stop() {
 		err = ctx.Err()
 	}
@@ -45,8 +45,8 @@ func dialUnix(ctx context.Context, path string, patience time.Duration) (net.Con
 	return nil, errors.Join(err, c.Close())
 }
 
-func greet(c net.Conn) error {
-	req, err := http.NewRequest(http.MethodGet, "http://cke/v1/version", http.NoBody)
+func greet(ctx context.Context, c net.Conn) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cke/v1/version", http.NoBody)
 	if err != nil {
 		return err
 	}
