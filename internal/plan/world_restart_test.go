@@ -55,7 +55,10 @@ func (w *world) version(word string, args []string) error {
 		ago, err := time.ParseDuration(args[1])
 		w.st.Snapshot = &cluster.Snapshot{To: args[0], At: w.now.Add(-ago)}
 		if len(args) > 2 {
-			w.st.Snapshot.Host, w.st.SnapshotAway = args[2], true
+			w.st.Snapshot.From = args[2]
+		}
+		if len(args) > 3 {
+			w.st.Snapshot.Host, w.st.SnapshotAway = args[3], true
 		}
 		return err
 	}

@@ -151,6 +151,31 @@ func (s *scenes) keys(c api.Certificate, nodes ...int) int64 {
 	return count
 }
 
+// counted is CountSteps of a daemon that may be killed any moment: 0 when it was.
+func (s *scenes) counted(k plan.Kind) int {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	h, err := s.Client().History(ctx, "main", 1000)
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, r := range h {
+		if r.Step != nil && r.Step.Kind == k && r.Error == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// votes says whether a machine carries a voter that serves.
+func votes(st api.Status, node cluster.NodeName) bool {
+	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
+		return n.Hostname == node && n.Member != nil && !n.Member.Learner && n.Member.Healthy
+	})
+}
+
 func memberOn(st api.Status, node cluster.NodeName) cluster.MemberID {
 	for _, n := range st.Nodes {
 		if n.Hostname == node && n.Member != nil {

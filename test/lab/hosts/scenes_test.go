@@ -88,7 +88,10 @@ func (s *scenes) emptyDisk() {
 	member, m := s.MemberID("h3"), s.lab.Machine(3)
 	s.killedDuring(6, func() {
 		s.must(m.PowerCut(), m.ReplaceDataDisk(), m.On())
-	}, func(st api.Status) bool { return st.Settled && memberOn(st, "h3") != member })
+	}, func(st api.Status) bool {
+		now := memberOn(st, "h3")
+		return st.Settled && now != 0 && now != member
+	})
 	s.whole(1, 2, 3)
 	if now := s.MemberID("h3"); now == member {
 		s.t.Errorf("the member on h3 is still %s: a voter that forgot its votes", now)
@@ -219,7 +222,7 @@ func (s *scenes) spare() {
 	w := s.StartLoad(false, s.addrs(1, 4)...)
 	died := time.Now()
 	s.killedDuring(6, func() { s.cutPower(5) }, func(st api.Status) bool {
-		return st.Healthy && memberOn(st, "h2") != 0 && memberOn(st, "h5") == 0
+		return st.Healthy && votes(st, "h2") && memberOn(st, "h5") == 0
 	})
 	for _, r := range s.History() {
 		if r.Step != nil && r.Step.Kind == plan.RemoveMember && r.At.After(died) && r.At.Sub(died) < 15*time.Second {
@@ -246,7 +249,12 @@ func (s *scenes) noSpace() {
 	s.Set(strings.Replace(strings.Replace(s.yaml(1, 4, 5, 2), "etcd: {", "etcd: {members: 3, ", 1), "256MiB", "32MiB", 1))
 	w := s.StartLoad(false, s.addrs(1, 4)...)
 	app := s.Connect(s.UserCert("app"), s.addrs(1, 2, 4)...)
+	disarmed := s.CountSteps(plan.DisarmAlarm)
 	s.killedDuring(4, func() { s.fill(app) }, func(st api.Status) bool {
+		// Before the quota is reached all is as it is afterwards.
+		if s.counted(plan.DisarmAlarm) <= disarmed {
+			return false
+		}
 		for _, n := range st.Nodes {
 			if m := n.Member; m != nil && m.DBSize > 16<<20 {
 				return false
