@@ -46,14 +46,15 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 		return nil, err
 	}
 	log := a.log.With("cluster", name)
-	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until})
+	c := &care{name: name, authority: authority, progress: execute.NewProgress()}
+	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until, Late: func() { c.loop.Wake() }})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
 		Newest: &a.newest,
 		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, SnapshotHere: snapshotHere, Boot: a.boot, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
+	c.etcd, c.observer, c.export = client, observer, out
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{

@@ -78,7 +78,7 @@ func ruleVersion(in input) verdict {
 // machine, which may be gone: this cke takes its own before it goes on.
 func (in input) snapshotThere(change outdated) bool {
 	s, from, to := in.st.Snapshot, change.from.Version, change.to.Version
-	if s == nil || in.st.SnapshotAway {
+	if s == nil || s.To == to && in.st.SnapshotAway {
 		return false
 	}
 	age := in.now.Sub(s.At)
