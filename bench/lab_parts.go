@@ -19,6 +19,7 @@ type part struct {
 }
 
 func labParts() []part {
+	roomy := []lab.Option{lab.Disk("6G")} // a database of 1 GiB, its log, and what a page holds back
 	return []part{
 		{"fleet", 0, nil, fleetInLab},
 		{"bootstrap", 3, nil, bootstrapInLab},
@@ -26,11 +27,11 @@ func labParts() []part {
 		{"facts", 3, nil, factsInLab},
 		{"boot", 10, nil, nil},
 		{"twenty", 20, []lab.Option{lab.Light()}, twentyMachines},
-		{"add", bothMachines, nil, addInLab},
-		{"swap", bothMachines, nil, swapInLab},
-		{"silent", bothMachines, nil, silentInLab},
-		{"replace", bothMachines, nil, replaceInLab},
-		{"rolling", bothMachines, nil, rollingInLab},
+		{"add", bothMachines, roomy, addInLab},
+		{"swap", bothMachines, roomy, swapInLab},
+		{"silent", bothMachines, roomy, silentInLab},
+		{"replace", bothMachines, roomy, replaceInLab},
+		{"rolling", bothMachines, roomy, rollingInLab},
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,5 +59,26 @@ func TestMaintenance(t *testing.T) {
 	want := []any{"a/b", "c d", drain, "main", "cp1", "main", reboot, "main"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestAReasonOfSeveralLinesIsRefused: nobody writes on the terminal of whoever reads
+// why, whatever client he has.
+func TestAReasonOfSeveralLinesIsRefused(t *testing.T) {
+	t.Parallel()
+	var got []any
+	_, client := serve(t, maintained{got: &got})
+	ctx := t.Context()
+	const why = "new fan\n- blocked quorumIsLost: all is lost"
+	_, drain := client.DrainNode(ctx, "main", "cp1", DrainRequest{Why: why})
+	_, reboot := client.RebootNodes(ctx, "main", RebootRequest{Nodes: []string{"cp1"}, Why: why})
+	for what, err := range map[string]error{"pause": client.Pause(ctx, "main", why), "drain": drain, "reboot": reboot} {
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeInvalid || e.Message != "why: character 8 begins a new line" || e.Hint == "" {
+			t.Errorf("%s: %#v", what, err)
+		}
+	}
+	if len(got) > 0 {
+		t.Errorf("the backend was asked: %v", got)
 	}
 }

@@ -62,7 +62,12 @@ func (s *server) clusterOperations() {
 			return b.FollowHistory(ctx, in.Cluster, in.N, fn)
 		})
 	nothing(s, s.operation(http.MethodPut, "/clusters/{cluster}/pause", "pause", "Hold back all steps of a cluster"),
-		func(ctx context.Context, in *pauseInput) error { return b.Pause(ctx, in.Cluster, in.Body.Why) })
+		func(ctx context.Context, in *pauseInput) error {
+			if err := badWhy(in.Body.Why); err != nil {
+				return err
+			}
+			return b.Pause(ctx, in.Cluster, in.Body.Why)
+		})
 	nothing(s, s.operation(http.MethodDelete, "/clusters/{cluster}/pause", "resume", "Let the steps go on"),
 		func(ctx context.Context, in *ClusterPath) error { return b.Resume(ctx, in.Cluster) })
 }

@@ -24,7 +24,7 @@ func TLSConfig(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		c, err := f.current()
 		if err != nil {
-			log.Warn("keep serving with the previous certificate", "error", err)
+			log.Warn("keep serving with the previous certificate", "error", err, "hint", hintOf(err))
 		}
 		return c, nil
 	}
@@ -70,7 +70,7 @@ func (f *tlsFiles) current() (*tls.Config, error) {
 }
 
 func (f *tlsFiles) load() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	pair, err := loadPair(f.cert, f.key)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate %s with key %s: %w", f.cert, f.key, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,5 +177,71 @@ func TestTLSConfigSaysWhatIsWrong(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c[3]) {
 			t.Errorf("%v: got %v", c, err)
 		}
+	}
+}
+
+// TestTheServersKeyIsCKEsAlone: who else can read it is cke to its callers, and who
+// can write it takes its place.
+func TestTheServersKeyIsCKEsAlone(t *testing.T) {
+	dir := t.TempDir()
+	newAuthority(t, dir, "ca").issue("a", "a")
+	file := func(name string) string { return filepath.Join(dir, name) }
+	try := func() error {
+		_, err := TLSConfig(file("a.crt"), file("a.key"), file("ca.crt"), slog.New(slog.DiscardHandler))
+		return err
+	}
+	for mode, refused := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o622: true, 0o644: true} {
+		if err := os.Chmod(file("a.key"), mode); err != nil {
+			t.Fatal(err)
+		}
+		err := try()
+		var exposed *ExposedKeyError
+		if errors.As(err, &exposed) != refused || !refused && err != nil {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+		if refused && (!strings.HasPrefix(exposed.Hint(), "chmod 0600 "+file("a.key")) || !strings.Contains(err.Error(), "is not cke's alone: its mode is 0")) {
+			t.Errorf("mode %04o: %v; hint %s", mode, err, exposed.Hint())
+		}
+	}
+	if os.Geteuid() == 0 { // only root can give a file away
+		if err := errors.Join(os.Chmod(file("a.key"), 0o600), os.Chown(file("a.key"), 65534, -1)); err != nil {
+			t.Fatal(err)
+		}
+		var exposed *ExposedKeyError
+		if err := try(); !errors.As(err, &exposed) || exposed.Hint() != "chown 0 "+file("a.key") {
+			t.Errorf("a key of somebody else's: %v", err)
+		}
+	}
+	if err := errors.Join(os.Remove(file("a.key")), syscall.Mkfifo(file("a.key"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := try(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a named pipe: %v", err)
+	}
+}
+
+// TestAKeyThatBecameEverybodysIsNotUsed: the one it took the place of goes on.
+func TestAKeyThatBecameEverybodysIsNotUsed(t *testing.T) {
+	dir := t.TempDir()
+	newAuthority(t, dir, "ca").issue("a", "a")
+	file := func(name string) string { return filepath.Join(dir, name) }
+	f := &tlsFiles{cert: file("a.crt"), key: file("a.key"), clientCA: file("ca.crt")}
+	first, err := f.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newAuthority(t, dir, "ca").issue("a", "a")
+	if err := os.Chmod(file("a.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var exposed *ExposedKeyError
+	if got, err := f.current(); got != first || !errors.As(err, &exposed) {
+		t.Errorf("it serves with %p, not %p: %v", got, first, err)
+	}
+	if err := os.Chmod(file("a.key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.current(); got == first || err != nil {
+		t.Errorf("once the key is cke's alone: %v", err)
 	}
 }

@@ -117,8 +117,7 @@ func (b backend) Plan(ctx context.Context, name string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	_, _, p, err := c.loop.Look(ctx)
-	return p, err
+	return c.loop.Foresee(ctx)
 }
 
 func (b backend) History(ctx context.Context, name string, n int) ([]record.Record, error) {

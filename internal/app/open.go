@@ -153,7 +153,8 @@ func (a *App) sharedKey(ctx context.Context, link *store.Link) (*seal.Key, error
 	if id != "" || a.o.RestoreState != "" {
 		return nil, &hintError{
 			fmt.Errorf("the store's seal key is missing: %w", err),
-			"copy the key file from a machine whose cke uses this store; without it the CA keys cannot be read",
+			"copy the key file from a machine whose cke uses this store; without it the CA keys cannot be read. " +
+				"If the store is another installation's, choose another store.prefix",
 		}
 	}
 	return seal.CreateKey(path)

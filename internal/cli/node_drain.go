@@ -16,7 +16,7 @@ import (
 
 type drainOptions struct {
 	output    *outputFlag
-	why       string
+	why       whyFlag
 	interrupt bool
 	timeout   positiveDuration
 }
@@ -46,7 +46,7 @@ says that nobody needs to be served meanwhile.`,
 		Args: exactly("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runNodeDrain(cmd.Context(), s, o, args[0]) },
 	}
-	cmd.Flags().StringVar(&o.why, "why", "", "the reason, for the next person who looks")
+	addWhy(cmd.Flags(), &o.why)
 	cmd.Flags().BoolVar(&o.interrupt, "interrupt", false, "of one or two voters: accept that nobody is served meanwhile")
 	cmd.Flags().Var(&o.timeout, "timeout", "how long it is waited for")
 	o.output = addOutput(cmd, asText, asJSON)
@@ -58,7 +58,7 @@ func runNodeDrain(ctx context.Context, s *session, o drainOptions, node string) 
 	if err != nil {
 		return err
 	}
-	a, err := c.DrainNode(ctx, name, node, api.DrainRequest{Why: o.why, Interrupt: o.interrupt})
+	a, err := c.DrainNode(ctx, name, node, api.DrainRequest{Why: string(o.why), Interrupt: o.interrupt})
 	if err != nil {
 		return err
 	}

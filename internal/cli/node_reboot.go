@@ -18,7 +18,7 @@ import (
 
 type rebootOptions struct {
 	output    *outputFlag
-	why       string
+	why       whyFlag
 	interrupt bool
 	cancel    bool
 	timeout   positiveDuration
@@ -63,7 +63,7 @@ refused, and so are nodes without a machine of their own.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.why, "why", "", "the reason, for the next person who looks")
+	addWhy(f, &o.why)
 	f.BoolVar(&o.interrupt, "interrupt", false, "of one or two voters: accept that nobody is served meanwhile")
 	f.BoolVar(&o.cancel, "cancel", false, "reboot no further machine")
 	f.Var(&o.timeout, "timeout", "how long it is watched")
@@ -89,7 +89,7 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 	if err != nil {
 		return err
 	}
-	r, err := c.RebootNodes(ctx, name, api.RebootRequest{Nodes: nodes, Why: o.why, Interrupt: o.interrupt})
+	r, err := c.RebootNodes(ctx, name, api.RebootRequest{Nodes: nodes, Why: string(o.why), Interrupt: o.interrupt})
 	if err != nil {
 		return err
 	}

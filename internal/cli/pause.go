@@ -9,7 +9,7 @@ import (
 
 type pauseOptions struct {
 	output *outputFlag
-	why    string
+	why    whyFlag
 }
 
 // pauseResult is the JSON of pause and resume.
@@ -30,7 +30,7 @@ keep running; cke keeps watching, and ckecli plan shows what it would do.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runPause(cmd.Context(), s, o) },
 	}
-	cmd.Flags().StringVar(&o.why, "why", "", "the reason, for the next person who looks")
+	addWhy(cmd.Flags(), &o.why)
 	o.output = addOutput(cmd, asText, asJSON)
 	return cmd
 }
@@ -40,7 +40,7 @@ func runPause(ctx context.Context, s *session, o pauseOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Pause(ctx, name, o.why); err != nil {
+	if err := c.Pause(ctx, name, string(o.why)); err != nil {
 		return err
 	}
 	return s.print(o.output, pauseResult{name, true}, func() string {

@@ -27,7 +27,7 @@ func statusText(st api.Status, now time.Time) string {
 	if p := st.Paused; p != nil {
 		why := ""
 		if p.Why != "" {
-			why = ": " + p.Why
+			why = ": " + cluster.InLine(p.Why)
 		}
 		b.WriteString(wrap(fmt.Sprintf("PAUSED by %s since %s%s", p.By, p.At.UTC().Format(time.RFC3339), why), "", "  "))
 		b.WriteString("    hint: ckecli resume\n")

@@ -8,7 +8,7 @@ import (
 )
 
 // Restart is the record of a member that is restarted with other settings. It is
-// written before the member is stopped and dropped when it serves again, so that
+// written before the member gets its new unit and dropped when it serves again, so that
 // whoever finds it down knows what it last worked with.
 type Restart struct {
 	Node   NodeName `json:"node"`

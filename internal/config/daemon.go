@@ -36,7 +36,7 @@ const DefaultPath = "/etc/cke/config.yml"
 //	  ca: /etc/cke/store-ca.crt
 //	  certificate: /etc/cke/store.crt
 //	  key: /etc/cke/store.key
-//	  prefix: /cke/
+//	  prefix: /cke/               # within no other cke's
 //	interval: 10s                 # how often the loop looks, besides being woken
 //	log:
 //	  level: info                 # debug, info, warn or error

@@ -19,7 +19,8 @@ type Store struct {
 	// Certificate and Key are cke's own, PEM; both or neither.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
-	// Prefix is what every key of cke's begins with; default /cke/.
+	// Prefix is what every key of cke's begins with; default /cke/. No cke's lies
+	// within another's.
 	Prefix string `yaml:"prefix"`
 }
 
@@ -59,7 +60,30 @@ func (s *Store) validate(add adder) {
 	}
 	if !strings.HasPrefix(s.Prefix, "/") || !strings.HasSuffix(s.Prefix, "/") || strings.Contains(s.Prefix, "//") || len(s.Prefix) < 2 {
 		add("store.prefix", "prefix %q is not one of keys: write it like /cke/, with a slash before and behind", short(s.Prefix))
+		return
 	}
+	if outer, beside := enclosing(s.Prefix); outer != "" {
+		add("store.prefix", "prefix %q is among the keys of whatever cke has the prefix %q: its backups and restores would take these along; choose one beside it, like %s",
+			short(s.Prefix), short(outer), short(beside))
+	}
+}
+
+// enclosing is the prefix of another cke that one's keys would lie below, and one that
+// would do. Every store's keys lie in a directory cke, so the prefix alone tells it,
+// whichever of the two is there first and whatever this one may read.
+func enclosing(prefix string) (outer, beside string) {
+	keys := prefix
+	if !strings.HasSuffix(keys, defaultPrefix) {
+		keys = strings.TrimSuffix(keys, "/") + defaultPrefix
+	}
+	end := strings.Index(keys, defaultPrefix) + len(defaultPrefix)
+	if end == len(keys) {
+		return "", ""
+	}
+	for beside = keys; strings.Contains(beside, defaultPrefix); {
+		beside = strings.Replace(beside, defaultPrefix, "/", 1)
+	}
+	return keys[:end], strings.TrimSuffix(beside, "/") + defaultPrefix
 }
 
 // badEndpoint says what is wrong with the URL of a member. Whoever can write to

@@ -150,7 +150,7 @@ func (c *Client) Snapshot(ctx context.Context, ep Endpoint) (io.ReadCloser, int6
 	if err != nil {
 		return nil, 0, err
 	}
-	st, err := conn.Status(ctx, string(ep))
+	st, err := status(ctx, conn, ep)
 	if err != nil {
 		return nil, 0, fmt.Errorf("ask %s for its status: %w", ep, err)
 	}

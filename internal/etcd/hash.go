@@ -64,7 +64,7 @@ func (c *Client) revision(ctx context.Context, ep Endpoint) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	st, err := conn.Status(ctx, string(ep))
+	st, err := status(ctx, conn, ep)
 	if err != nil {
 		return 0, fmt.Errorf("ask %s for its status: %w", ep, err)
 	}

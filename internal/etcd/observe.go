@@ -146,7 +146,7 @@ func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
 		_, err := conn.Get(reading, "\x00cke", clientv3.WithCountOnly())
 		read <- err
 	}()
-	a.status, a.statusErr = conn.Status(ctx, string(ep))
+	a.status, a.statusErr = status(ctx, conn, ep)
 	switch {
 	case a.statusErr != nil:
 		a.statusErr = fmt.Errorf("ask %s for its status: %w", ep, a.statusErr)
@@ -252,7 +252,7 @@ func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]Pu
 			if err != nil {
 				return
 			}
-			switch st, err := conn.Status(ctx, string(ep)); {
+			switch st, err := status(ctx, conn, ep); {
 			case err != nil:
 			case st.Leader == 0:
 				felt[i] = Leaderless

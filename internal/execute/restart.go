@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 // between the stop and the start.
 const restartTimeout = 90 * time.Second
 
-// restartMember gives a running member other settings: the unit first, which the
-// host may refuse, then the record of what it worked with, then the restart. A
-// crash after the record leaves a member that is followed until it serves.
+// restartMember gives a running member other settings: the record of what it worked
+// with first, then the unit, for whatever ends the member from then on starts it with
+// that, then the restart. A crash in between leaves a member that is followed until it
+// serves, or a record of a restart that was not begun.
 type restartMember struct{ target }
 
 func (a restartMember) Done(ctx context.Context) (bool, error) {
@@ -28,11 +30,11 @@ func (a restartMember) Do(ctx context.Context) error {
 	r := *a.step.Restart
 	r.At = a.x.o.Now().UTC()
 	return a.onNodeFor(ctx, restartTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
-		if err := h.InstallUnit(ctx, r.To); err != nil {
-			return err
-		}
 		if err := a.store().PutRestart(ctx, a.cluster(), r); err != nil {
 			return err
+		}
+		if err := h.InstallUnit(ctx, r.To); err != nil {
+			return errors.Join(err, a.refused(ctx, err, r))
 		}
 		// The host may have taken its time; another member may have died meanwhile.
 		// With the record written the restart is gone on with as soon as it is safe.
@@ -41,6 +43,21 @@ func (a restartMember) Do(ctx context.Context) error {
 		}
 		return a.restart(ctx, h, r.Member)
 	})
+}
+
+// refused takes the record back when the host will have none of the new unit: the
+// old one stands.
+func (a restartMember) refused(ctx context.Context, err error, r cluster.Restart) error {
+	var guard *host.GuardError
+	var invalid *host.InvalidError
+	switch {
+	case !errors.As(err, &guard) && !errors.As(err, &invalid):
+		return nil // nobody knows which unit it has; the next look tells
+	case a.w.Restart != nil:
+		return a.store().PutRestart(ctx, a.cluster(), *a.w.Restart)
+	default:
+		return a.store().DropRestart(ctx, a.cluster(), r)
+	}
 }
 
 // restart stops a member and starts it with what its unit says.

@@ -54,10 +54,10 @@ func (h *hand) restart(step Step) error {
 			s.t.Fatalf("%s is restarted with settings that failed before", r.Node)
 		}
 		r.At = s.now
-		if err := install(r.To); err != nil {
+		if err := put(); err != nil {
 			return err
 		}
-		if err := put(); err != nil {
+		if err := install(r.To); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func (in input) drainedVoter() (cluster.Drain, bool) {
 func isDrained(d cluster.Drain, what string) Reason {
 	text := "drained by " + orElse(d.By, "somebody")
 	if d.Why != "" {
-		text += " (" + d.Why + ")"
+		text += " (" + cluster.InLine(d.Why) + ")"
 	}
 	return Reason{
 		Level: Note, Rule: "nodeIsDrained", Node: d.Node, Text: text + ": " + what, Hint: howToUndrain(d),

@@ -47,9 +47,26 @@ func ruleMembership(in input) verdict {
 			})
 			return v
 		}
+		if r, ok := in.awaitsUndrain(m); ok {
+			return verdict{reasons: []Reason{r}}
+		}
 		return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more", in.name(m)))
 	}
 	return unhealthyVoters(in)
+}
+
+// awaitsUndrain: with another voter stopped for maintenance each that leaves brings the
+// rest closer to losing their quorum, so that waits.
+func (in input) awaitsUndrain(m cluster.Member) (Reason, bool) {
+	d, drained := in.drainedVoter()
+	if !drained || d.Node == in.name(m) {
+		return Reason{}, false
+	}
+	return Reason{
+		Level: Waiting, Rule: "everyOtherVoterMustServe", Node: in.name(m),
+		Text: fmt.Sprintf("member on %s is not wanted any more, and goes once that on %s runs again, which is drained", in.name(m), d.Node),
+		Hint: howToUndrain(d),
+	}, true
 }
 
 // strangers are voters on a node CKE does not know, as after a restore of an

@@ -16,7 +16,7 @@ func rulePaused(in input) verdict {
 	}
 	v := verdict{stop: true, reasons: []Reason{{
 		Level: Blocked, Rule: "clusterIsPaused",
-		Text: fmt.Sprintf("paused by %s at %s: %s", p.By, p.At.UTC().Format(time.RFC3339), p.Why),
+		Text: fmt.Sprintf("paused by %s at %s: %s", p.By, p.At.UTC().Format(time.RFC3339), cluster.InLine(p.Why)),
 		Hint: "ckecli resume",
 	}}}
 	if in.st.Bootstrap.Phase == cluster.PhaseBootstrapped {

@@ -73,6 +73,9 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member is not in the cluster any more"
 	}
 	u := in.node(r.Node).Unit
+	if usable(in.node(r.Node)) && u != nil && u.Unit.Member == r.Member && !u.Unit.SameSettings(r.To) && !in.restartIsDue(r) {
+		return "the restart was not begun: the member's unit is what it was"
+	}
 	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}

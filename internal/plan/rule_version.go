@@ -2,14 +2,20 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
 )
 
-// snapshotHolds is how old a snapshot may be when the first member changes its
-// version.
-const snapshotHolds = 10 * time.Minute
+const (
+	// snapshotHolds is how old a snapshot may be when the first member changes its
+	// version.
+	snapshotHolds = 10 * time.Minute
+	// changeHolds is how old it may be while the others follow: one that went on for
+	// longer is better off with another.
+	changeHolds = 24 * time.Hour
+)
 
 // ruleVersion prepares a change of etcd's version, before ruleRolling brings it to
 // the members: the way is one that etcd goes, there is a snapshot, and for a way
@@ -54,7 +60,7 @@ func ruleVersion(in input) verdict {
 	if len(missing.reasons) > 0 {
 		return verdict{} // ruleRolling says what is missing; nothing is begun that cannot be finished
 	}
-	if !in.snapshotThere(target) {
+	if !in.snapshotThere(*change) {
 		return verdict{hold: true, steps: []Step{{
 			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first", change.from.Version, target),
 			Snapshot: &cluster.Snapshot{From: change.from.Version, To: target},
@@ -66,16 +72,23 @@ func ruleVersion(in input) verdict {
 	return in.wayDown()
 }
 
-// snapshotThere: one was taken for this change a short while ago, or the change
-// has begun already.
-func (in input) snapshotThere(target string) bool {
-	for _, m := range in.st.Etcd.Voters() {
-		if m.Version == target {
-			return true
-		}
+// snapshotThere: one was taken for this change a short while ago, or before it began.
+// That some member runs the version says nothing by itself: within one line a new
+// member gets it before the others.
+func (in input) snapshotThere(change outdated) bool {
+	s, from, to := in.st.Snapshot, change.from.Version, change.to.Version
+	if s == nil {
+		return false
 	}
-	s := in.st.Snapshot
-	return s != nil && s.To == target && in.now.Sub(s.At) < snapshotHolds
+	age := in.now.Sub(s.At)
+	begun := slices.ContainsFunc(in.st.Etcd.Voters(), func(m cluster.Member) bool { return m.Version == to })
+	switch {
+	case s.To == to && age < snapshotHolds:
+		return true
+	case !begun || age >= changeHolds:
+		return false
+	}
+	return s.To == to || s.From == to && s.To == from // it goes on, or is taken back
 }
 
 // wayDown has etcd bring the cluster and its storage down to the older line before

@@ -54,6 +54,9 @@ func (w *world) version(word string, args []string) error {
 	default:
 		ago, err := time.ParseDuration(args[1])
 		w.st.Snapshot = &cluster.Snapshot{To: args[0], At: w.now.Add(-ago)}
+		if len(args) > 2 {
+			w.st.Snapshot.From = args[2]
+		}
 		return err
 	}
 	return nil

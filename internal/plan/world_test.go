@@ -33,7 +33,7 @@ import (
 //	restart NAME AGO [failed] [down] [mended] [older]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
-//	snapshot V AGO | downgrade V            taken for version V; what etcd prepares for
+//	snapshot V AGO [FROM] | downgrade V     taken for version V; what etcd prepares for
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	heard NAME BYTES INDEX TERM AGO         the last that is known of its data

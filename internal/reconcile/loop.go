@@ -260,6 +260,17 @@ func (l *Loop) Look(ctx context.Context) (Wanted, cluster.State, plan.Plan, erro
 	return w, st, plan.Decide(w.Spec, st, l.o.Now()), nil
 }
 
+// Foresee observes and decides without acting, and tells of each step that failed
+// what a View tells of it.
+func (l *Loop) Foresee(ctx context.Context) (plan.Plan, error) {
+	_, _, p, err := l.Look(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	_, shown := l.failures.holdBack(p, l.o.Now())
+	return shown, nil
+}
+
 func (l *Loop) publish(w Wanted, st cluster.State, p plan.Plan, others []plan.UnderWay) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,8 +4,10 @@ package record
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"cke/internal/cluster"
 	"cke/internal/plan"
 )
 
@@ -48,7 +50,8 @@ func (r Record) What() string {
 	return r.Action
 }
 
-// String is one line of history.
+// String is one line of history. Where an error has several, the further ones are
+// indented, so that none looks like another record.
 func (r Record) String() string {
 	outcome := string(r.Outcome)
 	if r.Error != "" {
@@ -57,7 +60,7 @@ func (r Record) String() string {
 	if r.Repeats > 0 {
 		outcome += fmt.Sprintf(" (and %d times more)", r.Repeats)
 	}
-	reason := r.Reason
+	reason := cluster.InLine(r.Reason)
 	if r.Step != nil {
 		reason = r.Step.Reason
 	}
@@ -68,6 +71,7 @@ func (r Record) String() string {
 	if r.Outcome == Started { // it goes on, or whoever did it ended
 		took = ""
 	}
-	return fmt.Sprintf("%s %s %s%s by %s: %s%s",
+	line := fmt.Sprintf("%s %s %s%s by %s: %s%s",
 		r.At.UTC().Format(time.RFC3339), r.Cluster, r.What(), reason, r.By, outcome, took)
+	return strings.ReplaceAll(line, "\n", "\n    ")
 }

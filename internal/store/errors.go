@@ -89,6 +89,8 @@ func (e *SchemaError) Hint() string { return "start the cke that wrote it, or a 
 type SealKeyError struct {
 	What       string // the directory or "backup"
 	Want, Have string // key ids, not secret
+	// Shared: the store is an etcd elsewhere, where another installation's may be.
+	Shared bool
 }
 
 func (e *SealKeyError) Error() string {
@@ -97,7 +99,11 @@ func (e *SealKeyError) Error() string {
 
 // Hint says what to do.
 func (e *SealKeyError) Hint() string {
-	return "point cke at the seal key file whose id is " + e.Want
+	hint := "point cke at the seal key file whose id is " + e.Want
+	if e.Shared {
+		hint += "; or, if the store is that of another installation, choose another store.prefix, which no cke has yet"
+	}
+	return hint
 }
 
 // UserExistsError: the name is taken, with another prefix.

@@ -72,7 +72,7 @@ func (s *Store) checkSealKey(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read id of the store's seal key: %w", err)
 	case id != s.sealer.ID():
-		return &SealKeyError{What: s.place, Want: id, Have: s.sealer.ID()}
+		return &SealKeyError{What: s.place, Want: id, Have: s.sealer.ID(), Shared: s.Shared()}
 	}
 	return nil
 }

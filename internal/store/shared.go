@@ -36,6 +36,14 @@ type Place struct {
 	Log    *slog.Logger
 }
 
+// below is what stands before the keys that a store of CKE's own would have.
+func (p Place) below() string {
+	if before, ok := strings.CutSuffix(p.Prefix, root); ok {
+		return before
+	}
+	return strings.TrimSuffix(p.Prefix, "/")
+}
+
 func (p Place) String() string { return "store " + strings.Join(p.Endpoints, ",") + " " + p.Prefix }
 
 // Link is a connection to a Place. OpenShared takes it over.
@@ -59,7 +67,7 @@ func Connect(ctx context.Context, p Place) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", p, err)
 	}
-	if below := strings.TrimSuffix(strings.TrimSuffix(p.Prefix, "cke/"), "/"); below != "" {
+	if below := p.below(); below != "" {
 		c.KV = namespace.NewKV(c.KV, below)
 		c.Watcher = namespace.NewWatcher(c.Watcher, below)
 		c.Lease = namespace.NewLease(c.Lease, below)

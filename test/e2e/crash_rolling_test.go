@@ -20,6 +20,7 @@ func walkRolling(t *testing.T, r *reached, rnd *rand.Rand) {
 		l.round(roll, kill(n))
 	}
 	l.rollBack()
+	l.endsBeforeItsRestart()
 	for range 2 {
 		l.round(roll, roll.walk.double(rnd))
 	}
@@ -61,6 +62,35 @@ func (l *living) rollBack() {
 	}
 	l.killAfter(c, "roll-back-member store.put-restart", "roll-back-member host.install-unit",
 		"roll-back-member host.stop-unit", "roll-back-member host.start-unit")
+}
+
+// endsBeforeItsRestart has the daemon killed when the first member has the unit with a
+// flag that it ends at, and the member end before the next one stops it. It is rolled
+// back all the same: what it worked with was on record before.
+func (l *living) endsBeforeItsRestart() {
+	l.t.Helper()
+	c := l.roll()
+	c.name = "ends before its restart"
+	good := c.prepare
+	c.prepare = func() { l.lead(3) }
+	c.dead = func() {
+		first := "cp1" // of the followers, in the order of the membership
+		if l.ids["cp2"] < l.ids[first] {
+			first = "cp2"
+		}
+		l.killMember(first)
+		l.authStaysOn()
+	}
+	c.act = func() bool {
+		l.settings = `extra_args: {election-timeout: "60000"}`
+		if _, lived := l.edit(1, 2, 3); !lived || !l.rolledBack() {
+			return false
+		}
+		good()
+		_, lived := l.edit(1, 2, 3)
+		return lived
+	}
+	l.killAfter(c, "restart-member host.install-unit")
 }
 
 // killAfter goes through a change once for each of these effects, and has the daemon

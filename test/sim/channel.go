@@ -120,13 +120,18 @@ func refuse(k host.GuardKind, reason string) error { return &host.GuardError{Kin
 
 // Facts implements host.Host.
 func (h channel) Facts(ctx context.Context, _ string, _ netip.Addr) (f host.Facts, err error) {
-	return f, h.call(ctx, "facts", func() error { f = h.m.facts(); return nil })
+	var at time.Time
+	err = h.call(ctx, "facts", func() error { f, at = h.m.facts(), h.m.w.raft.at; return nil })
+	if err == nil {
+		h.c.hears(h.m, at, f)
+	}
+	return f, err
 }
 
 func (m *machine) facts() host.Facts {
 	f := host.Facts{
 		Versions: slices.Clone(m.versions), Public: m.files.public, KeyFits: m.files.fits, StoreID: m.obeys.StoreID, Epoch: m.obeys.Epoch,
-		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(cluster.RuntimeProcess), Arch: "amd64", Aside: slices.Clone(m.aside),
+		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(m.runtime()), Boot: m.bootName(), Arch: "amd64", Aside: slices.Clone(m.aside),
 	}
 	if m.full {
 		f.Free = 0
@@ -188,6 +193,7 @@ func (h channel) PutRelease(ctx context.Context, r host.Release, _ int64, packed
 func (h channel) Clean(ctx context.Context, _ string) error {
 	return h.mutate(ctx, "clean", func() error {
 		if h.m.unit != nil || len(h.m.dirs) > 0 {
+			h.m.w.judgeClean(h.c, h.m)
 			return refuse(host.InUse, "a unit or data is in place")
 		}
 		h.m.files = newFiles(nil)

@@ -19,6 +19,7 @@ func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		if err := m.allowFounding(u); err != nil {
 			return err
 		}
+		m.w.judgeUnit(m, u)
 		m.unit = &u
 		return nil
 	})
@@ -75,7 +76,7 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 	}
 	defer func() { <-m.lock }()
 	verb := "start " + id.String()
-	if err := h.call(ctx, verb, func() error { return h.act("begin to "+verb, func() error { return m.beginStart(id) }) }); err != nil {
+	if err := h.call(ctx, verb, func() error { return h.act("begin to "+verb, func() error { return h.beginStart(id) }) }); err != nil {
 		return err
 	}
 	sent := time.Now()
@@ -97,7 +98,8 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 	}
 }
 
-func (m *machine) beginStart(id cluster.MemberID) error {
+func (h channel) beginStart(id cluster.MemberID) error {
+	m := h.m
 	switch {
 	case m.unit == nil:
 		return refuse(host.NoUnit, "no unit is installed")
@@ -106,6 +108,7 @@ func (m *machine) beginStart(id cluster.MemberID) error {
 	}
 	if sealed := m.seals[id]; !sealed || !m.running(id) {
 		if err := m.allowStart(*m.unit); err != nil {
+			m.w.judgeStart(h.c, m, id)
 			return err
 		}
 		m.seals[id] = sealed
@@ -129,7 +132,11 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			if m.seals[id] {
 				u.Founding = nil
 			}
-			err = h.act("run "+id.String(), func() error { m.launch(u); return nil })
+			err = h.act("run "+id.String(), func() error {
+				m.w.judgeDrainedStart(m)
+				m.launch(u)
+				return nil
+			})
 		}
 		if *step = 1; m.seals[id] {
 			return true, err
@@ -162,6 +169,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 		}
 		if m.running(req.Member) {
 			m.w.judgeStop(m)
+			m.w.judgeStopStep(ctx, h.c, m)
 			m.w.interrupts = m.w.mayInterrupt(m)
 			m.runs++ // nothing starts it again by itself
 			m.stopped("signal: terminated")

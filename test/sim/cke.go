@@ -36,6 +36,7 @@ type CKE struct {
 	// deposed is when a newer one began; sent is when what it does now was asked.
 	deposed, sent time.Time
 	stopped       time.Time // when it stood still last
+	deeds         deeds
 }
 
 var errKilled = errors.New("this cke is dead")
@@ -55,7 +56,7 @@ func (w *World) begin() *CKE {
 		}
 	}
 	w.shelf.epoch++
-	c := &CKE{w: w, epoch: w.shelf.epoch, lives: -1}
+	c := &CKE{w: w, epoch: w.shelf.epoch, lives: -1, deeds: newDeeds()}
 	log := slog.New(slog.DiscardHandler)
 	now := func() time.Time { return time.Now().Add(c.skew) }
 	e := client{c}

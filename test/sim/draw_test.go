@@ -85,6 +85,8 @@ func drawEvent(r *rand.Rand, h history) string {
 		return pick("pause", "unpause", "unpause")
 	case n < 62:
 		return pick("user-add ", "user-remove ") + pick("app", "web")
+	case n < 70:
+		return drawMaintenance(r, pick("leader", "follower", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines))))
 	default:
 		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
 		if r.IntN(6) == 0 { // what costs data is what matters most
@@ -108,4 +110,12 @@ func drawEdit(r *rand.Rand, h history) string {
 	default:
 		return fmt.Sprintf("spec nodes=%s members=%d", nodes, members)
 	}
+}
+
+// drawMaintenance is what a person asks for who looks after machines.
+func drawMaintenance(r *rand.Rand, who string) string {
+	return []string{
+		"drain " + who, "drain " + who, "drain " + who, "drain-hard " + who, "undrain-all", "undrain-all",
+		"reboot " + who, "reboot-all", "reboot-all", "reboot-hard", "reboot-none",
+	}[r.IntN(11)]
 }

@@ -56,6 +56,7 @@ func (e client) Observe(ctx context.Context, eps []etcd.Endpoint, nodes []cluste
 	if err := e.ask(ctx, "observe", eps, askTimeout, func() { s = e.c.w.seen(eps, nodes) }); err != nil {
 		return cluster.EtcdState{Err: err.Error()}
 	}
+	e.c.sees(ctx, s)
 	return s
 }
 
@@ -238,6 +239,7 @@ func (e client) AddLearner(ctx context.Context, via etcd.Endpoint, peerURL strin
 	w := e.c.w
 	err = e.membership(ctx, "add learner "+peerURL, via, func() (err error) {
 		w.judgeAdd(peerURL)
+		w.judgeAddStep(ctx, e.c, peerURL)
 		id, err = w.addLearner(peerURL)
 		return err
 	})
@@ -249,6 +251,7 @@ func (e client) Promote(ctx context.Context, via etcd.Endpoint, id cluster.Membe
 	w := e.c.w
 	return e.membership(ctx, "promote "+id.String(), via, func() error {
 		w.judgePromote(id)
+		w.judgePromoteStep(ctx, e.c, id)
 		return w.promote(id)
 	})
 }
@@ -258,6 +261,7 @@ func (e client) Remove(ctx context.Context, via etcd.Endpoint, id cluster.Member
 	w := e.c.w
 	return e.membership(ctx, "remove "+id.String(), via, func() error {
 		w.judgeRemove(id)
+		w.judgeRemoveStep(ctx, e.c, id)
 		return w.remove(id)
 	})
 }
@@ -269,6 +273,7 @@ func (e client) MoveLeader(ctx context.Context, via etcd.Endpoint, to cluster.Me
 		if l := w.lead(); l.clientURL != string(via) {
 			return rpctypes.ErrNotLeader
 		}
+		w.judgeMoveStep(ctx, e.c, to)
 		return w.moveLeader(to)
 	})
 }

@@ -46,6 +46,10 @@ func onMachine() map[string]func(*machine) {
 		"claim":      (*machine).reclaim,
 		"defragment": func(m *machine) { m.w.askDefrag(m.name()) },
 		"certs-lost": (*machine).loseFiles,
+		"drain":      func(m *machine) { m.askDrain(false) },
+		"drain-hard": func(m *machine) { m.askDrain(true) },
+		"undrain":    (*machine).askUndrain,
+		"reboot":     func(m *machine) { m.w.askReboot([]cluster.NodeName{m.name()}, false) },
 	}
 }
 
@@ -179,6 +183,14 @@ func onWorld() map[string]func(*World) {
 				}
 			})
 		},
+		"reboot-all":  func(w *World) { w.askReboot(slices.Clone(w.order), false) },
+		"reboot-hard": func(w *World) { w.askReboot(slices.Clone(w.order), true) },
+		"reboot-none": (*World).cancelReboot,
+		"undrain-all": func(w *World) {
+			for _, m := range w.all() {
+				m.askUndrain()
+			}
+		},
 		"cke-killed": func(w *World) { w.killNewest() },
 		"cke-replaced": func(w *World) {
 			w.newest().kill()
@@ -283,6 +295,9 @@ func (w *World) repair() {
 	}
 	for _, c := range w.ckes {
 		c.resume()
+	}
+	for _, m := range w.all() {
+		m.askUndrain()
 	}
 	w.newest().lives = -1
 	w.shelf.paused = nil

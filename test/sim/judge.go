@@ -88,6 +88,9 @@ func (w *World) servingVoters(but cluster.MemberID) int {
 }
 
 func (w *World) judgeAdd(url string) {
+	if m := w.byPeerURL(url); m != nil {
+		w.judgeDrainedAdd(m)
+	}
 	for _, p := range w.raft.agreed {
 		if p.learner && p.url != url {
 			w.violate("oneMembershipChangeAtATime", "a learner is added for %s while %s learns", url, p.url)
@@ -217,7 +220,7 @@ func (w *World) takes() time.Duration {
 func (w *World) mayInterrupt(m *machine) bool {
 	r := w.shelf.restart
 	asked := w.raft.room.noSpace || slices.ContainsFunc(w.shelf.defrag, func(d cluster.DefragRequest) bool { return d.Node == m.name() })
-	return len(w.raft.agreed.voters()) <= 2 && (asked || r != nil && r.Node == m.name())
+	return len(w.raft.agreed.voters()) <= 2 && (asked || r != nil && r.Node == m.name()) || w.mayDrain(m)
 }
 
 // judgeStop is of a stop by a daemon.
@@ -226,7 +229,9 @@ func (w *World) judgeStop(m *machine) {
 	if !w.raft.agreed.votes(id) || !m.connected(w.raft.at) || w.mayInterrupt(m) {
 		return
 	}
-	w.judgeRest(m, "stopped")
+	if !w.judgeDrainStop(m) {
+		w.judgeRest(m, "stopped")
+	}
 }
 
 // judgeRest is of the rest of the cluster while a member is stopped or stands
@@ -242,8 +247,14 @@ func (w *World) judgeRest(m *machine, what string) {
 			w.violate("oneMemberDownAtATime", "voter %s is %s while %s does not serve", id, what, p.id)
 		}
 	}
+	w.judgeLedAway(m, what)
+}
+
+// judgeLedAway: another leads, and clients are sent elsewhere.
+func (w *World) judgeLedAway(m *machine, what string) {
+	id := m.proc.unit.Member
 	switch {
-	case w.raft.leader == id && len(voters) > 1:
+	case w.raft.leader == id && len(w.raft.agreed.voters()) > 1:
 		w.violate("leaderIsMovedFirst", "voter %s is %s while it leads", id, what)
 	case w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is %s while clients are sent to it", id, what)

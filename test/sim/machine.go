@@ -38,6 +38,8 @@ type machine struct {
 	portBusy  bool
 	slowDisk  bool
 	skew      time.Duration // of its clock
+	boots     int           // how often it came up
+	rebooting bool          // it was told to reboot and is not back
 	// gone is since when its peers cannot know that it is gone; zero: they do.
 	gone time.Time
 
@@ -240,7 +242,8 @@ func (m *machine) boot() {
 	if !m.down {
 		return
 	}
-	m.down, m.gone = false, time.Time{}
+	m.down, m.gone, m.rebooting = false, time.Time{}, false
+	m.boots++
 	m.runs++
 	m.restarts(2 * time.Second)
 }

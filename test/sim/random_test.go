@@ -100,6 +100,7 @@ func TestRandomHistories(t *testing.T) {
 		plan.CheckHosts, plan.InstallEtcd, plan.RecordBootstrap, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.ConfigureAuth,
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
 		plan.Compact, plan.Defragment, plan.DisarmAlarm,
+		plan.StopMember, plan.FinishDrain, plan.DrainNode, plan.UndrainNode, plan.RebootMachine, plan.FinishReboot,
 	} {
 		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
 			t.Errorf("no history needed %s; they are too tame", k)

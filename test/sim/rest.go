@@ -26,6 +26,8 @@ func (w *World) Misplaced() string {
 		return "members are still to be defragmented"
 	case w.raft.room.noSpace:
 		return "the alarm NOSPACE is up"
+	case len(f.drains) > 0 || f.reboot != nil:
+		return fmt.Sprintf("drains are on record: %v; machines to be rebooted: %v", f.drains, f.reboot)
 	case f.restart != nil:
 		return "a restart is on record"
 	case len(f.removed) > 0:

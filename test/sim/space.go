@@ -99,6 +99,7 @@ func (e client) Defragment(ctx context.Context, ep etcd.Endpoint) error {
 		if !w.mayInterrupt(m) {
 			w.judgeRest(m, "defragmented")
 		}
+		w.judgeDefragStep(ctx, e.c, id)
 		w.logf("%s: %s is defragmented from %d to %d MB", m.name(), id, m.proc.size>>20, (w.raft.room.live+w.raft.room.history)>>20)
 		m.proc.size = w.raft.room.live + w.raft.room.history
 		return nil

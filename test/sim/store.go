@@ -29,6 +29,7 @@ type shelf struct {
 	restart  *cluster.Restart
 	defrag   []cluster.DefragRequest
 	drains   []cluster.Drain
+	reboot   *cluster.Reboot
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -66,6 +67,7 @@ func (s store) takes() time.Duration {
 
 // Load implements reconcile.Store.
 func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
+	s.c.looks()
 	if err := s.c.pass(ctx, s.takes()); err != nil {
 		return reconcile.Wanted{}, err
 	}
@@ -74,7 +76,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains, Reboot: f.reboot},
 		Revision: f.revision,
 	}, nil
 }
@@ -86,6 +88,7 @@ func (s store) Append(ctx context.Context, r record.Record) (record.Record, erro
 		r.Seq = int64(len(f.records) + 1)
 		f.records = append(f.records, r)
 		s.c.w.judgeRecord(r)
+		s.c.w.writes(s.c, r)
 		return nil
 	})
 	return r, err
@@ -93,7 +96,11 @@ func (s store) Append(ctx context.Context, r record.Record) (record.Record, erro
 
 // Amend implements reconcile.Store.
 func (s store) Amend(ctx context.Context, r record.Record) error {
-	return s.write(ctx, func() error { s.c.w.shelf.records[r.Seq-1] = r; return nil })
+	return s.write(ctx, func() error {
+		s.c.w.shelf.records[r.Seq-1] = r
+		s.c.w.writes(s.c, r)
+		return nil
+	})
 }
 
 // Bootstrap implements execute.Store.
@@ -162,6 +169,7 @@ func (s store) DropRestart(ctx context.Context, _ string, r cluster.Restart) err
 	return s.write(ctx, func() error {
 		return s.c.effect("forget the restart of "+string(r.Node), func() error {
 			if f.restart != nil && f.restart.At.Equal(r.At) && f.restart.Member == r.Member && f.restart.Failed == r.Failed {
+				s.c.w.judgeDropRestart(r)
 				f.restart = nil
 			}
 			return nil

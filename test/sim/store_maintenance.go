@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"cke/internal/cluster"
@@ -28,6 +29,7 @@ func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
 	return s.write(ctx, func() error {
 		return s.c.effect("drop the drain of "+string(d.Node), func() error {
 			if slices.Contains(f.drains, d) {
+				s.c.w.judgeDropDrain(d)
 				f.drains = without(f.drains, d.Node)
 			}
 			return nil
@@ -35,9 +37,21 @@ func (s store) DropDrain(ctx context.Context, _ string, d cluster.Drain) error {
 	})
 }
 
-// AdvanceReboot implements execute.Store. Nobody has machines rebooted here.
-func (s store) AdvanceReboot(ctx context.Context, _ string, _, _ cluster.Reboot) (bool, error) {
-	return false, s.write(ctx, func() error { return nil })
+// AdvanceReboot implements execute.Store.
+func (s store) AdvanceReboot(ctx context.Context, _ string, from, to cluster.Reboot) (still bool, err error) {
+	f := &s.c.w.shelf
+	err = s.write(ctx, func() error {
+		return s.c.effect("record how far the reboots are", func() error {
+			if still = f.reboot != nil && reflect.DeepEqual(*f.reboot, from); still {
+				f.reboot = nil
+				if _, more := to.Next(); more {
+					f.reboot = &to
+				}
+			}
+			return nil
+		})
+	})
+	return still, err
 }
 
 func without(drains []cluster.Drain, n cluster.NodeName) []cluster.Drain {

@@ -1,0 +1,68 @@
+package etcd
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// counted counts who connects.
+type counted struct {
+	net.Listener
+	connections atomic.Int64
+}
+
+func (l *counted) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.connections.Add(1)
+	}
+	return conn, err
+}
+
+// A member is pinged every other second as long as it lives: over one connection,
+// and soon again over another when it was away.
+func TestPingsShareAConnection(t *testing.T) {
+	t.Parallel()
+	c := New(Options{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	addr := "127.0.0.1:0"
+	for range 2 {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr = l.Addr().String()
+		eps := []Endpoint{Endpoint("http://" + addr)}
+		counts, srv := &counted{Listener: l}, grpc.NewServer()
+		pb.RegisterMaintenanceServer(srv, talker{})
+		go srv.Serve(counts) // ends with Stop, which closes l
+		serving := 0
+		for deadline := time.Now().Add(20 * time.Second); serving < 50 && time.Now().Before(deadline); {
+			if c.Ping(t.Context(), eps)[eps[0]] == Serving {
+				serving++
+			}
+		}
+		srv.Stop()
+		if serving < 50 {
+			t.Fatalf("only %d pings of a member that is up were answered", serving)
+		}
+		// The first pings come before the shared connection is made.
+		if n := counts.connections.Load(); n > 25 {
+			t.Errorf("%d connections for %d pings", n, serving)
+		}
+		if got := c.Ping(context.WithoutCancel(t.Context()), eps)[eps[0]]; got != Silent {
+			t.Errorf("a member that is down is %v", got)
+		}
+	}
+}

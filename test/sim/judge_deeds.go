@@ -1,0 +1,295 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/plan"
+	"cke/internal/record"
+)
+
+// How a daemon goes about its steps: each effect is one of a step on record, rests
+// on what that step has seen itself, and on nothing that was seen of a node while
+// something was being done there.
+
+// judgeBegin: whatever was under way on a node when a look began, nothing else is
+// begun there by what that look saw.
+func (w *World) judgeBegin(c *CKE, s plan.Step) {
+	for key, o := range c.deeds.steps {
+		if o.look.Equal(c.deeds.looked) || nodewise(o.step.Kind) || !(o.open || o.ended.After(c.deeds.looked)) {
+			continue
+		}
+		if slices.ContainsFunc(s.Nodes, func(n cluster.NodeName) bool { return slices.Contains(o.step.Nodes, n) }) {
+			w.violate("whatIsSeenDuringAStepIsNotActedOn", "%s is begun by a look from before the end of %s", s.Key(), key)
+		}
+	}
+}
+
+// nodewise steps are over on one node before they are on another.
+func nodewise(k plan.Kind) bool {
+	switch k {
+	case plan.CheckHosts, plan.InstallEtcd, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.InstallClientCertificates, plan.PutGateway, plan.RemoveGateway:
+		return true
+	default:
+		return false
+	}
+}
+
+const (
+	// failuresMost is how often a step may fail in a minute: what etcd asks to wait
+	// for is tried each second, all else seldom.
+	failuresMost = 75
+	// unfoldedMost is how many records in a row may say the same failure of one step,
+	// for it may come and go.
+	unfoldedMost = 8
+)
+
+// judgeFailure is of the pace of a step that fails, and of what is written of it.
+func (w *World) judgeFailure(d *deed, r record.Record) {
+	now := time.Now()
+	d.failures = append(slices.DeleteFunc(d.failures, func(t time.Time) bool { return now.Sub(t) > time.Minute }), now)
+	if len(d.failures) == failuresMost {
+		w.violate("whatFailsBacksOff", "%s failed %d times within a minute: %s", r.What(), failuresMost, r.Error)
+	}
+	switch {
+	case r.Repeats > 0:
+	case d.err == r.Error:
+		if d.unfolded++; d.unfolded == unfoldedMost {
+			w.violate("historyIsNotFlooded", "%d records in a row say of %s: %s", unfoldedMost, r.What(), r.Error)
+		}
+	default:
+		d.unfolded = 0
+	}
+	d.err = r.Error
+}
+
+// onRecord is the step under way that asks for an effect.
+func (c *CKE) onRecord(asks func(plan.Step) bool) *deed {
+	for _, d := range c.deeds.steps {
+		if (d.open || d.failed > 0) && asks(d.step) {
+			return d
+		}
+	}
+	return nil
+}
+
+// judgeStep holds that an effect belongs to a step on record, and that what the
+// step saw itself right before allows it.
+func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(plan.Step) bool, forbids func(cluster.EtcdState, plan.Step) string) *deed {
+	d := c.onRecord(asks)
+	if d == nil {
+		w.violate("everyChangeIsOnRecord", "%s is asked of etcd, and no step under way says so", what)
+		return nil
+	}
+	end, _ := ctx.Deadline()
+	saw, looked := c.deeds.saw[end]
+	if !looked {
+		w.violate("whatItSeesItselfAllowsIt", "%s, and the step has not looked at the members", what)
+		return d
+	}
+	why := forbids(saw, d.step)
+	if !saw.Quorum {
+		why = "there was no quorum"
+	}
+	if why != "" {
+		w.violate("whatItSeesItselfAllowsIt", "%s, and right before the step saw that %s", what, why)
+	}
+	return d
+}
+
+// askedAgain: before what cannot be taken back, a host is asked since it was decided.
+func (w *World) askedAgain(c *CKE, d *deed, m *machine, what string) {
+	if m != nil && d != nil && !c.deeds.toldBetween(m, d.since, c.sent) {
+		w.violate("hostsAreAskedAgain", "%s, and %s was not asked since that was decided", what, m.name())
+	}
+}
+
+func silentVoters(e cluster.EtcdState, but cluster.MemberID) string {
+	for _, m := range e.Voters() {
+		if !m.Healthy && m.ID != but {
+			return fmt.Sprintf("voter %s did not serve", m.ID)
+		}
+	}
+	return ""
+}
+
+func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
+	m := w.byPeerURL(url)
+	d := w.judgeStep(ctx, c, "learner "+url+" is added", func(s plan.Step) bool {
+		return s.Kind == plan.AddLearner && m != nil && slices.Contains(s.Nodes, m.name())
+	}, func(e cluster.EtcdState, _ plan.Step) string {
+		if len(e.Learners()) > 0 {
+			return "another learns"
+		}
+		return silentVoters(e, 0)
+	})
+	w.askedAgain(c, d, m, "learner "+url+" is added")
+}
+
+func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberID) {
+	w.judgeStep(ctx, c, "learner "+id.String()+" is promoted", func(s plan.Step) bool { return s.Kind == plan.PromoteLearner && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+		if m, ok := e.Member(id); !ok || !m.Learner || !s.ByHost && !m.Healthy {
+			return "it is no learner that serves"
+		}
+		return ""
+	})
+}
+
+func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID) {
+	what := "member " + id.String() + " is removed"
+	d := w.judgeStep(ctx, c, what, func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+		m, ok := e.Member(id)
+		others := 0
+		for _, o := range e.HealthyVoters() {
+			if o.ID != id {
+				others++
+			}
+		}
+		switch {
+		case !ok, m.Learner:
+			return ""
+		case others < cluster.Quorum(len(e.Voters())-1):
+			return fmt.Sprintf("of the others only %d served", others)
+		case m.Leader && len(e.Voters()) > 1:
+			return "it led"
+		case s.NotServing && m.Healthy:
+			return "it served again"
+		}
+		return ""
+	})
+	// A step that failed and is tried again may have another reason by now.
+	if d != nil && d.step.DataLost && d.failed == 0 {
+		w.askedAgain(c, d, w.machines[d.step.Nodes[0]], what+" for its lost data")
+	}
+}
+
+func (w *World) judgeMoveStep(ctx context.Context, c *CKE, to cluster.MemberID) {
+	w.judgeStep(ctx, c, "leadership is moved to "+to.String(), func(s plan.Step) bool { return s.Kind == plan.MoveLeader && s.To == to }, func(e cluster.EtcdState, _ plan.Step) string {
+		if m, ok := e.Member(to); !ok || m.Learner || !m.Healthy {
+			return "it was no voter that serves"
+		}
+		return ""
+	})
+}
+
+func (w *World) judgeDefragStep(ctx context.Context, c *CKE, id cluster.MemberID) {
+	w.judgeStep(ctx, c, "member "+id.String()+" is defragmented", func(s plan.Step) bool { return s.Kind == plan.Defragment && s.Member == id }, func(e cluster.EtcdState, _ plan.Step) string {
+		m, ok := e.Member(id)
+		switch {
+		case !ok || !m.Healthy:
+			return "it did not serve"
+		case m.Learner:
+			return ""
+		case m.Leader && len(e.Voters()) > 1:
+			return "it led"
+		}
+		return silentVoters(e, id)
+	})
+}
+
+// judgeStopStep is of the stop of a voter for its restart: all others served when
+// the step looked last, and what it worked with is on record.
+func (w *World) judgeStopStep(ctx context.Context, c *CKE, m *machine) {
+	id := m.proc.unit.Member
+	if !w.raft.agreed.votes(id) {
+		return
+	}
+	if r := w.shelf.restart; m.unit != nil && !m.unit.SameSettings(m.proc.unit) && (r == nil || r.Member != id) {
+		w.violate("whatItWorkedWithIsOnRecord", "voter %s is stopped to be started with other settings, and what it works with is not on record", id)
+	}
+	if c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }) == nil {
+		return
+	}
+	w.judgeStep(ctx, c, "voter "+id.String()+" is stopped", func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+		v, ok := e.Member(id)
+		served := len(e.HealthyVoters())
+		switch {
+		case !ok:
+			return "it was no member"
+		case s.Restart.Down && (v.Healthy || served < cluster.Quorum(len(e.Voters()))):
+			return fmt.Sprintf("it served: %v, and %d did", v.Healthy, served)
+		case s.Restart.Down, len(e.Voters()) <= 2:
+			return ""
+		case v.Leader:
+			return "it led"
+		}
+		return silentVoters(e, 0)
+	})
+}
+
+// judgeStart is of a start that the machine refuses: who had been told why could
+// know.
+func (w *World) judgeStart(c *CKE, m *machine, id cluster.MemberID) {
+	d := c.onRecord(func(s plan.Step) bool {
+		return s.Kind == plan.StartMembers && len(s.Nodes) == 1 && s.Nodes[0] == m.name()
+	})
+	if d == nil {
+		return
+	}
+	f, told := c.deeds.toldBefore(m, d.knew)
+	if !told || f.Unit == nil || f.Unit.Unit.Member != id {
+		return
+	}
+	switch {
+	case f.Unit.DataLost:
+		w.violate("noStartWithoutItsData", "member %s is to be started, though %s had said that its data is gone", id, m.name())
+	case f.Unit.NotMounted != "":
+		w.violate("noStartWithoutItsData", "member %s is to be started, though %s had said that its disk is not mounted", id, m.name())
+	case !f.Unit.Sealed && len(f.Data) == 0 && f.Unit.Unit.Founding == nil:
+		w.violate("noStartWithoutItsData", "member %s is to be started on nothing, as %s had said", id, m.name())
+	}
+}
+
+// judgeClean is of a machine that refuses to be cleaned, for it is in use.
+func (w *World) judgeClean(c *CKE, m *machine) {
+	d := c.onRecord(func(s plan.Step) bool { return s.Kind == plan.ForgetNode && slices.Contains(s.Nodes, m.name()) })
+	if d == nil {
+		return
+	}
+	if f, told := c.deeds.toldBefore(m, d.knew); told && (f.Unit != nil || len(f.Data) > 0) {
+		w.violate("leavingNodesAreKept", "%s is to be cleaned, though it had said that it is in use", m.name())
+	}
+}
+
+// judgeDropRestart: a member that was stopped for a restart is followed until it
+// serves, as long as there is a way back.
+func (w *World) judgeDropRestart(r cluster.Restart) {
+	p, member := w.raft.agreed.find(r.Member)
+	m := w.byPeerURL(p.url)
+	if r.Failed != "" || !member || m == nil || r.From.Version != r.To.Version || !w.knows(m.name()) {
+		return
+	}
+	blameless := r.Down || r.From.SameSettings(r.To)
+	runs := m.running(r.Member)
+	switch {
+	case blameless && time.Since(r.At) >= time.Minute:
+	case runs && m.unit != nil && !m.proc.unit.SameSettings(*m.unit):
+		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which runs with its old settings still", m.name())
+	case w.stoppedByCKE[r.Member] && !(runs && m.connected(w.raft.at)):
+		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which has not served since it was stopped", m.name())
+	}
+}
+
+// judgeDropDrain: a member that was drained is followed until it serves.
+func (w *World) judgeDropDrain(d cluster.Drain) {
+	m := w.machines[d.Node]
+	if m == nil || !w.knows(d.Node) {
+		return
+	}
+	i := slices.IndexFunc(w.raft.agreed, func(p peer) bool { return p.url == m.peerURL })
+	if i < 0 {
+		return
+	}
+	id := w.raft.agreed[i].id
+	if !d.Over() || w.stoppedByCKE[id] && !m.connected(w.raft.at) && !w.deadForLong(m, id) {
+		w.violate("drainsAreFollowed", "the drain of %s is forgotten, whose member has not served since", d.Node)
+	}
+}
+
+// knows: the node is wanted or leaving.
+func (w *World) knows(n cluster.NodeName) bool {
+	return slices.ContainsFunc(append(slices.Clone(w.shelf.spec.Nodes), w.shelf.leaving...), func(o cluster.Node) bool { return o.Hostname == n })
+}
