@@ -57,6 +57,9 @@ func (k *killings) relay(op handed, store *clientv3.Client) {
 	op.begin(k.leader)
 	for k.dies(op.over) {
 		effects := lines(k.t, k.trace(k.leader))
+		if len(effects) == 0 {
+			k.t.Fatalf("%s: a leader ended by itself", op.name)
+		}
 		if last := effects[len(effects)-1]; !slices.Contains(killed, last) { // else it was ready before the other was killed after that
 			killed = append(killed, last)
 		}
@@ -210,6 +213,9 @@ func (k *killings) stopLeader(op handed, at string) []string {
 		all := lines(k.t, outcomes)
 		k.unarmed()
 		k.t.Logf("%s: %d effects, none of them %q", op.name, len(all), at)
+		if slices.Contains(op.at, at) {
+			k.t.Errorf("%s: no leader was stopped after %s", op.name, at)
+		}
 		return all
 	}
 	done := lines(k.t, outcomes)
