@@ -112,6 +112,8 @@ type World struct {
 	// stoppedByCKE are the members that a daemon stopped and that have not served
 	// since.
 	stoppedByCKE map[cluster.MemberID]bool
+	// failed is what the last member was rolled back from.
+	failed cluster.Restart
 }
 
 // Violation is something that no cke may do.
