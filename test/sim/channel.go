@@ -91,7 +91,13 @@ func (h channel) mutate(ctx context.Context, verb string, do func() error) error
 		return fmt.Errorf("%s: %w", verb, ctx.Err())
 	}
 	defer func() { <-h.m.lock }()
-	return h.call(ctx, verb, func() error { return h.act(verb, do) })
+	err := h.call(ctx, verb, func() error { return h.act(verb, do) })
+	if ctx.Err() != nil {
+		h.m.w.mu.Lock()
+		h.m.struck = time.Now() // until now a step has waited there, and others for it
+		h.m.w.mu.Unlock()
+	}
+	return err
 }
 
 // act is one effect on the machine.

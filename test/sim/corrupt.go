@@ -28,7 +28,7 @@ type corruption struct {
 // would be left for anybody to tell which it is.
 func (m *machine) corrupt() {
 	w := m.w
-	if m.unit == nil || !m.seals[m.unit.Member] || !m.hasData(m.unit.Member) || w.shelf.boot.Phase != cluster.PhaseBootstrapped {
+	if m.unit == nil || !m.seals[m.unit.Member] || !m.hasData(m.unit.Member) || !w.raft.agreed.votes(m.unit.Member) || w.shelf.boot.Phase != cluster.PhaseBootstrapped {
 		return
 	}
 	r := m.dirs[m.unit.Member]
@@ -92,7 +92,10 @@ func (m *machine) inconsistent(u cluster.Unit) bool {
 	if r == nil || r.ran == "" || m.isolated || m.cut() || m.mistimed() {
 		return false
 	}
-	return slices.ContainsFunc(m.w.members(), func(o *machine) bool { return o != m && o.proc.token == r.token && o.proc.bad != r.bad })
+	return slices.ContainsFunc(m.w.members(), func(o *machine) bool {
+		// A learner has seldom compacted what it would be compared by.
+		return o != m && o.proc.token == r.token && o.proc.bad != r.bad && m.w.raft.agreed.votes(o.proc.unit.Member)
+	})
 }
 
 // seenCorruption adds to an observation what etcd has found.

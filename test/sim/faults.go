@@ -151,7 +151,8 @@ func (m *machine) loseFiles() {
 
 // onWorld are the faults that strike everything, and their ends.
 func onWorld() map[string]func(*World) {
-	return map[string]func(*World){
+	all := onCKE()
+	maps.Copy(all, map[string]func(*World){
 		"power-cut": func(w *World) {
 			for _, m := range w.all() {
 				m.crash()
@@ -192,6 +193,13 @@ func onWorld() map[string]func(*World) {
 				}
 			})
 		},
+	})
+	return all
+}
+
+// onCKE are those that befall the daemon that leads, and what people ask of it.
+func onCKE() map[string]func(*World) {
+	return map[string]func(*World){
 		"reboot-all":  func(w *World) { w.askReboot(slices.Clone(w.order), false) },
 		"reboot-hard": func(w *World) { w.askReboot(slices.Clone(w.order), true) },
 		"reboot-none": (*World).cancelReboot,

@@ -191,7 +191,10 @@ func (o *outcome) rest(w *World) {
 		pass(3 * time.Second)
 		w.do(w.mendSettings)
 		v := w.View()
-		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "corruptionIsNotClear" && r.Level == plan.Blocked }) {
+		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool {
+			// Beside one that runs on bad data nobody who was stopped starts.
+			return r.Level == plan.Blocked && (r.Rule == "corruptionIsNotClear" || r.Rule == "stepKeepsFailing" && !v.State.Etcd.Quorum)
+		}) {
 			w.do(w.mendData)
 		}
 		if why := w.Misplaced(); why == "" && v.Plan.Settled() && len(v.Running) == 0 {

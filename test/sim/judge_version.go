@@ -16,8 +16,8 @@ const snapshotAge = 12*time.Minute + 4*mostWrong
 // judgeVersion is of a start by a daemon.
 func (w *World) judgeVersion(m *machine, u cluster.Unit) {
 	r := m.dirs[u.Member]
-	if r == nil || r.ran == "" {
-		return
+	if _, member := w.raft.agreed.find(u.Member); r == nil || r.ran == "" || !member {
+		return // who was removed unawares ends however it is started
 	}
 	lately := w.raft.at.Sub(w.raft.line.changed) < w.takes()
 	if m.tooOld(u) && !lately {
