@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 // The crash tests' way in: a daemon started with these variables notes each
 // mutation in a file, and how it went in another, and ends itself with SIGKILL, or
 // stops itself with SIGSTOP, right after the N-th, or after the first of a step kind, or
-// of a kind and an effect.
+// of a kind and an effect, or, with "!", of any but those listed: "!KIND EFFECT,KIND EFFECT".
 const (
 	envTrace   = "CKE_EFFECT_TRACE"
 	envOutcome = "CKE_EFFECT_OUTCOMES"
@@ -55,7 +56,7 @@ func EffectHook(getenv func(string) string) (execute.After, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen++
-		if err := appendLine(trace, fmt.Sprintf("%s %s\n", step, e)); err != nil {
+		if err := appendLine(trace, traced(step, e)+"\n"); err != nil {
 			panic(fmt.Sprintf("%s: %v", envTrace, err))
 		}
 		if kill.has(seen, step, e) {
@@ -86,11 +87,12 @@ func OutcomeHook(getenv func(string) string) execute.Outcome {
 }
 
 // moment is after a certain effect: by its number, or the first of a step kind, and
-// of a name where one is given.
+// of a name where one is given, or the first that is none of others.
 type moment struct {
 	number int
 	kind   plan.Kind
 	effect execute.Effect
+	others []string // nil: not by what it is not
 	past   bool
 }
 
@@ -98,6 +100,9 @@ func parseMoment(getenv func(string) string, name string) (*moment, error) {
 	text := getenv(name)
 	if text == "" {
 		return nil, nil
+	}
+	if others, ok := strings.CutPrefix(text, "!"); ok {
+		return &moment{others: strings.Split(others, ",")}, nil
 	}
 	if kind, effect, _ := strings.Cut(text, " "); strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") == "" {
 		return &moment{kind: plan.Kind(kind), effect: execute.Effect(effect)}, nil
@@ -110,8 +115,18 @@ func parseMoment(getenv func(string) string, name string) (*moment, error) {
 }
 
 func (m *moment) has(number int, kind plan.Kind, e execute.Effect) bool {
-	return m != nil && !m.past && (number == m.number || kind == m.kind && (m.effect == "" || e == m.effect))
+	switch {
+	case m == nil || m.past:
+		return false
+	case m.others != nil:
+		return !slices.Contains(m.others, traced(kind, e))
+	default:
+		return number == m.number || kind == m.kind && (m.effect == "" || e == m.effect)
+	}
 }
+
+// traced is an effect as the trace has it.
+func traced(kind plan.Kind, e execute.Effect) string { return fmt.Sprintf("%s %s", kind, e) }
 
 func appendLine(path, line string) error {
 	if path == "" {

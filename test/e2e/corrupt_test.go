@@ -142,22 +142,15 @@ func TestCorruptMemberIsRebuilt(t *testing.T) {
 	e.Says("history", e.CLI("history", "-n", "40"), "it found so itself and does not start")
 }
 
-// TestAlarmCorrupt: a member holds other data and runs; etcd raises the alarm and
-// refuses every write. CKE finds the member by its hash, takes it out and disarms.
-func TestAlarmCorrupt(t *testing.T) {
-	t.Parallel()
-	e, app := newEtcdCluster(t, "quota: 512MiB, extra_args: {compact-hash-check-time: 1s}", 1, 2, 3)
-	e.putAll(app, 20, "some-value")
-	before := e.MemberID("cp3")
-	e.Kill()
-	e.stopMember("cp3")
-	e.corrupt("cp3", "some-value")
-	// While it cannot ask the others it starts.
+// startsUnasked starts the daemon, and with it a stopped member, which holds other data
+// than the rest: while it cannot ask the others it starts.
+func (e *env) startsUnasked(node string) {
+	e.t.Helper()
 	others := e.members()
 	signal := func(sig syscall.Signal) {
 		for _, pid := range others {
 			if err := syscall.Kill(pid, sig); err != nil {
-				t.Fatal(err)
+				e.t.Fatal(err)
 			}
 		}
 	}
@@ -169,12 +162,12 @@ func TestAlarmCorrupt(t *testing.T) {
 			signal(syscall.SIGCONT)
 		}
 	}
-	t.Cleanup(resume)
+	e.t.Cleanup(resume)
 	e.Start()
-	e.Eventually("cp3 has not found out", func() error {
-		found, err := filepath.Glob(filepath.Join(e.Dir, "nodes/cp3/var/lib/cke/host/etcd/main/log/etcd.log"))
+	e.Eventually(node+" has not found out", func() error {
+		found, err := filepath.Glob(filepath.Join(e.Dir, "nodes", node, "var/lib/cke/host/etcd/main/log/etcd.log"))
 		if err != nil || len(found) != 1 {
-			return fmt.Errorf("the log of cp3: %v, %v", found, err)
+			return fmt.Errorf("the log of %s: %v, %v", node, found, err)
 		}
 		b, err := os.ReadFile(found[0])
 		if err == nil && !bytes.Contains(b, []byte("initial corruption checking passed")) {
@@ -183,6 +176,19 @@ func TestAlarmCorrupt(t *testing.T) {
 		return err
 	})
 	resume()
+}
+
+// TestAlarmCorrupt: a member holds other data and runs; etcd raises the alarm and
+// refuses every write. CKE finds the member by its hash, takes it out and disarms.
+func TestAlarmCorrupt(t *testing.T) {
+	t.Parallel()
+	e, app := newEtcdCluster(t, "quota: 512MiB, extra_args: {compact-hash-check-time: 1s}", 1, 2, 3)
+	e.putAll(app, 20, "some-value")
+	before := e.MemberID("cp3")
+	e.Kill()
+	e.stopMember("cp3")
+	e.corrupt("cp3", "some-value")
+	e.startsUnasked("cp3")
 	root := e.connect(e.RootCert(), 1, 2)
 	e.Eventually("etcd compares what it compacts", func() error {
 		if e.CountSteps(plan.RemoveMember) > 0 {

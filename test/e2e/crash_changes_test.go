@@ -98,7 +98,7 @@ func newLiving(t *testing.T, r *reached) *living {
 // grown brings a cluster to these members and gives it a tenant.
 func (l *living) grown(nodes ...int) *living {
 	l.t.Helper()
-	l.set(nodes...)
+	l.Set(l.withSettings(l.settings, nodes...))
 	l.CLI("etcd", "user-add", "app", "/app/")
 	l.cert = l.RootCert()
 	l.root, l.tenant = l.connect(l.cert, 1, 2, 3), l.connect(l.UserCert("app"), 1, 2, 3)
@@ -116,11 +116,7 @@ func (l *living) round(c *change, kills []int) {
 	}
 	l.Kill()
 	began := time.Now()
-	l.rounds++
-	l.ask("write as the tenant", func(ctx context.Context) error {
-		_, err := l.tenant.Put(ctx, fmt.Sprintf("/app/%d", l.rounds), fmt.Sprint(l.rounds))
-		return err
-	})
+	l.write()
 	before := l.ids
 	c.prepare()
 	l.walk, l.act, l.dead = c.walk, c.act, func() { l.checkData(); c.dead() }

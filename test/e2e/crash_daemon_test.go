@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"cke/internal/api"
 	"cke/test/drive"
@@ -71,18 +72,23 @@ func (m *mortal) crash(kills []int, nodes ...int) bool {
 // startMortal starts a daemon that is killed after its n-th effect; 0: never.
 func (m *mortal) startMortal(n int) {
 	m.t.Helper()
+	switch {
+	case n == 0:
+		m.startTraced()
+	case m.at != "":
+		m.startTraced("CKE_EFFECT_KILL=" + m.at)
+	default:
+		m.startTraced("CKE_EFFECT_KILL=" + strconv.Itoa(n))
+	}
+}
+
+// startTraced starts a daemon whose effects are noted.
+func (m *mortal) startTraced(environ ...string) {
+	m.t.Helper()
 	if err := os.Remove(m.trace()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.t.Fatal(err)
 	}
-	environ := []string{"CKE_EFFECT_TRACE=" + m.trace()}
-	if n > 0 {
-		at := m.at
-		if at == "" {
-			at = strconv.Itoa(n)
-		}
-		environ = append(environ, "CKE_EFFECT_KILL="+at)
-	}
-	if !m.StartWith(environ) {
+	if !m.StartWith(append(environ, "CKE_EFFECT_TRACE="+m.trace())) {
 		m.wasKilled()
 	}
 }
@@ -110,7 +116,7 @@ func (m *mortal) edit(nodes ...int) (int64, bool) {
 	}
 	select {
 	case <-m.Ended():
-	default:
+	case <-time.After(drive.Patience):
 		m.t.Fatalf("cluster set: exit %d from a daemon that lives\n%s", r.Code, r.Stderr)
 	}
 	return 0, false
@@ -120,9 +126,20 @@ func (m *mortal) edit(nodes ...int) (int64, bool) {
 // do for the spec of this revision (false).
 func (m *mortal) diedOrSettled(revision int64) bool {
 	m.t.Helper()
+	return m.diedOr(func(s api.Status) error {
+		if !s.Settled || s.SpecRevision < revision {
+			return fmt.Errorf("revision %d is planned for", s.SpecRevision)
+		}
+		return nil
+	})
+}
+
+// diedOr waits until the daemon was killed (true), or all is done (false).
+func (m *mortal) diedOr(over func(api.Status) error) bool {
+	m.t.Helper()
 	c := m.Client()
 	died := false
-	m.Eventually("the daemon is killed or settles", func() error {
+	m.Eventually("the daemon is killed or done", func() error {
 		select {
 		case <-m.Ended():
 			died = true
@@ -131,11 +148,11 @@ func (m *mortal) diedOrSettled(revision int64) bool {
 		}
 		s, err := c.Status(context.Background(), "main")
 		m.watch()
-		if err != nil {
-			return err
+		if err == nil {
+			err = over(s)
 		}
-		if !s.Settled || s.SpecRevision < revision {
-			return fmt.Errorf("plan for revision %d of %d:\n%s", s.SpecRevision, revision, s.Plan)
+		if err != nil {
+			return fmt.Errorf("%w; plan:\n%s", err, s.Plan)
 		}
 		return nil
 	})

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"cke/internal/cluster"
-	"cke/test/drive"
 )
 
 // walkRolling changes the settings of three members again and again, to good
@@ -22,7 +21,6 @@ func walkRolling(t *testing.T, r *reached, rnd *rand.Rand) {
 	}
 	l.rollBack()
 	l.endsBeforeItsRestart()
-	l.goDownAndUp()
 	for range 2 {
 		l.round(roll, roll.walk.double(rnd))
 	}
@@ -144,44 +142,4 @@ func (l *living) says(step, rule string) bool {
 		return errors.New("it was not")
 	})
 	return lived
-}
-
-// goDownAndUp takes the members to the older line of etcd, after a way down that
-// is taken back once etcd prepares for it, and to the newer one again.
-func (l *living) goDownAndUp() {
-	l.t.Helper()
-	to := ""
-	c := &change{
-		name: "versions", nodes: []int{1, 2, 3}, edit: true, walk: newWalk(l.reached),
-		prepare: func() {}, dead: l.authStaysOn,
-		check: func(before map[string]cluster.MemberID) {
-			l.others(before, "")
-			l.allRun(to)
-		},
-	}
-	set := func(version string) bool {
-		l.settings, to = "version: "+version, version
-		_, lived := l.edit(1, 2, 3)
-		return lived
-	}
-	back := *c
-	back.act = func() bool {
-		return set(drive.OlderVersion) && l.says("restart-member", "storageVersionIsChanging") && set(cluster.DefaultVersion)
-	}
-	// One snapshot is enough for what comes shortly after: only the first way down and
-	// the first way up take one.
-	l.killAfter(&back, "take-snapshot cke.write-snapshot", "cancel-downgrade etcd.cancel-downgrade")
-	down := *c
-	down.walk = newWalk(l.reached)
-	down.prepare = func() {
-		l.Start()
-		l.Set(l.ofVersion(cluster.DefaultVersion))
-		l.Kill()
-		l.settings, to = "version: "+drive.OlderVersion, drive.OlderVersion
-	}
-	l.killAfter(&down, "enable-downgrade etcd.enable-downgrade")
-	up := *c
-	up.walk = newWalk(l.reached)
-	up.prepare = func() { l.settings, to = "version: "+cluster.DefaultVersion, cluster.DefaultVersion }
-	l.killAfter(&up, "take-snapshot store.put-snapshot")
 }

@@ -21,12 +21,7 @@ func walkSpace(t *testing.T, r *reached, rnd *rand.Rand) {
 	l := (&living{mortal: &mortal{env: newEnv(t), watch: func() {}}, reached: r})
 	l.settings = "quota: 32MiB"
 	l.Start()
-	l.Set(l.withSettings(l.settings, 1, 2, 3))
-	l.CLI("etcd", "user-add", "app", "/app/")
-	l.cert = l.RootCert()
-	l.root, l.tenant = l.connect(l.cert, 1, 2, 3), l.connect(l.UserCert("app"), 1, 2, 3)
-	l.id = l.Settled().ClusterID
-	l.ids = l.checkCluster(l.root, 1, 2, 3)
+	l.grown(1, 2, 3)
 	full, asked := l.noSpace(), l.defrag()
 	for {
 		a, b := full.walk.next(), asked.walk.next()

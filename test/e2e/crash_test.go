@@ -21,9 +21,11 @@ import (
 )
 
 // TestKilledAfterEveryEffect walks through bootstrap, add, remove, rebuild,
-// repair, rolling changes and the healing of a full database, and kills the daemon right after each effect in turn. The next daemon
-// finishes the job: one cluster, founded once, with authentication on, exactly
-// the wanted members and every tenant's data.
+// repair, rolling changes, changes of etcd's version, replacements and the healing of
+// full databases and corrupt members, and kills the daemon right after each effect in
+// turn. The next daemon finishes the job: one cluster, founded once, with
+// authentication on, exactly the wanted members and every tenant's data. Every kind of
+// step there is must have been reached, or be one of those that only machines have.
 func TestKilledAfterEveryEffect(t *testing.T) {
 	t.Parallel()
 	r := &reached{times: map[string]int{}}
@@ -48,6 +50,18 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 		t.Run("space", func(t *testing.T) {
 			t.Parallel()
 			walkSpace(t, r, rand.New(rand.NewPCG(seed, 4)))
+		})
+		t.Run("versions", func(t *testing.T) {
+			t.Parallel()
+			walkVersions(t, r, rand.New(rand.NewPCG(seed, 5)))
+		})
+		t.Run("corrupt", func(t *testing.T) {
+			t.Parallel()
+			walkCorrupt(t, r)
+		})
+		t.Run("spares", func(t *testing.T) {
+			t.Parallel()
+			walkSpares(t, r)
 		})
 	})
 	if !t.Failed() { // else the walk is not complete
@@ -83,38 +97,24 @@ func (r *reached) report(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("daemons were killed after these effects, so many times:\n%s", &table)
-	elsewhere := onMachines()
+	elsewhere := drive.OnMachines()
+	machineEffects := map[string]bool{}
 	for _, k := range constants(t, "plan", "Kind") {
-		if _, ok := elsewhere[k]; kinds[k] == ok && !(plan.Step{Kind: plan.Kind(k)}).Looks() {
+		machine, ok := elsewhere[plan.Kind(k)]
+		if kinds[k] == ok && !(plan.Step{Kind: plan.Kind(k)}).Looks() {
 			t.Errorf("a daemon was killed in a step of kind %s: %v; reached on machines only: %v", k, kinds[k], ok)
 		}
+		for _, e := range machine {
+			machineEffects[string(e)] = true
+		}
 	}
-	machineEffects := slices.Collect(maps.Values(elsewhere))
-	all := constants(t, "execute", "Effect")
-	for _, e := range all {
-		if ok := slices.Contains(machineEffects, execute.Effect(e)); effects[e] == ok {
-			t.Errorf("a daemon was killed after the effect %s: %v; reached on machines only: %v", e, effects[e], ok)
+	for _, e := range constants(t, "execute", "Effect") {
+		if effects[e] == machineEffects[e] {
+			t.Errorf("a daemon was killed after the effect %s: %v; reached on machines only: %v", e, effects[e], machineEffects[e])
 		}
 		if !slices.Contains(execute.Effects(), execute.Effect(e)) {
 			t.Errorf("execute.Effects lacks %s", e)
 		}
-	}
-}
-
-// onMachines are the kinds of steps, with their effects, that are taken only on a
-// host that is reached over SSH: it gets its etcd from CKE, a gateway, an API
-// server's certificate, and is rebooted. The lab's own walk kills daemons in the midst of them; what
-// a transfer that is killed leaves there is the host's own test.
-func onMachines() map[string]execute.Effect {
-	return map[string]execute.Effect{
-		string(plan.InstallEtcd):               execute.HostPutRelease,
-		string(plan.InstallClientCertificates): execute.HostPutClientFiles,
-		string(plan.PutGateway):                execute.HostPutGateway,
-		string(plan.RemoveGateway):             execute.HostRemoveGateway,
-		string(plan.DrainNode):                 execute.StorePutDrain,
-		string(plan.UndrainNode):               execute.StorePutDrain,
-		string(plan.RebootMachine):             execute.HostReboot,
-		string(plan.FinishReboot):              execute.StoreAdvanceReboot,
 	}
 }
 

@@ -28,7 +28,7 @@ func newPair(t *testing.T, members int) *pair {
 	t.Helper()
 	store := drive.NewStore(t, members, "127.0.0.1")
 	p := &pair{etcd: store}
-	p.env = &env{Installation: drive.New(t, "interval: 2s\n"+store.Config()), t: t, net: freeNet(t)}
+	p.env = &env{Installation: drive.New(t, "interval: 2s\n"+store.Config()), t: t, net: drive.FreeNet(t)}
 	t.Cleanup(p.end)
 	p.two[0], p.two[1] = p.env, p.second(t, store.Config())
 	return p
@@ -109,7 +109,12 @@ func (p *pair) begin(i int, nodes ...int) {
 
 func (p *pair) beginWith(i int, yaml string) {
 	p.t.Helper()
-	cmd := p.two[i].Command(nil, "ckecli", "cluster", "set", p.two[i].Write("cluster.yml", yaml))
+	p.beginAsking(i, "cluster", "set", p.two[i].Write("cluster.yml", yaml))
+}
+
+func (p *pair) beginAsking(i int, args ...string) {
+	p.t.Helper()
+	cmd := p.two[i].Command(nil, "ckecli", args...)
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -128,16 +133,21 @@ func (p *pair) beginWith(i int, yaml string) {
 func (p *pair) stopped(pid int) {
 	p.t.Helper()
 	p.Eventually("the daemon has stopped itself", func() error {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(b), ") ")
-		if !strings.HasPrefix(rest, "T") {
+		if !isStopped(p.t, pid) {
 			return errors.New("it runs")
 		}
 		return nil
 	})
+}
+
+func isStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return strings.HasPrefix(rest, "T")
 }
 
 // lines are the lines of a file that need not be there.

@@ -101,6 +101,8 @@ type killings struct {
 	*pair
 	leader int             // who leads, or is about to
 	killed map[string]bool // by step kind
+	// revision is that of the spec when the last operation was over.
+	revision int64
 }
 
 func (k *killings) acting() *env { return k.two[k.leader] }
