@@ -45,7 +45,7 @@ const (
 	failuresMost = 75
 	// unfoldedMost is how many records in a row may say the same failure of one step,
 	// for it may come and go.
-	unfoldedMost = 8
+	unfoldedMost = 20
 )
 
 // judgeFailure is of the pace of a step that fails, and of what is written of it.
