@@ -95,11 +95,11 @@ type consensus struct {
 	rate    uint64 // of writes per second
 	room    room
 	line    line
-
-	corruption corruption
-	moves      int // of the leadership
+	moves   int // of the leadership
 	// lost is since when nobody leads, again since when somebody does after long.
 	lost, again time.Time
+
+	corruption corruption
 }
 
 func newConsensus(now time.Time) consensus {
@@ -214,6 +214,12 @@ func (w *World) advance() {
 // settle sees whether the leader still leads, and elects another when it is time.
 func (w *World) settle() {
 	w.endRemoved(w.members())
+	w.chooseSide()
+	w.elect()
+	w.look()
+}
+
+func (w *World) elect() {
 	ms := w.members()
 	all := replicasOf(ms)
 	if l := w.lead(); l != nil && follows(l.proc.replica, all) {
