@@ -152,7 +152,7 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 		return ""
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
-	case u.Running && in.notServedSince(r, m) >= comeBackPatience:
+	case u.Running && in.notServedSince(r, m) >= comeBackPatience && in.now.Sub(in.node(r.Node).RunsSince) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
 	return ""

@@ -45,7 +45,7 @@ const (
 	failuresMost = 75
 	// unfoldedMost is how many records in a row may say the same failure of one step,
 	// for it may come and go.
-	unfoldedMost = 8
+	unfoldedMost = 20
 )
 
 // judgeFailure is of the pace of a step that fails, and of what is written of it.
@@ -201,6 +201,11 @@ func (w *World) judgeStopStep(ctx context.Context, c *CKE, m *machine) {
 	}
 	if r := w.shelf.restart; m.unit != nil && !m.unit.SameSettings(m.proc.unit) && (r == nil || r.Member != id) {
 		w.violate("whatItWorkedWithIsOnRecord", "voter %s is stopped to be started with other settings, and what it works with is not on record", id)
+	}
+	for _, d := range c.deeds.steps { // another step may have failed before this one
+		if d.open && d.step.Kind != plan.RestartMember && d.step.Member == id {
+			return
+		}
 	}
 	if c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }) == nil {
 		return

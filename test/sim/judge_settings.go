@@ -2,10 +2,10 @@ package sim
 
 import "cke/internal/cluster"
 
-// judgeUnit is of a unit that a running member gets: whatever ends its process from
+// judgeUnit is of a unit that a running voter gets: whatever ends its process from
 // then on starts it with that, so what it works with is on record before.
 func (w *World) judgeUnit(m *machine, u cluster.Unit) {
-	if !m.running(u.Member) || !m.seals[u.Member] || m.proc.unit.SameSettings(u) || w.raft.at.Sub(m.proc.up) < w.takes() {
+	if !w.raft.agreed.votes(u.Member) || !m.running(u.Member) || !m.seals[u.Member] || m.proc.unit.SameSettings(u) || w.raft.at.Sub(m.proc.up) < w.takes() {
 		return // it has just been started with what it kept ending with
 	}
 	if r := w.shelf.restart; r == nil || r.Node != m.name() {
