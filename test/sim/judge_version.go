@@ -20,7 +20,9 @@ func (w *World) judgeVersion(m *machine, u cluster.Unit) {
 		return
 	}
 	lately := w.raft.at.Sub(w.raft.line.changed) < w.takes()
-	if m.tooOld(u) && !lately {
+	// One that was removed ends by itself, and without a quorum nobody can know that it was.
+	_, member := w.raft.agreed.find(u.Member)
+	if m.tooOld(u) && !lately && (member || cluster.MinorOf(u.Version).Before(r.storage)) {
 		w.violate("noStartOnNewerData", "member %s is started with etcd %s, and its data or the cluster is of a newer line (%s, %s)", u.Member, u.Version, r.storage, w.raft.line.version)
 	}
 	if r.ran == u.Version || !w.raft.agreed.votes(u.Member) || w.rollsBack(m) {
