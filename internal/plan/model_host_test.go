@@ -36,6 +36,8 @@ type box struct {
 	dirs  map[cluster.MemberID]*replica
 	proc  *process
 	ended cluster.MemberID // whose last process ended by itself
+	// roomless: it said that there is no room.
+	roomless bool
 }
 
 // process is a running etcd. Its replica outlives the directory's files.
@@ -190,7 +192,7 @@ func (h *hand) startUnit(b *box) error {
 
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
-	b.ended = 0
+	b.ended, b.roomless = 0, b.full
 	if !b.certs || b.portBusy || b.full || !worksWith(u) || s.tooOld(u) {
 		b.ended = u.Member
 		return errEnds

@@ -126,6 +126,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member)}
 	if !ns.Unit.Running && b.ended == b.unit.Member {
 		ns.Unit.Exit = "exit status 1"
+		if b.roomless {
+			ns.Unit.Log = "write: no space left on device"
+		}
 	}
 	if ns.Unit.Running {
 		ns.Unit.StaleCA = b.proc.staleCA

@@ -42,7 +42,7 @@ func (s *sim) spaceFaults(on func(string, func(*box)) func(*rapid.T)) map[string
 			}
 			b.full = true
 			if b.proc != nil {
-				b.ended, b.proc = b.proc.unit.Member, nil
+				b.ended, b.roomless, b.proc = b.proc.unit.Member, true, nil
 			}
 		}),
 		"disk has room": on("disk has room", func(b *box) { b.full = false }),

@@ -20,9 +20,7 @@ func (w *World) judgeVersion(m *machine, u cluster.Unit) {
 		return // who was removed unawares ends however it is started
 	}
 	lately := w.raft.at.Sub(w.raft.line.changed) < w.takes()
-	// Without a quorum nobody can tell who was removed meanwhile: it ends by itself.
-	_, member := w.raft.agreed.find(u.Member)
-	if m.tooOld(u) && !lately && (member || w.serving()) {
+	if m.tooOld(u) && !lately {
 		w.violate("noStartOnNewerData", "member %s is started with etcd %s, and its data or the cluster is of a newer line (%s, %s)", u.Member, u.Version, r.storage, w.raft.line.version)
 	}
 	if r.ran == u.Version || !w.raft.agreed.votes(u.Member) || w.rollsBack(m) {
