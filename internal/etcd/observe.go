@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -227,48 +226,6 @@ func unanswered(ep Endpoint, answers []answer) string {
 		return fmt.Sprintf("another member (%s) answers at %s", cluster.MemberID(a.status.Header.MemberId), ep)
 	}
 	return "its process does not run"
-}
-
-// Pulse is what a member's status alone says of it.
-type Pulse int
-
-// The pulses. A member without a leader answers, and serves nobody.
-const (
-	Silent Pulse = iota
-	Leaderless
-	Serving
-	Alarmed // it serves, and an alarm is up
-)
-
-// Ping asks each endpoint for its status only. It takes a second at most.
-func (c *Client) Ping(ctx context.Context, endpoints []Endpoint) map[Endpoint]Pulse {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	felt := make([]Pulse, len(endpoints))
-	var wg sync.WaitGroup
-	for i, ep := range endpoints {
-		wg.Go(func() {
-			conn, err := c.conn(string(ep))
-			if err != nil {
-				return
-			}
-			switch st, err := status(ctx, conn, ep); {
-			case err != nil:
-			case st.Leader == 0:
-				felt[i] = Leaderless
-			case slices.ContainsFunc(st.Errors, isAlarm):
-				felt[i] = Alarmed
-			default:
-				felt[i] = Serving
-			}
-		})
-	}
-	wg.Wait()
-	m := make(map[Endpoint]Pulse, len(endpoints))
-	for i, ep := range endpoints {
-		m[ep] = felt[i]
-	}
-	return m
 }
 
 // IsTransient says that etcd refused for now and asks to come back: it changes

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 )
 
 const (
@@ -29,15 +30,17 @@ const (
 	// A connection that is silent for pingAfter is asked whether it lives.
 	pingAfter    = 10 * time.Second
 	pingPatience = 5 * time.Second
-	// Hundreds of Secrets may be looked at when cke starts.
-	queriesPerSecond = 50
-	queryBurst       = 100
+	// Hundreds of Secrets may be looked at when cke starts, and changed with each
+	// endpoint. The few objects that clients are sent by do not wait for them.
+	secretsPerSecond = 50
+	secretsBurst     = 100
 )
 
 // session is one login to an API server. Its connections are its own, so that
 // they end with it.
 type session struct {
 	client    dynamic.Interface
+	secrets   flowcontrol.RateLimiter // of what is asked about Secrets
 	transport *http.Transport
 	hangUp    context.CancelFunc // ends all connections
 	server    string             // which API server it is with
@@ -49,7 +52,7 @@ type session struct {
 }
 
 func newSession(ctx context.Context, config *rest.Config, until func() time.Time) (*session, error) {
-	config.QPS, config.Burst = queriesPerSecond, queryBurst
+	config.QPS = -1 // turn is the limit
 	config.UserAgent = "cke"
 	config.WarningHandler = rest.NoWarnings{} // such as: v1 Endpoints is deprecated
 	tlsConfig, err := rest.TLSConfigFor(config)
@@ -61,11 +64,13 @@ func newSession(ctx context.Context, config *rest.Config, until func() time.Time
 		proxy = http.ProxyFromEnvironment
 	}
 	open, hangUp := context.WithCancel(ctx)
-	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, until: until, server: config.Host + string(config.CAData), transport: &http.Transport{
+	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, until: until, server: config.Host + string(config.CAData)}
+	s.secrets = flowcontrol.NewTokenBucketRateLimiter(secretsPerSecond, secretsBurst)
+	s.transport = &http.Transport{
 		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
 		TLSHandshakeTimeout: dialPatience, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience},
-	}}
+	}
 	rt, err := rest.HTTPWrappersForConfig(config, s.transport)
 	if err != nil {
 		hangUp()
@@ -115,9 +120,21 @@ func (s *session) of(k key) dynamic.ResourceInterface {
 	return s.client.Resource(k.kind.resource).Namespace(k.namespace)
 }
 
+// turn waits until it is a Secret's turn to be asked about. That is not a part of
+// the time that the API server has for its answer.
+func (s *session) turn(ctx context.Context, k key) error {
+	if k.kind != secretKind() {
+		return nil
+	}
+	return s.secrets.Wait(ctx)
+}
+
 // list reads one object as it is, nil if there is none, and from where to watch
 // it.
 func (s *session) list(ctx context.Context, k key) (*unstructured.Unstructured, string, error) {
+	if err := s.turn(ctx, k); err != nil {
+		return nil, "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	all, err := s.of(k).List(ctx, metav1.ListOptions{FieldSelector: named(k)})
@@ -134,6 +151,9 @@ func (s *session) list(ctx context.Context, k key) (*unstructured.Unstructured, 
 
 // watch opens a watch of one object. Only its opening is bounded.
 func (s *session) watch(ctx context.Context, k key, from string) (watch.Interface, error) {
+	if err := s.turn(ctx, k); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(requestPatience, func() { cancel(context.DeadlineExceeded) })
 	w, err := s.of(k).Watch(ctx, metav1.ListOptions{
@@ -166,6 +186,9 @@ func (e *ending) Stop() {
 // apply is sent again while no answer comes: it changes nothing twice. What an API
 // server writes while its etcd has no leader may be lost, and it takes 7 s to say so.
 func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstructured.Unstructured, error) {
+	if err := s.turn(ctx, k); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.changing(ctx)
 	defer cancel()
 	every := resendEndpoints
@@ -190,6 +213,9 @@ func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstr
 
 // remove deletes exactly the object that was seen.
 func (s *session) remove(ctx context.Context, k key, live *unstructured.Unstructured) error {
+	if err := s.turn(ctx, k); err != nil {
+		return err
+	}
 	ctx, cancel := s.changing(ctx)
 	defer cancel()
 	uid, version := live.GetUID(), live.GetResourceVersion()

@@ -58,15 +58,24 @@ func (e *exitWatch) watch(ctx context.Context, n cluster.Node) {
 
 func (e *exitWatch) wait() { e.wg.Wait() }
 
-// healthEvery is how often members are asked whether they serve, apart from the
-// loop's interval.
-const healthEvery = 2 * time.Second
+const (
+	// healthEvery is how often members are asked whether they serve, apart from the
+	// loop's interval.
+	healthEvery = 2 * time.Second
+	// electionEvery is how often while they have no leader, for as long as an
+	// election may take: nobody can be told in Kubernetes of who died before it is
+	// over, and then it is high time.
+	electionEvery = 500 * time.Millisecond
+	electionTakes = 20 * time.Second
+)
 
 // watchHealth wakes the loop when a member begins or ceases to serve.
 func (l *Loop) watchHealth(ctx context.Context) {
-	t := time.NewTicker(healthEvery)
+	every := healthEvery
+	t := time.NewTicker(every)
 	defer t.Stop()
 	last := l.o.Etcd.Ping(ctx, l.o.Observer.Endpoints())
+	changed := l.o.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -77,9 +86,32 @@ func (l *Loop) watchHealth(ctx context.Context) {
 		if ctx.Err() == nil && !maps.Equal(now, last) {
 			l.silenced(now)
 			l.Wake()
+			changed = l.o.Now()
 		}
 		last = now
+		if pace := paceFor(now, l.o.Now().Sub(changed)); pace != every {
+			every = pace
+			t.Reset(every)
+		}
 	}
+}
+
+// paceFor is how soon members are asked again that were felt so, and the same for a
+// while.
+func paceFor(felt map[etcd.Endpoint]etcd.Pulse, since time.Duration) time.Duration {
+	if leaderless(felt) && since < electionTakes {
+		return electionEvery
+	}
+	return healthEvery
+}
+
+func leaderless(felt map[etcd.Endpoint]etcd.Pulse) bool {
+	for _, p := range felt {
+		if p == etcd.Leaderless {
+			return true
+		}
+	}
+	return false
 }
 
 // silenced withdraws the endpoints of members that no longer answer, ahead of the

@@ -72,3 +72,49 @@ func TestAKilledMemberIsWithdrawn(t *testing.T) {
 		end()
 	})
 }
+
+// TestAnElectionIsFollowed: while it lasts nobody can be told of who died, and
+// right after it everybody is, however long the loop's own interval.
+func TestAnElectionIsFollowed(t *testing.T) {
+	for phase := time.Duration(0); phase < healthEvery; phase += healthEvery / 4 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 3, 3)
+			l, end := w.begin(t)
+			settle(t, w, l)
+			pass(phase)
+			w.do(func() {
+				w.hosts["n2"].takes, w.hosts["n2"].facts.Unit.Running = time.Hour, false
+				w.electing = true
+			})
+			pass(4 * time.Second)
+			if v, _ := l.View(); len(ready(v)) > 0 {
+				t.Errorf("in the election %v are ready", ready(v))
+			}
+			w.do(func() { w.electing = false })
+			took := w.until(t, electionEvery+100*time.Millisecond, "the withdrawal", func() bool { return l.shows(2) })
+			t.Logf("%s into a round: %s after the election", phase, took)
+			end()
+		})
+	}
+}
+
+// TestNoElectionLastsForEver: members that stay without a leader are asked no more
+// often than others.
+func TestNoElectionLastsForEver(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		felt  map[etcd.Endpoint]etcd.Pulse
+		since time.Duration
+		want  time.Duration
+	}{
+		{"all serve", map[etcd.Endpoint]etcd.Pulse{"a": etcd.Serving, "b": etcd.Serving}, 0, healthEvery},
+		{"one is dead", map[etcd.Endpoint]etcd.Pulse{"a": etcd.Serving, "b": etcd.Silent}, 0, healthEvery},
+		{"nobody leads", map[etcd.Endpoint]etcd.Pulse{"a": etcd.Leaderless, "b": etcd.Silent}, 0, electionEvery},
+		{"nobody leads for a while", map[etcd.Endpoint]etcd.Pulse{"a": etcd.Leaderless, "b": etcd.Silent}, electionTakes - 1, electionEvery},
+		{"the quorum is lost", map[etcd.Endpoint]etcd.Pulse{"a": etcd.Leaderless, "b": etcd.Silent}, electionTakes, healthEvery},
+	} {
+		if got := paceFor(c.felt, c.since); got != c.want {
+			t.Errorf("%s: asked each %s, want %s", c.what, got, c.want)
+		}
+	}
+}

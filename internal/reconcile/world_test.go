@@ -26,15 +26,16 @@ import (
 // world is hosts, members and a store in memory, to inject slowness into. The
 // real parts have tests of their own.
 type world struct {
-	mu      sync.Mutex
-	hosts   map[cluster.NodeName]*fakeHost
-	members []cluster.Member
-	wanted  Wanted
-	records []record.Record
-	loads   int
-	pings   int
-	nextID  cluster.MemberID
-	leader  cluster.MemberID // the first that serves, if it does not
+	mu       sync.Mutex
+	hosts    map[cluster.NodeName]*fakeHost
+	members  []cluster.Member
+	wanted   Wanted
+	records  []record.Record
+	loads    int
+	pings    int
+	nextID   cluster.MemberID
+	leader   cluster.MemberID // the first that serves, if it does not
+	electing bool             // nobody leads, so that those that run answer and do not serve
 	// changing is how long a change of the membership takes; under how many are
 	// under way, most how many ever were.
 	changing    time.Duration
@@ -309,7 +310,9 @@ func (e fakeEtcd) node(peerURL string) (cluster.Node, bool) {
 	return cluster.Node{}, false
 }
 
-func (e fakeEtcd) serves(m cluster.Member) bool {
+func (e fakeEtcd) serves(m cluster.Member) bool { return e.answers(m) && !e.w.electing }
+
+func (e fakeEtcd) answers(m cluster.Member) bool {
 	n, ok := e.node(m.PeerURL)
 	if !ok {
 		return false
@@ -368,8 +371,11 @@ func (e fakeEtcd) Ping(_ context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 		n, ok := e.node(m.PeerURL)
 		if ep := etcd.Endpoint(n.ClientURL()); ok && slices.Contains(eps, ep) {
 			felt[ep] = etcd.Silent
-			if e.serves(m) {
+			switch {
+			case e.serves(m):
 				felt[ep] = etcd.Serving
+			case e.answers(m):
+				felt[ep] = etcd.Leaderless
 			}
 		}
 	}

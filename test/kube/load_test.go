@@ -39,10 +39,10 @@ func (a attempt) String() string {
 type load struct {
 	e      *env
 	c      *k8s.Client
+	prefix string // of its objects' names, so that no load meets another's
+	stop   func() // ends the clock, and waits until no object lives any more
 	cancel context.CancelFunc
-	prefix string         // of its objects' names, so that no load meets another's
-	wg     sync.WaitGroup // the clock, the watch and the look-out
-	ops    sync.WaitGroup
+	wg     sync.WaitGroup // the watch and the look-out
 
 	mu     sync.Mutex
 	reads  []attempt
@@ -65,15 +65,21 @@ func (e *env) startLoad(root *clientv3.Client) *load {
 	e.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{e: e, c: c, cancel: cancel, prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
+	ticking, stop := context.WithCancel(ctx)
+	var clock sync.WaitGroup
+	clock.Go(func() { l.tick(ticking) })
+	l.stop = func() { stop(); clock.Wait() }
 	l.wg.Go(func() { l.watch(ctx) })
 	l.wg.Go(func() { l.lookOut(ctx, root) })
-	l.wg.Go(func() { l.tick(ctx) })
-	e.t.Cleanup(func() { cancel(); l.wg.Wait(); l.ops.Wait() })
+	e.t.Cleanup(func() { cancel(); l.stop(); l.wg.Wait() })
 	return l
 }
 
-// tick begins the life of an object each 20 ms, whatever became of the others.
+// tick begins the life of an object each 20 ms, whatever became of the others, and
+// waits for the ends of all.
 func (l *load) tick(ctx context.Context) {
+	var lives sync.WaitGroup
+	defer lives.Wait()
 	t := time.NewTicker(time.Second / objectsPerSecond)
 	defer t.Stop()
 	for n := 0; ; n++ {
@@ -81,7 +87,7 @@ func (l *load) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			l.ops.Go(func() { l.live(l.prefix + strconv.Itoa(n)) })
+			lives.Go(func() { l.live(l.prefix + strconv.Itoa(n)) })
 		}
 	}
 }
@@ -199,11 +205,27 @@ func (l *load) made() int {
 	return len(l.created)
 }
 
-// finish ends the load and holds it to what was promised.
+// hasSeenAll says whether the watch has told of every object that was made.
+func (l *load) hasSeenAll() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.created {
+		if _, ok := l.seen[name]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// finish ends the load and holds it to what was promised. The watch goes on for as
+// long as it may be behind.
 func (l *load) finish(t *testing.T, atLeast int) {
 	t.Helper()
+	l.stop()
+	for end := time.Now().Add(watchGap); !l.hasSeenAll() && time.Now().Before(end); {
+		again(context.Background())
+	}
 	l.cancel()
-	l.ops.Wait()
 	l.wg.Wait()
 	var failedReads, failedWrites, unexplained []attempt
 	var slow time.Duration
@@ -251,7 +273,7 @@ func (l *load) checkWatch(t *testing.T) {
 	var worst time.Duration
 	for name, at := range l.created {
 		seen, ok := l.seen[name]
-		if !ok && time.Since(at) > watchGap {
+		if !ok {
 			missed++
 			continue
 		}

@@ -205,7 +205,8 @@ func (s slice) has(addr string) bool {
 // is gone within the time a record may be kept after that.
 func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, live func())) {
 	t, addr := e.t, e.addr(i).String()
-	w := e.watchSlice()
+	others := slices.DeleteFunc([]int{4, 5, 6}, func(o int) bool { return o == i })
+	w, leader := e.watchSlice(), e.watchLeader(others...)
 	died, live := die()
 	var gone time.Duration
 	e.Eventually("its name is gone", func() error {
@@ -216,10 +217,10 @@ func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, liv
 		gone = time.Since(died)
 		return err
 	})
-	e.withdrawnInTime(w, addr, died)
+	limit := withdrawnWithin + k8s.TTL + e.withdrawnInTime(w, leader, addr, died)
 	t.Logf("its name was gone after %s", gone.Round(time.Millisecond))
-	if gone > withdrawnWithin+k8s.TTL {
-		t.Errorf("its name was there for %s, want at most %s", gone, withdrawnWithin+k8s.TTL)
+	if gone > limit {
+		t.Errorf("its name was there for %s, want at most %s", gone, limit)
 	}
 	live()
 	e.Until("it serves again", func(s api.Status) error {
