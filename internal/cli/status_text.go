@@ -64,7 +64,7 @@ func headline(st api.Status) string {
 			serving++
 		}
 	}
-	counts := fmt.Sprintf("%d of %d voters serve", serving, voters)
+	counts := fmt.Sprintf("%d of %d voters serve%s", serving, voters, drainedText(st))
 	name := "cluster " + st.Cluster
 	switch {
 	case st.Phase == cluster.PhaseNew:
@@ -91,6 +91,20 @@ func headline(st api.Status) string {
 	default:
 		return fmt.Sprintf("%s is healthy: %s, %s", name, counts, mayFail(st.Tolerance))
 	}
+}
+
+// drainedText is why fewer serve than there are, where a person wants it so.
+func drainedText(st api.Status) string {
+	var names []cluster.NodeName
+	for _, n := range st.Nodes {
+		if n.Member != nil && isDrained(st, n) {
+			names = append(names, n.Hostname)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ", " + joined(names) + " drained"
 }
 
 func mayFail(n int) string {

@@ -115,6 +115,13 @@ func TestStatusText(t *testing.T) {
 				Path: "/var/lib/cke/snapshots/main/etcd-20260102-030405.backup",
 			}
 		},
+		"drained": func(st *api.Status) {
+			st.Tolerance = 0
+			m := st.Nodes[1].Member
+			st.Nodes[1].Member = &cluster.Member{ID: m.ID, PeerURL: m.PeerURL, Name: m.Name, Err: "its process does not run"}
+			st.Drains = []cluster.Drain{{Node: "cp2", By: "ada", At: start()}}
+			st.Plan.Reasons = []plan.Reason{{Level: plan.Note, Rule: "nodeIsDrained", Node: "cp2", Text: "drained by ada: its member is stopped", Hint: "ckecli node undrain cp2"}}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}

@@ -56,10 +56,14 @@ func (in input) defragmentOne(fit, all []cluster.Member, because func(cluster.Me
 	m := leaderLast(fit)
 	reason := because(m)
 	if ill := in.otherVoterIll(m); ill != "" {
+		hint := "bring the other members back first"
+		if in.drained(ill) {
+			hint = "ckecli node undrain " + string(ill)
+		}
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "defragmentationWaits", Node: in.name(m),
 			Text: fmt.Sprintf("%s, and it answers nobody while it is defragmented: that waits until every other voter serves, and %s does not", reason, ill),
-			Hint: "bring the other members back first",
+			Hint: hint,
 		}}}
 	}
 	v, why, ready := in.takesLeave(parting{
