@@ -46,7 +46,7 @@ const (
 const clean = `
 systemctl kill -s KILL 'etcd-*' 2>/dev/null || true
 systemctl stop 'etcd-*'
-systemctl stop cke-gateway.service 2>/dev/null || true
+systemctl stop cke-gateway.service floor-gateway.service 2>/dev/null || true
 rm -rf /etc/systemd/system/cke-gateway* /etc/systemd/system/etcd-* /etc/systemd/system/multi-user.target.wants/etcd-* /run/systemd/system/etcd-*
 rm -rf /etc/cke /var/lib/cke /etc/floor /var/lib/floor /opt/floor "$@"
 systemctl daemon-reload

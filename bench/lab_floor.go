@@ -48,7 +48,7 @@ func floorInLab(ctx context.Context, o options, l *lab.Lab, n int, how order, le
 
 	p.start()
 	if left != all {
-		if err := h.copyTo(ctx, filepath.Join(o.bin, "etcd"), h.machines); err != nil {
+		if err := h.copyTo(ctx, filepath.Join(o.bin, "etcd"), floorEtcd, h.machines); err != nil {
 			return p, nil, err
 		}
 		p.done("scp")
@@ -224,14 +224,14 @@ func session(ctx context.Context, m *lab.Machine, script string, files []byte, w
 	return nil
 }
 
-// copyTo copies etcd to these machines at once.
-func (h *byHand) copyTo(ctx context.Context, etcd string, machines []*lab.Machine) error {
+// copyTo copies a program to these machines at once.
+func (h *byHand) copyTo(ctx context.Context, program, to string, machines []*lab.Machine) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range machines {
 		g.Go(func() error {
-			args := append(m.SSHOptions(), "-q", "-p", etcd, lab.Root+"@"+m.Addr().String()+":"+floorEtcd)
+			args := append(m.SSHOptions(), "-q", "-p", program, lab.Root+"@"+m.Addr().String()+":"+to)
 			if out, err := exec.CommandContext(ctx, "scp", args...).CombinedOutput(); err != nil {
-				return fmt.Errorf("copy etcd to %s: %w: %s", m.Name(), err, out)
+				return fmt.Errorf("copy %s to %s: %w: %s", filepath.Base(program), m.Name(), err, out)
 			}
 			return nil
 		})

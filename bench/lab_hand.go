@@ -45,7 +45,7 @@ func byHandOn(ctx context.Context, o options, l *lab.Lab, machines []*lab.Machin
 	if err := h.prepare(ctx); err != nil {
 		return h, err
 	}
-	if err := h.copyTo(ctx, filepath.Join(o.bin, "etcd"), machines); err != nil {
+	if err := h.copyTo(ctx, filepath.Join(o.bin, "etcd"), floorEtcd, machines); err != nil {
 		return h, err
 	}
 	if err := h.start(ctx, oneFirst); err != nil {
@@ -149,6 +149,11 @@ systemctl start --no-block $u`
 // roll restarts three members, one after another: the followers first, then the
 // leader, with leadership moved to a member that has been restarted.
 func (h *hand) roll(ctx context.Context) error {
+	return h.inTurn(ctx, func(*lab.Machine) error { return nil })
+}
+
+// inTurn does so, and something ahead of each.
+func (h *hand) inTurn(ctx context.Context, ahead func(*lab.Machine) error) error {
 	var order []*lab.Machine
 	var last *lab.Machine
 	for _, m := range h.machines {
@@ -165,6 +170,9 @@ func (h *hand) roll(ctx context.Context) error {
 		return fmt.Errorf("find the leader: %d of %d follow", len(order), len(h.machines))
 	}
 	for _, m := range append(order, last) {
+		if err := ahead(m); err != nil {
+			return err
+		}
 		if m == last {
 			to, _, err := h.member(ctx, order[0])
 			if err != nil {

@@ -32,6 +32,7 @@ func labParts() []part {
 		{"silent", bothMachines, roomy, silentInLab},
 		{"replace", bothMachines, roomy, replaceInLab},
 		{"rolling", bothMachines, roomy, rollingInLab},
+		{"pinned", bothMachines, roomy, pinnedInLab},
 	}
 }
 

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 
 	"cke/test/lab"
 )
@@ -20,9 +18,8 @@ const (
 	// around is how long the load goes on before and after a rolling restart.
 	around = time.Second
 
-	// What clients know.
-	allEndpoints = "all endpoints"
-	oneEndpoint  = "one endpoint each"
+	byPerson    order = "by hand"
+	inListOrder order = "in list order"
 )
 
 // rolled is one rolling restart under load.
@@ -31,97 +28,70 @@ type rolled struct {
 	outcome
 }
 
-// restart is one way to restart three members, and what its clients connect to.
+// restart is one way to restart three members, and the clients it is done under.
 type restart struct {
-	name   order
-	roll   func(context.Context) error
-	all    []*clientv3.Client // one that knows every member
-	pinned []*clientv3.Client // as many as members, each with one address
+	name    order
+	roll    func(context.Context) error
+	clients []*clientv3.Client
 }
 
 // rollingInLab restarts the three members of two clusters in turn, of CKE's and
 // of one that is cared for by hand, under the same load.
-func rollingInLab(ctx context.Context, o options, l *lab.Lab) (err error) {
+func rollingInLab(ctx context.Context, o options, l *lab.Lab) error {
 	return withBoth(ctx, o, l, "", func(t *tended, h *hand) (err error) {
-		ways, drop, err := restarts(ctx, o, t, h)
-		defer func() { err = errors.Join(err, drop()) }()
+		var d dialer
+		defer func() { err = errors.Join(err, d.close()) }()
+		root, err := rootConfig(ctx, t.d.api)
 		if err != nil {
 			return err
 		}
-		for _, kind := range []string{allEndpoints, oneEndpoint} {
-			if kind == oneEndpoint { // through a gateway
-				t.node = ", gateway: true"
-				if err := t.members(ctx, 1, 2, 3); err != nil {
-					return err
-				}
-			}
-			if err := rollInTurn(ctx, o, ways, kind); err != nil {
-				return err
-			}
+		ofHand, err := d.dial(clientv3.Config{Endpoints: h.endpoints(), TLS: h.root})
+		if err != nil {
+			return err
 		}
-		return nil
+		ofCKE, err := d.dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})
+		if err != nil {
+			return err
+		}
+		return rollInTurn(ctx, o, "all endpoints", []*restart{
+			{byPerson, h.roll, []*clientv3.Client{ofHand}},
+			{inListOrder, func(context.Context) error { return h.naive() }, []*clientv3.Client{ofHand}},
+			{byCKE, func(ctx context.Context) error { return t.roll(ctx, o) }, []*clientv3.Client{ofCKE}},
+		})
 	})
 }
 
-// restarts are the ways there are. What is returned closes their clients.
-func restarts(ctx context.Context, o options, t *tended, h *hand) (ways []*restart, drop func() error, err error) {
-	var closers []func() error
-	drop = func() error {
-		var errs []error
-		for _, c := range closers {
-			errs = append(errs, c())
-		}
-		return errors.Join(errs...)
+// dialer makes clients and closes them.
+type dialer struct{ closers []func() error }
+
+func (d *dialer) dial(c clientv3.Config) (*clientv3.Client, error) {
+	c.Logger, c.DialKeepAliveTime, c.DialKeepAliveTimeout = quietLogger(), 2*time.Second, time.Second
+	cl, err := clientv3.New(c)
+	if err == nil {
+		d.closers = append(d.closers, cl.Close)
 	}
-	dial := func(c clientv3.Config) *clientv3.Client {
-		c.Logger, c.DialKeepAliveTime, c.DialKeepAliveTimeout = quietLogger(), 2*time.Second, time.Second
-		cl, cErr := clientv3.New(c)
-		if cErr != nil {
-			err = errors.Join(err, cErr)
-			return nil
-		}
-		closers = append(closers, cl.Close)
-		return cl
-	}
-	root, err := rootConfig(ctx, t.d.api)
-	if err != nil {
-		return nil, drop, err
-	}
-	cke := &restart{name: byCKE, roll: func(ctx context.Context) error { return t.roll(ctx, o) }, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: t.d.site.endpoints(), TLS: root})}}
-	hands := &restart{name: "by hand", roll: h.roll, all: []*clientv3.Client{dial(clientv3.Config{Endpoints: h.endpoints(), TLS: h.root})}}
-	for i := range 3 {
-		way, err := dialed(ctx, t.l, t.l.Machine(i+1))
-		if err != nil {
-			return nil, drop, err
-		}
-		closers = append(closers, way.Close)
-		through := grpc.WithContextDialer(func(_ context.Context, addr string) (net.Conn, error) { return way.Dial("tcp", addr) })
-		cke.pinned = append(cke.pinned, dial(clientv3.Config{Endpoints: []string{gatewayURL}, TLS: root, DialOptions: []grpc.DialOption{through}}))
-		hands.pinned = append(hands.pinned, dial(clientv3.Config{Endpoints: h.endpoints()[i : i+1], TLS: h.root}))
-	}
-	naive := *hands
-	naive.name, naive.roll = "in list order", func(context.Context) error { return h.naive() }
-	return []*restart{hands, &naive, cke}, drop, err
+	return cl, err
 }
 
-// gatewayURL is where a client on a machine with a gateway finds the members.
-const gatewayURL = "https://127.0.0.1:12379"
+func (d *dialer) close() error {
+	var errs []error
+	for _, c := range d.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
 
-func rollInTurn(ctx context.Context, o options, ways []*restart, kind string) error {
-	fmt.Printf("clients that know %s, %d puts and %d gets a second, each waits %s\n", kind, rollingPuts, rollingPuts, requestLimit)
+func rollInTurn(ctx context.Context, o options, known string, ways []*restart) error {
+	fmt.Printf("clients that know %s, %d puts and %d gets a second, each waits %s\n", known, rollingPuts, rollingPuts, requestLimit)
 	every := map[order][]rolled{}
 	for n := range o.times(rollingPairs) {
 		for i := range ways {
 			w := ways[(i+n)%len(ways)]
-			clients := w.all
-			if kind == oneEndpoint {
-				clients = w.pinned
-			}
-			r, err := underLoad(ctx, w, clients)
+			r, err := underLoad(ctx, w)
 			if err != nil {
 				return fmt.Errorf("pair %d, %s: %w", n+1, w.name, err)
 			}
-			fmt.Printf("%2d %-13s %5d ms: %s\n", n+1, w.name, r.took.Milliseconds(), r.outcome)
+			fmt.Printf("%2d %-18s %5d ms: %s\n", n+1, w.name, r.took.Milliseconds(), r.outcome)
 			if o.v {
 				fmt.Printf("      puts: %s\n      gets: %s\n", r.puts.errors(r.began), r.gets.errors(r.began))
 			}
@@ -131,22 +101,30 @@ func rollInTurn(ctx context.Context, o options, ways []*restart, kind string) er
 	for _, w := range ways {
 		summarizeRolled(w.name, every[w.name])
 	}
-	var ratios []float64
-	for n, r := range every[byCKE] {
-		ratios = append(ratios, float64(r.took)/float64(every["by hand"][n].took))
+	for _, w := range ways {
+		if w.name != byCKE && w.name != inListOrder {
+			printRatio(w.name, every[byCKE], every[w.name])
+		}
 	}
-	fmt.Printf("median ratio of cke to by hand: %.2f (target at most %.1f)\n", median(ratios), ratioTarget)
 	return nil
 }
 
+func printRatio(name order, cke, floor []rolled) {
+	var ratios []float64
+	for n, r := range cke {
+		ratios = append(ratios, float64(r.took)/float64(floor[n].took))
+	}
+	fmt.Printf("median ratio of cke to %s: %.2f (target at most %.1f)\n", name, median(ratios), ratioTarget)
+}
+
 // underLoad restarts the members once while clients go on.
-func underLoad(ctx context.Context, w *restart, clients []*clientv3.Client) (r rolled, err error) {
-	for _, c := range clients { // connected before it counts
+func underLoad(ctx context.Context, w *restart) (r rolled, err error) {
+	for _, c := range w.clients { // connected before it counts
 		if _, err := c.Get(ctx, "/bench", clientv3.WithCountOnly()); err != nil {
 			return r, err
 		}
 	}
-	load := drive(ctx, clients, rollingPuts, rollingPuts)
+	load := drive(ctx, w.clients, rollingPuts, rollingPuts)
 	err = pause(ctx, around)
 	began := time.Now()
 	if err == nil {
@@ -173,7 +151,7 @@ func summarizeRolled(name order, all []rolled) {
 		puts, gets = puts+len(r.puts.failed), gets+len(r.gets.failed)
 		stallPuts, stallGets = max(stallPuts, r.puts.longest()), max(stallGets, r.gets.longest())
 	}
-	fmt.Printf("%-13s median %5d ms; of %d: failed puts %d, gets %d; longest stall of puts %d ms, gets %d ms; median p99 of puts %d ms, gets %d ms\n",
+	fmt.Printf("%-18s median %5d ms; of %d: failed puts %d, gets %d; longest stall of puts %d ms, gets %d ms; median p99 of puts %d ms, gets %d ms\n",
 		name, median(took).Milliseconds(), len(all), puts, gets, stallPuts.Milliseconds(), stallGets.Milliseconds(),
 		median(p99Puts).Milliseconds(), median(p99Gets).Milliseconds())
 }

@@ -72,6 +72,8 @@ type Status struct {
 	Progress []cluster.Progress `json:"progress,omitempty"`
 	// Running are the steps under way; the plan holds those that come next.
 	Running []plan.Step `json:"running,omitempty"`
+	// Snapshot is the last one taken before a change of etcd's version, and where it lies.
+	Snapshot *cluster.Snapshot `json:"snapshot,omitempty"`
 	// Kubernetes is what Kubernetes is told; nil when the spec names none.
 	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
 	ObservedAt time.Time         `json:"observed_at"`

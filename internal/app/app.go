@@ -52,6 +52,8 @@ type App struct {
 	mu     sync.Mutex
 	term   *term            // nil while this daemon does not lead
 	cares  map[string]*care // of the term
+	// beginning are clusters whose care is being made; closed when it is, or failed.
+	beginning map[string]chan struct{}
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -63,7 +65,7 @@ type App struct {
 
 // New returns a daemon that has not started.
 func New(o Options) *App {
-	return &App{o: o, log: o.Log, cares: map[string]*care{}, failed: make(chan error, 1)}
+	return &App{o: o, log: o.Log, cares: map[string]*care{}, beginning: map[string]chan struct{}{}, failed: make(chan error, 1)}
 }
 
 // Start opens the store, begins to care for its clusters and serves the API. It

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"cke/internal/api"
@@ -70,22 +72,27 @@ func (b backend) note(ctx context.Context, name, action, reason string, err erro
 }
 
 func (b backend) Clusters(ctx context.Context) ([]api.ClusterSummary, error) {
-	names, err := b.store.Clusters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]api.ClusterSummary, 0, len(names))
-	for _, n := range names {
-		v, err := b.view(ctx, n)
+	var mu sync.Mutex
+	var list []api.ClusterSummary
+	err := b.eachCluster(ctx, func(ctx context.Context, name string) error {
+		c, err := b.careFor(ctx, name)
 		if err != nil {
-			return nil, err
+			return err
 		}
+		v, err := firstView(ctx, c.loop)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
 		list = append(list, api.ClusterSummary{
-			Name: n, Phase: v.State.Bootstrap.Phase, Healthy: healthy(v),
+			Name: name, Phase: v.State.Bootstrap.Phase, Healthy: healthy(v),
 			Voters: len(v.State.Etcd.HealthyVoters()), Nodes: len(v.Wanted.Spec.Nodes),
 		})
-	}
-	return list, nil
+		return nil
+	})
+	slices.SortFunc(list, func(a, b api.ClusterSummary) int { return strings.Compare(a.Name, b.Name) })
+	return list, err
 }
 
 func (b backend) Status(ctx context.Context, name string) (api.Status, error) {

@@ -88,13 +88,9 @@ func (b backend) clean(ctx context.Context, c *care, w reconcile.Wanted, st clus
 
 // notAnothers: a machine that left this cluster may have become another's since.
 func (b backend) notAnothers(ctx context.Context, name string, n cluster.Node) error {
-	names, err := b.store.Clusters(ctx)
-	if err != nil {
-		return err
-	}
-	for _, other := range names {
+	return b.eachCluster(ctx, func(ctx context.Context, other string) error {
 		if other == name {
-			continue
+			return nil
 		}
 		o, err := b.store.Load(ctx, other)
 		if err != nil {
@@ -104,8 +100,8 @@ func (b backend) notAnothers(ctx context.Context, name string, n cluster.Node) e
 			return api.Refused(fmt.Sprintf("node %s is not cleaned: its machine is a node of cluster %s", n.Hostname, other),
 				"ckecli node clean "+string(n.Hostname)+" --forget drops its record here")
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func isRefused(err error) bool {

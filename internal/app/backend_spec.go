@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"cke/internal/api"
@@ -90,19 +91,15 @@ func (b backend) checkChange(ctx context.Context, file string, yaml []byte, spec
 // checkAddresses refuses a node that another cluster has: members of two
 // clusters would fight over the ports and, on this machine, the directory.
 func (b backend) checkAddresses(ctx context.Context, spec cluster.Spec) error {
-	names, err := b.store.Clusters(ctx)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
+	return b.eachCluster(ctx, func(ctx context.Context, name string) error {
 		if name == spec.Name {
-			continue
+			return nil
 		}
 		other, err := b.store.Load(ctx, name)
 		if err != nil {
 			return err
 		}
-		for _, have := range append(append([]cluster.Node(nil), other.Spec.Nodes...), other.Leaving...) {
+		for _, have := range slices.Concat(other.Spec.Nodes, other.Leaving) {
 			for _, n := range spec.Nodes {
 				if n.Address == have.Address || n.Hostname == have.Hostname {
 					return api.Invalid("node "+string(n.Hostname)+" ("+n.Address.String()+") belongs to cluster "+name+
@@ -110,8 +107,8 @@ func (b backend) checkAddresses(ctx context.Context, spec cluster.Spec) error {
 				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // texts are warnings with their places, without the word: where they go says it.

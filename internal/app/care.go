@@ -34,31 +34,8 @@ func (c *care) close() error {
 	return c.etcd.Close()
 }
 
-// careForAll begins with the clusters the store knows.
-func (a *App) careForAll(ctx context.Context) error {
-	names, err := a.store.Clusters(ctx)
-	if err != nil {
-		return fmt.Errorf("list clusters: %w", err)
-	}
-	for _, n := range names {
-		if _, err := a.careFor(ctx, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// careFor returns the care of a cluster, beginning it if need be.
-func (a *App) careFor(ctx context.Context, name string) (*care, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c, ok := a.cares[name]; ok {
-		return c, nil
-	}
-	t := a.term
-	if t == nil || t.ctx.Err() != nil {
-		return nil, errNotLeading
-	}
+// newCare makes what serves a cluster; none of it runs yet.
+func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) {
 	authority, err := loadAuthority(ctx, a.store, name)
 	if err != nil {
 		return nil, err
@@ -69,60 +46,25 @@ func (a *App) careFor(ctx context.Context, name string) (*care, error) {
 		return nil, err
 	}
 	log := a.log.With("cluster", name)
-	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until})
+	c := &care{name: name, authority: authority, progress: execute.NewProgress()}
+	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until, Late: func() { c.loop.Wake() }})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
 		Newest: &a.newest,
 		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
-		Releases: a.shelf.Have, Published: out.published, Boot: a.boot, Now: time.Now, Log: log,
+		Releases: a.shelf.Have, Published: out.published, SnapshotHere: snapshotHere, Boot: a.boot, Now: time.Now, Log: log,
 	})
-	c := &care{name: name, authority: authority, etcd: client, observer: observer, progress: execute.NewProgress(), export: out}
+	c.etcd, c.observer, c.export = client, observer, out
 	c.loop = reconcile.New(reconcile.Options{
 		Cluster: name, Store: loopStore{a.store}, Observer: observer, Etcd: client, Hosts: a.hosts,
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
-			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"),
+			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"), Hostname: a.self.Hostname,
 			Boot: a.boot, Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
-	a.cares[name] = c
-	t.work.Go(func() { c.loop.Run(t.ctx) })
-	t.work.Go(func() { out.follow(t.ctx, c.loop) })
 	return c, nil
-}
-
-// followStore wakes a cluster's loop whenever what is wanted of it changes.
-func (a *App) followStore(t *term) {
-	changes, err := a.store.Watch(t.ctx)
-	if err != nil {
-		a.storeFails(t, fmt.Errorf("watch the store: %w", err))
-		return
-	}
-	for {
-		select {
-		case <-t.ctx.Done():
-			return
-		case name, ok := <-changes:
-			if !ok {
-				if t.ctx.Err() == nil {
-					a.storeFails(t, fmt.Errorf("watch the store: the watch ended: %w", a.store.Err()))
-				}
-				return
-			}
-			c, err := a.careFor(t.ctx, name)
-			if err != nil {
-				// A cluster whose spec is not written yet comes up again with it.
-				a.log.Warn("begin to care", "cluster", name, "err", err)
-				continue
-			}
-			a.keepHosts(t.ctx, a.log)
-			c.loop.Wake()
-		case <-a.store.Done():
-			a.storeFails(t, fmt.Errorf("the store ended: %w", a.store.Err()))
-			return
-		}
-	}
 }
 
 // storeFails ends a daemon whose own store has failed. One elsewhere comes back.
@@ -151,13 +93,18 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 
 func loadAuthority(ctx context.Context, s *store.Store, name string) (pki.Authority, error) {
 	var a pki.Authority
+	var roles []string
+	for _, role := range pki.Roles() {
+		roles = append(roles, string(role))
+	}
+	stored, err := s.CAs(ctx, name, roles)
+	if err != nil {
+		return a, err
+	}
 	into := map[pki.Role]**pki.CA{pki.Server: &a.Server, pki.Peer: &a.Peer, pki.Client: &a.Client}
 	for _, role := range pki.Roles() {
-		stored, err := s.CA(ctx, name, string(role))
-		if err != nil {
-			return a, err
-		}
-		if *into[role], err = pki.LoadCA(role, stored.Cert, stored.Key); err != nil {
+		one := stored[string(role)]
+		if *into[role], err = pki.LoadCA(role, one.Cert, one.Key); err != nil {
 			return a, fmt.Errorf("load the %s CA of cluster %s: %w", role, name, err)
 		}
 	}

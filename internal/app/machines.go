@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"cke/internal/cluster"
 	"cke/internal/config"
@@ -84,34 +82,4 @@ func (m *machines) Host(n cluster.Node) (host.Host, error) {
 		}
 	}
 	return m.localHosts.Host(n)
-}
-
-// keepHosts ends the connections to machines that no cluster names any more, or
-// names otherwise.
-func (a *App) keepHosts(ctx context.Context, log *slog.Logger) {
-	nodes, err := a.nodes(ctx)
-	if err == nil {
-		err = a.hosts.remote.Keep(nodes)
-	}
-	if err != nil && ctx.Err() == nil {
-		// A connection too many does no harm.
-		log.Warn("end connections to hosts that are gone", "err", err)
-	}
-}
-
-// nodes are those of all clusters, also those that leave or have left.
-func (a *App) nodes(ctx context.Context) ([]cluster.Node, error) {
-	names, err := a.store.Clusters(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list clusters: %w", err)
-	}
-	var all []cluster.Node
-	for _, name := range names {
-		w, err := a.store.Load(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		all = slices.Concat(all, w.Spec.Nodes, w.Leaving, w.Left)
-	}
-	return all, nil
 }

@@ -26,7 +26,7 @@ func status(v reconcile.View) api.Status {
 	e := v.State.Etcd
 	s := api.Status{
 		Cluster: v.Wanted.Spec.Name, Healthy: healthy(v), Phase: v.State.Bootstrap.Phase,
-		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Drains: v.State.Drains, Reboot: v.State.Reboot,
+		ClusterID: v.State.Bootstrap.ClusterID, Paused: v.State.Paused, Drains: v.State.Drains, Reboot: v.State.Reboot, Snapshot: v.State.Snapshot,
 		Quorum: e.Quorum, AuthOn: e.Auth.Enabled, Alarms: e.Alarms,
 		Tolerance: cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters())),
 		Plan:      v.Plan, Running: v.Running, ObservedAt: v.State.At.UTC(), SpecRevision: v.Wanted.Revision,

@@ -38,6 +38,7 @@ func statusText(st api.Status, now time.Time) string {
 	b.WriteString("\n" + membersText(st, now))
 	b.WriteString(troublesText(st.Nodes, st.Plan))
 	b.WriteString(quotaText(st.Quota))
+	b.WriteString(snapshotText(st.Snapshot))
 	b.WriteString(gatewaysText(st.Nodes))
 	b.WriteString(kubernetesText(st.Kubernetes))
 	b.WriteString(runningText(st.Running))

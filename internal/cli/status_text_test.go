@@ -108,6 +108,13 @@ func TestStatusText(t *testing.T) {
 		"kubernetes_begins": func(st *api.Status) {
 			st.Kubernetes = &api.KubernetesStatus{Endpoints: kubernetesStatus(st.Nodes).Endpoints}
 		},
+		"upgrading": func(st *api.Status) {
+			st.Settled = false
+			st.Snapshot = &cluster.Snapshot{
+				From: "3.6.16", To: "3.7.3", At: start(), Host: "cke-a.mgmt.example.org", Bytes: 21 << 20, Revision: 4711,
+				Path: "/var/lib/cke/snapshots/main/etcd-20260102-030405.backup",
+			}
+		},
 		"paused": func(st *api.Status) {
 			st.Settled = false
 			st.Paused = &cluster.Pause{By: "uid 0 (root)", Why: "switch upgrade", At: start()}

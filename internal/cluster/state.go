@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // State is what was observed of one cluster at one instant.
 type State struct {
@@ -22,6 +25,8 @@ type State struct {
 	Paused   *Pause    `json:"paused,omitempty"`
 	// Snapshot is the last one taken before a change of etcd's version.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// SnapshotAway: its file is not on the machine of the cke that looks.
+	SnapshotAway bool `json:"snapshot_away,omitempty"`
 	// Restart is a member that is being restarted with other settings, or was
 	// rolled back.
 	Restart *Restart               `json:"restart,omitempty"`
@@ -119,6 +124,13 @@ type NodeState struct {
 	Foreign []string `json:"foreign,omitempty"`
 	// Unit is nil when no unit of this cluster is installed.
 	Unit *UnitState `json:"unit,omitempty"`
+	// TookPart is when its member, which does not answer cke, was last known to take part
+	// in the quorum all the same, as its process said on the host; zero: it never was.
+	TookPart time.Time `json:"took_part,omitzero"`
+	// RunsSince is since when its process has been seen to run, EndedAt when it was last
+	// seen to have ended, as far as this daemon remembers; zero where it did not see that.
+	RunsSince time.Time `json:"runs_since,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
 	// Data are the data directories present, set-aside ones not included.
 	Data []DataDir `json:"data,omitempty"`
 	// Aside are the names of data directories of this cluster that were moved
@@ -198,6 +210,11 @@ type UnitState struct {
 	Overridden string `json:"overridden,omitempty"`
 }
 
+// Ended: a process of the member has ended, and none runs now.
+func (u UnitState) Ended() bool {
+	return !u.Running && (strings.HasPrefix(u.Exit, "exit status") || strings.HasPrefix(u.Exit, "signal") || u.Exit == "ended unseen")
+}
+
 // DataDir is one member's data directory on a host.
 type DataDir struct {
 	Member MemberID `json:"member"`
@@ -229,6 +246,9 @@ type EtcdState struct {
 	// Hashes are what the voters' data adds up to; looked at only when some member's
 	// may be corrupt.
 	Hashes []MemberHash `json:"hashes,omitempty"`
+	// DifferedAt is when voters that served were last seen to hold different data; zero:
+	// never, as far as this daemon remembers.
+	DifferedAt time.Time `json:"differed_at,omitzero"`
 	// Before is how far the log had come one election timeout ago; nil where nobody
 	// looked.
 	Before *Front `json:"before,omitempty"`

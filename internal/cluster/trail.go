@@ -40,7 +40,8 @@ func (t Trail) With(f Front) Trail {
 
 // Before is where the front was one election timeout ago: in the last look before
 // then or, while there was none, in the first look of all. A second look a moment
-// later, as a guard takes it, compares with the same one.
+// later, as a guard takes it, compares with the same one. Of a term that is younger
+// the first look stands for it: more was agreed on by then.
 func (t Trail) Before(now time.Time) (Front, bool) {
 	var before Front
 	found := false
@@ -54,7 +55,16 @@ func (t Trail) Before(now time.Time) (Front, bool) {
 		}
 		before, found = f, true
 	}
-	return before, found
+	if !found {
+		return before, false
+	}
+	last := t[len(t)-1].Term
+	for _, f := range t {
+		if f.Term == last && f.Term > before.Term && !f.At.After(now) {
+			return f, true
+		}
+	}
+	return before, true
 }
 
 // Front is how far the log has come: the leader's commit index or, where only its

@@ -1,81 +1,34 @@
-package cluster_test
+package cluster
 
 import (
 	"testing"
 	"time"
-
-	"cke/internal/cluster"
 )
 
-// TestTrail: what is compared with is the last look before an election timeout ago,
-// or the first of all where none is that old.
-func TestTrail(t *testing.T) {
+// TestBefore: what is compared with is one election timeout old, but of this term.
+func TestBefore(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	at := start.Add
-	for _, c := range []struct {
-		name  string
-		looks []time.Duration // the index is the place in the list
-		now   time.Duration
-		want  uint64
-		none  bool
+	front := func(ms int, term, index uint64) Front {
+		return Front{At: start.Add(time.Duration(ms) * time.Millisecond), Term: term, Index: index}
+	}
+	for name, c := range map[string]struct {
+		trail Trail
+		now   int
+		want  uint64 // its index; 0: there is none
 	}{
-		{name: "never looked", now: time.Second, none: true},
-		{name: "the last before an election timeout", looks: []time.Duration{0, 400 * time.Millisecond, 900 * time.Millisecond}, now: 1500 * time.Millisecond, want: 1},
-		{name: "the first, where none is that old", looks: []time.Duration{0, 400 * time.Millisecond, 900 * time.Millisecond}, now: 950 * time.Millisecond, want: 0},
-		{name: "the last, where looks are far apart", looks: []time.Duration{0, 2 * time.Second}, now: 4500 * time.Millisecond, want: 1},
-		{name: "too old", looks: []time.Duration{0}, now: 6 * time.Second, none: true},
-		{name: "close looks are one", looks: []time.Duration{0, 10 * time.Millisecond, 20 * time.Millisecond}, now: 30 * time.Millisecond, want: 0},
-		{name: "a look that ended later and began before", looks: []time.Duration{2 * time.Second, time.Second}, now: 3500 * time.Millisecond, want: 0},
+		"nothing was seen":                    {nil, 0, 0},
+		"the first look of all":               {Trail{front(0, 2, 10)}, 300, 10},
+		"one election timeout ago":            {Trail{front(0, 2, 10), front(600, 2, 20), front(1200, 2, 30)}, 1700, 20},
+		"too long ago":                        {Trail{front(0, 2, 10)}, 6000, 0},
+		"a term that is younger":              {Trail{front(0, 2, 10), front(1500, 3, 20), front(1700, 3, 30)}, 1900, 20},
+		"a term that is old enough":           {Trail{front(0, 2, 10), front(500, 3, 20), front(1700, 3, 30)}, 1900, 20},
+		"a leader of before speaks once more": {Trail{front(0, 3, 10), front(1500, 2, 5)}, 1900, 10},
+		"a look that began before the term's": {Trail{front(0, 2, 10), front(1500, 3, 20)}, 1400, 10},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			var trail cluster.Trail
-			for i, d := range c.looks {
-				trail = trail.With(cluster.Front{At: at(d), Term: 1, Index: uint64(i)})
-			}
-			got, ok := trail.Before(at(c.now))
-			if ok == c.none || ok && got.Index != c.want {
-				t.Errorf("compared with %+v (%v), want look %d", got, ok, c.want)
-			}
-		})
-	}
-}
-
-// TestTrailStaysShort: looks every few milliseconds for a minute are a few dozen.
-func TestTrailStaysShort(t *testing.T) {
-	t.Parallel()
-	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	var trail cluster.Trail
-	for i := range 6000 {
-		trail = trail.With(cluster.Front{At: start.Add(time.Duration(i) * 10 * time.Millisecond), Term: 1, Index: uint64(i)})
-	}
-	if len(trail) > 60 {
-		t.Errorf("%d looks are kept", len(trail))
-	}
-	if got, ok := trail.Before(start.Add(time.Minute)); !ok || got.Index < 5890 {
-		t.Errorf("compared with %+v (%v)", got, ok)
-	}
-}
-
-// TestFront: the leader's index counts; without it, the highest of a serving voter.
-func TestFront(t *testing.T) {
-	t.Parallel()
-	e := cluster.EtcdState{Members: []cluster.Member{
-		{ID: 1, Healthy: true, Leader: true, RaftTerm: 3, RaftIndex: 100},
-		{ID: 2, Healthy: true, RaftTerm: 3, RaftIndex: 98},
-		{ID: 3, Healthy: true, RaftTerm: 3, RaftIndex: 101, Learner: true},
-		{ID: 4, RaftTerm: 9, RaftIndex: 500},
-	}}
-	if f, ok := e.Front(time.Time{}); !ok || f.Index != 100 {
-		t.Errorf("with a leader: %+v %v", f, ok)
-	}
-	e.Members[0].Healthy = false
-	if f, ok := e.Front(time.Time{}); !ok || f.Index != 98 || f.Term != 3 {
-		t.Errorf("without: %+v %v", f, ok)
-	}
-	e.Members[1].Healthy = false
-	if f, ok := e.Front(time.Time{}); ok {
-		t.Errorf("of nobody: %+v", f)
+		before, ok := c.trail.Before(start.Add(time.Duration(c.now) * time.Millisecond))
+		if ok != (c.want != 0) || before.Index != c.want {
+			t.Errorf("%s: got %+v, %v", name, before, ok)
+		}
 	}
 }

@@ -50,7 +50,8 @@ type Snapshot struct {
 	From string    `json:"from"` // the versions of the change it was taken for
 	To   string    `json:"to"`
 	At   time.Time `json:"at"`
-	// Path is where it lies on the machine of the cke that took it.
+	// Host is the machine of the cke that took it, and Path where it lies there.
+	Host     string `json:"host,omitempty"`
 	Path     string `json:"path"`
 	Bytes    int64  `json:"bytes"`
 	Revision int64  `json:"revision"`

@@ -34,6 +34,9 @@ type Options struct {
 	// Until is the moment that no change may outlive; nil, or the zero time, for
 	// none. It moves on while this cke leads.
 	Until func() time.Time
+	// Late is told when a member has answered that a look did not wait for; nil for
+	// nobody.
+	Late func()
 }
 
 // Client speaks to one cluster as root. It is safe for concurrent use.
@@ -56,6 +59,9 @@ type Client struct {
 func New(o Options) *Client {
 	if o.Until == nil {
 		o.Until = func() time.Time { return time.Time{} }
+	}
+	if o.Late == nil {
+		o.Late = func() {}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Client{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,7 @@ var errMute = errors.New("it does not answer, as the others do")
 type pending struct {
 	done   chan struct{}
 	answer answer
+	left   atomic.Bool // a look went on without it
 }
 
 // askAll asks all at the same time. Those that answered the last time have all the
@@ -55,6 +57,7 @@ func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
 				over = true
 			}
 		}
+		q.left.Store(over)
 		select {
 		case <-q.done:
 			answers[i] = q.answer
@@ -82,8 +85,12 @@ func (c *Client) askAside(ep Endpoint) *pending {
 		delete(c.aside, ep)
 		c.mu.Unlock()
 		close(q.done)
-		if q.answer.statusErr == nil {
-			c.remember([]answer{q.answer})
+		if q.answer.statusErr != nil {
+			return
+		}
+		c.remember([]answer{q.answer})
+		if q.left.Load() {
+			c.opts.Late()
 		}
 	})
 	return q

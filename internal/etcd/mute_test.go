@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -51,7 +52,8 @@ func (t talker) RoleList(context.Context, *pb.AuthRoleListRequest) (*pb.AuthRole
 }
 
 // A member whose machine takes connections and says nothing is given up soon after
-// the others have answered, though it had all the time there is at first.
+// the others have answered, though it had all the time there is at first. When it
+// answers after all, the next look need not be waited for.
 func TestWhoDoesNotAnswerIsNotWaitedForAgain(t *testing.T) {
 	t.Parallel()
 	listen := func() net.Listener {
@@ -71,7 +73,8 @@ func TestWhoDoesNotAnswerIsNotWaitedForAgain(t *testing.T) {
 	pb.RegisterAuthServer(srv, answers)
 	go srv.Serve(talks) // ends with Stop
 	t.Cleanup(srv.Stop)
-	c := New(Options{Log: slog.New(slog.DiscardHandler)})
+	late := make(chan struct{}, 1)
+	c := New(Options{Log: slog.New(slog.DiscardHandler), Late: func() { late <- struct{}{} }})
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -82,5 +85,19 @@ func TestWhoDoesNotAnswerIsNotWaitedForAgain(t *testing.T) {
 		if !e.Quorum || len(e.Members) != 2 || !e.Members[0].Healthy || e.Members[1].Healthy || !strings.Contains(e.Members[1].Err, want) {
 			t.Fatalf("look %d: %+v", i+1, e)
 		}
+	}
+	select {
+	case <-late:
+		t.Fatal("somebody answered late who said nothing")
+	default:
+	}
+	go srv.Serve(silent) // ends with Stop
+	select {
+	case <-late:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was told of the answer that came late")
+	}
+	if !c.answered(eps[1]) {
+		t.Error("the next look would not wait for it")
 	}
 }

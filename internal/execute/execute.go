@@ -45,8 +45,9 @@ type Options struct {
 	Log       *slog.Logger
 	// Releases are what can be put on hosts; nil for nothing.
 	Releases Releases
-	// Snapshots is the directory for those taken before a change of version.
-	Snapshots string
+	// Snapshots is the directory for those taken before a change of version, on the
+	// machine Hostname.
+	Snapshots, Hostname string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.

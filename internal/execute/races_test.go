@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -26,7 +27,9 @@ type three struct {
 	on cluster.UnitState // of cp2
 	// hashed is what happens while the data is compared.
 	hashed func()
-	did    []Effect
+	// ended is what cp2's process has ended with when its end was waited for.
+	ended *cluster.UnitState
+	did   []Effect
 }
 
 func newThree(t *testing.T) *three {
@@ -76,6 +79,14 @@ func (m machine) Facts(context.Context, string, netip.Addr) (host.Facts, error) 
 	return host.Facts{Unit: &u}, nil
 }
 
+func (m machine) WaitUnit(context.Context, string, bool) error {
+	if m.name != "cp2" || m.c.ended == nil {
+		return errors.New("nobody ends")
+	}
+	m.c.on = *m.c.ended
+	return nil
+}
+
 // nothing is a store that must not be written to.
 type nothing struct{ Store }
 
@@ -96,6 +107,9 @@ func (m members) Hashes(_ context.Context, all []cluster.Member, _ []cluster.Nod
 		h := cluster.MemberHash{Member: o.ID, Revision: 50, Hash: 1}
 		if o.Name == "cp2" {
 			h.Hash = 2
+		}
+		if !o.Healthy {
+			h = cluster.MemberHash{Member: o.ID, Err: "it does not answer"}
 		}
 		hashes = append(hashes, h)
 	}
@@ -119,6 +133,36 @@ func TestACorruptMemberIsRemoved(t *testing.T) {
 	c := newThree(t)
 	if err := c.run(t.Context(), removeCorrupt()); err != nil || !slices.Equal(c.did, []Effect{EtcdRemove}) {
 		t.Errorf("%v, did %v", err, c.did)
+	}
+}
+
+// A member that finds its data to be another ends, and is started again by systemd
+// for as long as it is there. It is removed, whichever of the two it is just at.
+func TestAMemberThatDoesNotStartOnItsDataIsRemoved(t *testing.T) {
+	unit := cluster.Unit{Cluster: "main", Node: "cp2", Member: 2, Version: "3.7.3"}
+	runs := cluster.UnitState{Unit: unit, Running: true, Started: &unit, Sealed: true}
+	refuses := cluster.UnitState{Unit: unit, Sealed: true, Exit: "exit 1", Log: "2: found data inconsistency with peers"}
+	crashes := cluster.UnitState{Unit: unit, Sealed: true, Exit: "exit 1", Log: "2: out of memory"}
+	for name, c := range map[string]struct {
+		on      cluster.UnitState
+		ended   *cluster.UnitState
+		removed bool
+	}{
+		"ended":                            {refuses, nil, true},
+		"started again":                    {runs, &refuses, true},
+		"started again, and runs":          {runs, nil, false},
+		"started again, and ends by other": {runs, &crashes, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			three := newThree(t)
+			three.e.Members[1].Healthy = false
+			three.on, three.ended = c.on, c.ended
+			s := removeCorrupt()
+			s.Serving = false
+			if err := three.run(t.Context(), s); (err == nil) != c.removed || (len(three.did) > 0) != c.removed {
+				t.Errorf("%v, did %v", err, three.did)
+			}
+		})
 	}
 }
 

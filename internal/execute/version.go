@@ -44,7 +44,7 @@ func (a takeSnapshot) Do(ctx context.Context) (err error) {
 	if res.Path == "" {
 		return err
 	}
-	snap.Path, snap.Bytes, snap.Revision, snap.Hash = res.Path, res.Bytes, res.Revision, res.Hash
+	snap.Host, snap.Path, snap.Bytes, snap.Revision, snap.Hash = a.x.o.Hostname, res.Path, res.Bytes, res.Revision, res.Hash
 	if err := a.did(WriteSnapshot, err); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 //
 // It promises that a connection is refused only when no member can be reached,
 // that no connection is touched whose member stays, and that one whose member
-// is to go is ended at a moment when nobody speaks, or after 2 s.
+// is to go is ended at a moment when nobody speaks, or after 4 s.
 package gateway
 
 import (

@@ -37,6 +37,13 @@ func (c *Client) Facts(ctx context.Context, cluster string, address netip.Addr) 
 	return f, err
 }
 
+// Progress implements Host.
+func (c *Client) Progress(ctx context.Context, cluster string, member cluster.MemberID) (uint64, error) {
+	var p ProgressAnswer
+	err := c.call(ctx, VerbProgress, MemberRequest{Cluster: cluster, Member: member}, &p)
+	return p.Applied, err
+}
+
 // PutFiles implements Host.
 func (c *Client) PutFiles(ctx context.Context, req PutFiles) error {
 	return c.call(ctx, VerbPutFiles, req, nil)

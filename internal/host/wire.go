@@ -24,6 +24,7 @@ const (
 	VerbPutRelease     = "put-release"
 	VerbPurge          = "purge"
 	VerbReboot         = "reboot"
+	VerbProgress       = "progress"
 	VerbPutGateway     = "put-gateway"
 	VerbRemoveGateway  = "remove-gateway"
 	VerbPutClientFiles = "put-client-files"
@@ -43,7 +44,12 @@ type FactsRequest struct {
 	Address netip.Addr `json:"address,omitzero"`
 }
 
-// MemberRequest is the body of start-unit and retire-unit.
+// ProgressAnswer is what progress answers.
+type ProgressAnswer struct {
+	Applied uint64 `json:"applied"`
+}
+
+// MemberRequest is the body of start-unit, retire-unit and progress.
 type MemberRequest struct {
 	Cluster string           `json:"cluster"`
 	Member  cluster.MemberID `json:"member"`

@@ -62,7 +62,7 @@ func faultOf(c call, err error) fault {
 	case apierrors.IsForbidden(err):
 		return forbidden(c, err)
 	case apierrors.IsNotFound(err) && missing(err) == "namespaces":
-		return f(ruleNamespaceMissing, "the namespace does not exist", "kubectl create namespace "+c.key.namespace)
+		return noNamespace(c)
 	case slow(err):
 		return f(ruleSlow, said(c, err), "see the API server's load and its etcd")
 	case untrusted(err):
@@ -73,6 +73,10 @@ func faultOf(c call, err error) fault {
 		return f(ruleUnreachable, said(c, err), "see server in the kubeconfig, and whether the API server runs")
 	}
 	return f(ruleApplyRefused, said(c, err), "")
+}
+
+func noNamespace(c call) fault {
+	return fault{ruleNamespaceMissing, c.String() + ": the namespace does not exist", "kubectl create namespace " + c.key.namespace}
 }
 
 // forbidden tells RBAC's refusal from a quota's or an admission's.

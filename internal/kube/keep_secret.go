@@ -84,3 +84,20 @@ func (k *keeper) forget(ctx context.Context, b cluster.Bundle, now time.Time) (m
 	k.forgotten, k.notForgotten = now, nil
 	return move{}, nil, longestLook
 }
+
+// homeless says whether the Secret's namespace is gone. What let CKE in there is
+// gone with it then, so that nothing else would say so.
+func (k *keeper) homeless(ctx context.Context, s *session) bool {
+	return k.key.kind == secretKind() && s.gone(ctx, k.key.namespace)
+}
+
+// forgetHomeless: a Secret whose namespace is gone is gone too, and its bundle need
+// not wait for it any more.
+func (k *keeper) forgetHomeless(ctx context.Context) []fault {
+	b, ok := k.p.view(k.key).bundleOf(k.key)
+	if !ok || !b.Removing {
+		return nil
+	}
+	_, faults, _ := k.forget(ctx, b, k.now())
+	return faults
+}

@@ -69,9 +69,13 @@ func (k *keeper) run(ctx context.Context, s *session) {
 		}
 		if err != nil && !expired(err) {
 			f := faultOf(c, err)
+			var faults []fault
+			if f.rule == rulePermissionMissing && k.homeless(ctx, s) {
+				f, faults = noNamespace(c), k.forgetHomeless(ctx)
+			}
 			k.linkFault = &f
 			k.doubt(s, f)
-			k.report(nil)
+			k.report(faults)
 		}
 		k.link.failed(k.now())
 		k.pause(ctx, k.link.wait(k.now()))

@@ -95,6 +95,11 @@ func secretKind() kind {
 	return kind{"Secret", schema.GroupVersionResource{Version: "v1", Resource: "secrets"}}
 }
 
+// namespaces are looked at, never kept.
+func namespaces() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+}
+
 // key names one object.
 type key struct {
 	kind            kind

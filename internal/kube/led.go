@@ -34,10 +34,10 @@ func over(until time.Time) bool {
 	return !until.IsZero() && (!now.Before(until) || !now.Round(0).Before(until.Round(0)))
 }
 
-// changing bounds a change by its patience and by the time until which this cke
-// leads.
-func (s *session) changing(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(patience)
+// changing bounds a change by the patience for a request and by the time until
+// which this cke leads.
+func (s *session) changing(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(requestPatience)
 	if until := s.until(); !until.IsZero() && until.Before(end) {
 		end = until
 	}

@@ -49,7 +49,7 @@ func TestADeposedPublisherChangesNothing(t *testing.T) {
 		t.Errorf("the server got %s", s)
 	}
 	s := session{until: func() time.Time { return time.Now().Add(-time.Second) }}
-	ctx, cancel := s.changing(t.Context(), time.Hour)
+	ctx, cancel := s.changing(t.Context())
 	defer cancel()
 	if ctx.Err() == nil {
 		t.Error("the context of a change goes on after the lead")

@@ -33,11 +33,14 @@ const (
 	subjectServiceAccount = "ServiceAccount"
 	roleEndpoints         = "cke-endpoints"
 	roleBundles           = "cke-bundles"
+	roleNamespaces        = "cke-bundle-namespaces"
 )
 
 // Manifests is the least RBAC that CKE needs, as YAML: a Role for the endpoints,
-// and one for the Secrets in each namespace that has some. Every rule names its
-// objects, also those to create: they are created by patches, which carry a name.
+// one for the Secrets in each namespace that has some, and to see whether those
+// namespaces are there, a ClusterRole, for a Role goes with its namespace. Every
+// rule names its objects, also those to create: they are created by patches, which
+// carry a name.
 func Manifests(o ManifestOptions) ([]byte, error) {
 	s := o.Subject
 	s.Kind = cmp.Or(s.Kind, subjectServiceAccount)
@@ -61,6 +64,9 @@ func Manifests(o ManifestOptions) ([]byte, error) {
 	}
 	for _, ns := range sortedKeys(names) {
 		all = append(all, roleAndBinding(ns, roleBundles, s, secretRule(names[ns]))...)
+	}
+	if len(names) > 0 {
+		all = append(all, clusterRoleAndBinding(roleNamespaces, s, namespaceRule(sortedKeys(names)))...)
 	}
 	var out bytes.Buffer
 	for i, object := range all {
@@ -98,21 +104,45 @@ func secretRule(names []string) rbacv1.PolicyRule {
 	}
 }
 
-func roleAndBinding(ns, name string, s Subject, rules ...rbacv1.PolicyRule) []any {
-	subject := rbacv1.Subject{Kind: s.Kind, Name: s.Name}
-	if s.Kind == subjectServiceAccount {
-		subject.Namespace = s.Namespace
-	} else {
-		subject.APIGroup = rbacv1.GroupName
+func namespaceRule(names []string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{namespaces().Resource},
+		ResourceNames: names, Verbs: []string{"get"},
 	}
+}
+
+// inRBAC is a subject as bindings name it.
+func (s Subject) inRBAC() rbacv1.Subject {
+	if s.Kind == subjectServiceAccount {
+		return rbacv1.Subject{Kind: s.Kind, Name: s.Name, Namespace: s.Namespace}
+	}
+	return rbacv1.Subject{Kind: s.Kind, Name: s.Name, APIGroup: rbacv1.GroupName}
+}
+
+func inRBAC(kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: kind}
+}
+
+func roleAndBinding(ns, name string, s Subject, rules ...rbacv1.PolicyRule) []any {
 	meta := metav1.ObjectMeta{Name: name, Namespace: ns, Labels: labels(nil)}
-	version := rbacv1.SchemeGroupVersion.String()
 	return []any{
-		rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "Role"}, ObjectMeta: meta, Rules: rules},
+		rbacv1.Role{TypeMeta: inRBAC("Role"), ObjectMeta: meta, Rules: rules},
 		rbacv1.RoleBinding{
-			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "RoleBinding"}, ObjectMeta: meta,
+			TypeMeta: inRBAC("RoleBinding"), ObjectMeta: meta,
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-			Subjects: []rbacv1.Subject{subject},
+			Subjects: []rbacv1.Subject{s.inRBAC()},
+		},
+	}
+}
+
+func clusterRoleAndBinding(name string, s Subject, rules ...rbacv1.PolicyRule) []any {
+	meta := metav1.ObjectMeta{Name: name, Labels: labels(nil)}
+	return []any{
+		rbacv1.ClusterRole{TypeMeta: inRBAC("ClusterRole"), ObjectMeta: meta, Rules: rules},
+		rbacv1.ClusterRoleBinding{
+			TypeMeta: inRBAC("ClusterRoleBinding"), ObjectMeta: meta,
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+			Subjects: []rbacv1.Subject{s.inRBAC()},
 		},
 	}
 }

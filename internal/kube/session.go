@@ -3,13 +3,12 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,11 +20,12 @@ import (
 const (
 	// requestPatience bounds every request but the stream of a watch.
 	requestPatience = 10 * time.Second
-	// firstPatience is after how long an apply is sent once more, which changes
-	// nothing twice. What an API server writes while its etcd's leader dies may be
-	// lost, and it takes 7 s to say so.
-	firstPatience = 2 * time.Second
-	dialPatience  = 4 * time.Second
+	// An apply without an answer is sent again after this. Who is sent to a dead
+	// member waits for it; there may be hundreds of Secrets, and who reads them is
+	// not in such a hurry.
+	resendEndpoints = time.Second
+	resendSecret    = 4 * time.Second
+	dialPatience    = 4 * time.Second
 	// A connection that is silent for pingAfter is asked whether it lives.
 	pingAfter    = 10 * time.Second
 	pingPatience = 5 * time.Second
@@ -163,23 +163,23 @@ func (e *ending) Stop() {
 	e.end()
 }
 
+// apply is sent again while no answer comes: it changes nothing twice. What an API
+// server writes while its etcd has no leader may be lost, and it takes 7 s to say so.
 func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstructured.Unstructured, error) {
-	live, err := s.applyOnce(ctx, firstPatience, k, b, force)
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		live, err = s.applyOnce(ctx, requestPatience, k, b, force)
-	}
-	return live, err
-}
-
-func (s *session) applyOnce(ctx context.Context, patience time.Duration, k key, b body, force bool) (*unstructured.Unstructured, error) {
-	ctx, cancel := s.changing(ctx, patience)
+	ctx, cancel := s.changing(ctx)
 	defer cancel()
-	return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
-		metav1.ApplyOptions{FieldManager: manager, Force: force})
+	every := resendEndpoints
+	if k.kind == secretKind() {
+		every = resendSecret
+	}
+	return insist(ctx, every, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
+			metav1.ApplyOptions{FieldManager: manager, Force: force})
+	})
 }
 
 func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstructured, error) {
-	ctx, cancel := s.changing(ctx, requestPatience)
+	ctx, cancel := s.changing(ctx)
 	defer cancel()
 	patch, err := json.Marshal(b)
 	if err != nil {
@@ -190,12 +190,20 @@ func (s *session) merge(ctx context.Context, k key, b body) (*unstructured.Unstr
 
 // remove deletes exactly the object that was seen.
 func (s *session) remove(ctx context.Context, k key, live *unstructured.Unstructured) error {
-	ctx, cancel := s.changing(ctx, requestPatience)
+	ctx, cancel := s.changing(ctx)
 	defer cancel()
 	uid, version := live.GetUID(), live.GetResourceVersion()
 	return s.of(k).Delete(ctx, k.name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
 	})
+}
+
+// gone says whether a namespace is known not to be there.
+func (s *session) gone(ctx context.Context, namespace string) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	_, err := s.client.Resource(namespaces()).Get(ctx, namespace, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
 }
 
 // question asks whoever holds the login whether it is still the right one.

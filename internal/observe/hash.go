@@ -61,7 +61,28 @@ func (o *Observer) hashes(ctx context.Context, w Wanted, st cluster.State) []clu
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.hashed = fresh
+	if differ(fresh.hashes) {
+		o.differed = fresh.at
+	}
 	return fresh.hashes
+}
+
+func differ(hashes []cluster.MemberHash) bool {
+	for _, h := range hashes {
+		for _, o := range hashes {
+			if h.Comparable(o) && h.Hash != o.Hash {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lastDiffered is when the voters' data was last seen to differ.
+func (o *Observer) lastDiffered() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.differed
 }
 
 // Hashes compares the voters' data now, for a step immediately before an act.

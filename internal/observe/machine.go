@@ -34,6 +34,8 @@ type machine struct {
 	answers time.Time // since when no look was without its answer; zero while one is
 	// used is the answer the newest look went by; nil when it had none.
 	used *answer
+	// pulse is what was seen of its member's process.
+	pulse pulse
 }
 
 type question struct {
@@ -161,6 +163,7 @@ func (o *Observer) arrive(m *machine, q *question, a *answer) {
 	m.open, m.last = nil, a
 	if a.err == nil {
 		m.heard = a.arrived
+		m.pulse.note(a.facts.Unit, a.arrived)
 	}
 	if o.ctx.Err() == nil && (m.used == nil || !a.says(m.used)) {
 		select {

@@ -78,6 +78,8 @@ type Options struct {
 	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
 	Published func() cluster.Published
+	// SnapshotHere says whether the file of a snapshot is on this machine; nil: it is.
+	SnapshotHere func(cluster.Snapshot) bool
 	// Boot is that of the machine cke runs on.
 	Boot string
 	Now  func() time.Time
@@ -110,11 +112,14 @@ type Observer struct {
 	measured map[cluster.NodeName]cluster.Measured
 	heard    map[cluster.NodeName]cluster.Heard
 
-	space  space
-	hashed hashed
+	space    space
+	hashed   hashed
+	differed time.Time // when the voters' data was last seen to differ
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
+	// partaking is of voters that do not answer.
+	partaking map[cluster.MemberID]*partaking
 	// trail is how far the members' log had come in the last looks.
 	trail cluster.Trail
 
@@ -163,6 +168,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
 	}
+	if w.Snapshot != nil && o.o.SnapshotHere != nil {
+		st.SnapshotAway = !o.o.SnapshotHere(*w.Snapshot)
+	}
 	if w.Bootstrap.Phase == cluster.PhaseNew {
 		st.Nodes = o.nodes(ctx, w)
 		st.NewerLeader = o.newerLeader()
@@ -173,7 +181,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st.Nodes = o.nodes(ctx, w)
 	st.NewerLeader = o.newerLeader()
 	st.Etcd = o.conclude(w, guess.about(ctx, o.ask(w, st.Nodes)), st.At)
+	o.partake(w, &st) //nolint:contextcheck // a question outlives the look that asks it
 	st.Etcd.Hashes = o.hashes(ctx, w, st)
+	st.Etcd.DifferedAt = o.lastDiffered()
 	st.Etcd.Usage = o.usage(ctx, w, st.Etcd)
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)

@@ -57,6 +57,9 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 		if last, ok := o.measured[n.Hostname]; ok {
 			s.Measured = &last
 		}
+		if s.Unit != nil {
+			s.RunsSince, s.EndedAt = m.pulse.runs, m.pulse.ended
+		}
 		states[n.Hostname] = s
 	}
 	maps.DeleteFunc(o.measured, func(n cluster.NodeName, _ cluster.Measured) bool {

@@ -66,7 +66,7 @@ func TestGoldenCoversEveryRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources = append(sources, "candidates.go", "defragment.go", "release.go", "withdrawal.go", "reissue.go", "wanted.go")
+	sources = append(sources, "candidates.go", "defragment.go", "release.go", "withdrawal.go", "reissue.go", "wanted.go", "refusal.go")
 	reason := regexp.MustCompile(`(?:Rule: |r\.Rule(?:, r\.\w+)* = )"(\w+)"`)
 	var names []string
 	for _, f := range sources {

@@ -23,6 +23,7 @@ type Corruption struct {
 // to be, by an alarm or by refusing to start, unless its hash says otherwise.
 func Judge(e cluster.EtcdState, hashes []cluster.MemberHash, refusing []cluster.MemberID) Corruption {
 	var c Corruption
+	var refuse []cluster.MemberID
 	right, votes := majority(hashes)
 	c.Clear = votes >= cluster.Quorum(len(e.Voters()))
 	if !c.Clear {
@@ -30,19 +31,20 @@ func Judge(e cluster.EtcdState, hashes []cluster.MemberHash, refusing []cluster.
 	}
 	for _, m := range e.Voters() {
 		i := slices.IndexFunc(hashes, func(h cluster.MemberHash) bool { return h.Member == m.ID })
-		blamed := slices.Contains(refusing, m.ID) || slices.Contains(e.Alarms, cluster.Alarm{Member: m.ID, Kind: cluster.AlarmCorrupt})
 		switch {
 		case i >= 0 && right.Comparable(hashes[i]):
 			if hashes[i].Hash != right.Hash {
 				c.Bad = append(c.Bad, m.ID)
 			}
-		case blamed:
+		case slices.Contains(e.Alarms, cluster.Alarm{Member: m.ID, Kind: cluster.AlarmCorrupt}):
 			c.Bad = append(c.Bad, m.ID)
+		case slices.Contains(refusing, m.ID):
+			refuse = append(refuse, m.ID)
 		default:
 			c.Silent = append(c.Silent, m.ID)
 		}
 	}
-	return c
+	return c.withRefusing(refuse)
 }
 
 // majority is the hash that most agree on, and how many do.
@@ -68,17 +70,17 @@ func ruleCorrupt(in input) verdict {
 	if !in.st.Suspicious() {
 		return verdict{}
 	}
-	e, refusing := in.st.Etcd, in.st.Refusing()
-	c := Judge(e, e.Hashes, refusing)
+	e := in.st.Etcd
+	c := Judge(e, e.Hashes, in.refusing())
 	switch {
 	case !c.Clear:
-		return verdict{hold: true, reasons: []Reason{in.unclear(refusing)}}
+		return verdict{hold: true, reasons: []Reason{in.unclear(in.st.Refusing())}}
 	case len(c.Bad) > 0:
 		v := in.takeOutCorrupt(c.Bad)
 		v.hold = true
 		return v
 	case !e.Alarmed(cluster.AlarmCorrupt):
-		return verdict{}
+		return in.triedAgain()
 	case len(c.Silent) > 0 && slices.ContainsFunc(e.Alarms, func(a cluster.Alarm) bool { return a.Kind == cluster.AlarmCorrupt && a.Member == 0 }):
 		m, _ := e.Member(c.Silent[0])
 		return verdict{hold: true, reasons: []Reason{{
@@ -113,7 +115,7 @@ func (in input) takeOutCorrupt(bad []cluster.MemberID) verdict {
 // isCorrupt says whether a member is to be taken out for its data, and so not to be
 // started any more.
 func (in input) isCorrupt(id cluster.MemberID) bool {
-	return in.st.Etcd.Quorum && in.st.Suspicious() && slices.Contains(Judge(in.st.Etcd, in.st.Etcd.Hashes, in.st.Refusing()).Bad, id)
+	return in.st.Etcd.Quorum && in.st.Suspicious() && slices.Contains(Judge(in.st.Etcd, in.st.Etcd.Hashes, in.refusing()).Bad, id)
 }
 
 func (in input) differs(m cluster.Member) string {

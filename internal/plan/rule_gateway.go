@@ -10,7 +10,8 @@ import (
 )
 
 // ruleGateway keeps the gateways on the nodes that ask for one, and the members
-// in their lists: those that serve, and the one that is about to go as draining.
+// in their lists: those that serve, the one that is about to go as draining, and one
+// that is being restarted, which is not taken out between, as restarting.
 // While none serves the lists stay as they are, for what served last is where
 // clients will find one again.
 func ruleGateway(in input) verdict {
@@ -50,10 +51,14 @@ func ruleGateway(in input) verdict {
 // gateway is what every gateway is to do.
 func (in input) gateway() cluster.Gateway {
 	g := cluster.Gateway{Cluster: in.spec.Name, Port: in.spec.Kubernetes.GatewayPort}
-	for _, e := range in.endpoints() {
-		if e.Serving {
+	eps := in.endpoints()
+	others := slices.ContainsFunc(eps, func(e cluster.Endpoint) bool { return e.Ready })
+	for _, e := range eps {
+		restarts := !e.Serving && others && in.underRestart(e.Node)
+		if e.Serving || restarts {
 			g.Upstreams = append(g.Upstreams, cluster.Upstream{
-				Node: e.Node, Address: netip.AddrPortFrom(e.Address, cluster.ClientPort), Draining: e.Terminating, Restarting: e.Restarting,
+				Node: e.Node, Address: netip.AddrPortFrom(e.Address, cluster.ClientPort),
+				Draining: e.Terminating || restarts, Restarting: e.Restarting || restarts,
 			})
 		}
 	}

@@ -7,6 +7,10 @@ import (
 	"cke/internal/cluster"
 )
 
+// staysUp is for how long a learner whose process has ended before must run before it
+// votes.
+const staysUp = 15 * time.Second
+
 // ruleLearners brings each learner to the end of its road: a voter when it has
 // caught up, out again when it is not wanted or cannot live. While one is on the
 // way nobody else is added.
@@ -30,9 +34,11 @@ func ruleLearners(in input) verdict {
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter))
 			s.NotServing = true
 			v.steps = append(v.steps, s)
+		case in.caughtUp(m, n) && in.mustStayUp(n):
+			v.reasons = append(v.reasons, in.staysLearner(m, n))
 		case InSync(in.st.Etcd, m):
 			v.steps = append(v.steps, promoteStep(in, m, name))
-		case !m.Healthy && JoinedInSync(in.st.Etcd, m, in.node(n.Hostname)):
+		case in.caughtUp(m, n):
 			s := promoteStep(in, m, name)
 			s.Reason, s.ByHost = "the learner has caught up, and is about to serve", true
 			v.steps = append(v.steps, s)
@@ -41,6 +47,26 @@ func ruleLearners(in input) verdict {
 		}
 	}
 	return v
+}
+
+// caughtUp: it says so itself or, before it serves anybody, its host does.
+func (in input) caughtUp(m cluster.Member, n cluster.Node) bool {
+	return InSync(in.st.Etcd, m) || !m.Healthy && JoinedInSync(in.st.Etcd, m, in.node(n.Hostname))
+}
+
+// mustStayUp: its process has ended before, and has not run for long since. One that
+// ends again and again has caught up whenever it runs; as a voter it would cost the
+// others a failure they can bear.
+func (in input) mustStayUp(n cluster.Node) bool {
+	ns := in.node(n.Hostname)
+	return usable(ns) && !ns.EndedAt.IsZero() && (ns.RunsSince.IsZero() || in.now.Sub(ns.RunsSince) < staysUp)
+}
+
+func (in input) staysLearner(m cluster.Member, n cluster.Node) Reason {
+	return Reason{
+		Level: Waiting, Rule: "learnerMustStayUp", Node: n.Hostname,
+		Text: fmt.Sprintf("learner %s has caught up, but was seen to have ended at %s; it votes once it has run for %s", m.ID, in.clock(in.node(n.Hostname).EndedAt), staysUp),
+	}
 }
 
 // mayServe: a process runs on the node, and may have been started just before it was

@@ -153,6 +153,10 @@ func unhealthyVoters(in input) verdict {
 		if m.Healthy || in.drained(in.name(m)) {
 			continue
 		}
+		if in.takesPart(m) {
+			v.reasons = append(v.reasons, in.doesNotAnswer(m))
+			continue
+		}
 		v.reasons = append(v.reasons, Reason{
 			Level: Waiting, Rule: "memberDoesNotServe", Node: in.name(m),
 			Text: fmt.Sprintf("member %s does not serve: %s", m.ID, orElse(m.Err, "no leader known")),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cke/internal/cluster"
 )
@@ -64,6 +65,26 @@ func (in input) longestDead() (cluster.Member, bool) {
 		}
 	}
 	return worst, worst.ID != 0
+}
+
+// partHolds is how long what a host said of its member's part in the quorum holds.
+const partHolds = 30 * time.Second
+
+// takesPart: only cke does not reach the member. It serves its peers, and clients as
+// far as anybody knows: to take it out would cost the others a voter they have. That
+// its silence begins only when it ceases to take part is for silence.
+func (in input) takesPart(m cluster.Member) bool {
+	ns := in.node(in.name(m))
+	return !m.Healthy && usable(ns) && in.now.Sub(ns.TookPart) < partHolds
+}
+
+func (in input) doesNotAnswer(m cluster.Member) Reason {
+	name := in.name(m)
+	return Reason{
+		Level: Blocked, Rule: "memberDoesNotAnswer", Node: name,
+		Text: fmt.Sprintf("member %s takes part in the quorum, as its host says, and does not answer cke since %s (%s); it is not replaced", m.ID, in.clock(m.UnhealthySince), orElse(m.Err, "no leader known")),
+		Hint: fmt.Sprintf("a firewall? open port %d of %s to cke and to clients; ckecli node logs %s has what the member says", cluster.ClientPort, name, name),
+	}
 }
 
 // best is the spare that wantedNodes would give the next seat.

@@ -31,7 +31,7 @@ func ruleRolling(in input) verdict {
 	var v verdict
 	todo := in.outdatedVoters()
 	if r := in.st.Restart; r != nil && !in.restartIsDue(*r) {
-		return v // ruleRestarted speaks of it
+		return in.nextWithdrawn(*r) // ruleRestarted speaks of it
 	} else if r != nil {
 		todo = only(todo, r.Node)
 	}
@@ -54,6 +54,7 @@ func ruleRolling(in input) verdict {
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
 		v.outgoing = in.stillGoing(todo)
+		v.comesBack = v.outgoing != 0
 		return v
 	}
 	next := in.restart(o, todo)
@@ -61,6 +62,17 @@ func ruleRolling(in input) verdict {
 		return other.node.Hostname == o.node.Hostname
 	}))...)
 	return next
+}
+
+// nextWithdrawn: once a restarted member serves and is in sync, clients are told of
+// the next one to go while the record of the last is dropped.
+func (in input) nextWithdrawn(r cluster.Restart) verdict {
+	if r.Failed != "" || in.restartIsOver(r) == "" {
+		return verdict{}
+	}
+	in.st.Restart = nil
+	next := ruleRolling(in)
+	return verdict{outgoing: next.outgoing, comesBack: next.comesBack}
 }
 
 // stillGoing is the member whose endpoint was withdrawn for its restart: while the

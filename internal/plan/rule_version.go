@@ -62,7 +62,7 @@ func ruleVersion(in input) verdict {
 	}
 	if !in.snapshotThere(*change) {
 		return verdict{hold: true, steps: []Step{{
-			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first", change.from.Version, target),
+			Kind: TakeSnapshot, Reason: fmt.Sprintf("etcd %s becomes %s; a snapshot first%s", change.from.Version, target, in.snapshotLies(target)),
 			Snapshot: &cluster.Snapshot{From: change.from.Version, To: target},
 		}}}
 	}
@@ -74,10 +74,11 @@ func ruleVersion(in input) verdict {
 
 // snapshotThere: one was taken for this change a short while ago, or before it began.
 // That some member runs the version says nothing by itself: within one line a new
-// member gets it before the others.
+// member gets it before the others. One that another cke took lies on that one's
+// machine, which may be gone: this cke takes its own before it goes on.
 func (in input) snapshotThere(change outdated) bool {
 	s, from, to := in.st.Snapshot, change.from.Version, change.to.Version
-	if s == nil {
+	if s == nil || s.To == to && in.st.SnapshotAway {
 		return false
 	}
 	age := in.now.Sub(s.At)
@@ -89,6 +90,15 @@ func (in input) snapshotThere(change outdated) bool {
 		return false
 	}
 	return s.To == to || s.From == to && s.To == from // it goes on, or is taken back
+}
+
+// snapshotLies says where the snapshot for this change is that this cke does not have.
+func (in input) snapshotLies(target string) string {
+	s := in.st.Snapshot
+	if s == nil || s.To != target || !in.st.SnapshotAway {
+		return ""
+	}
+	return fmt.Sprintf("; that of %s is on %s, not here", s.At.UTC().Format(time.RFC3339), orElse(s.Host, "another machine"))
 }
 
 // wayDown has etcd bring the cluster and its storage down to the older line before

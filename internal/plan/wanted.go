@@ -88,12 +88,12 @@ func (in input) dead(m cluster.Member) bool {
 
 // silence is how long a member has not served that should have: one under
 // maintenance need not, and afterwards is given time anew, as all are after there
-// was no quorum.
+// was no quorum. One that only cke does not reach serves its peers.
 func (in input) silence(m cluster.Member) time.Duration {
 	if m.Healthy || m.UnhealthySince.IsZero() {
 		return 0
 	}
-	since := later(m.UnhealthySince, in.st.Etcd.QuorumSince)
+	since := later(later(m.UnhealthySince, in.st.Etcd.QuorumSince), in.node(in.name(m)).TookPart)
 	for _, d := range in.st.Drains {
 		switch {
 		case d.Node != in.name(m):

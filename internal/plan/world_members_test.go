@@ -28,6 +28,12 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		return true, nil
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
+	case "partakes": // though it does not answer
+		d, err := time.ParseDuration(args[1])
+		w.edit(args[0], func(ns *cluster.NodeState) { ns.TookPart = w.now.Add(-d) })
+		return true, err
+	case "ran": // since when, and when it ended before that
+		return true, w.ran(cluster.NodeName(args[0]), args[1:])
 	case "applied": // what its process says on its host
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
 		return true, err
@@ -88,6 +94,20 @@ func (w *world) setback(name cluster.NodeName, args []string) error {
 		w.st.Setbacks = cluster.Setbacks{}
 	}
 	w.st.Setbacks[name] = b
+	return nil
+}
+
+func (w *world) ran(name cluster.NodeName, args []string) error {
+	var ago [2]time.Duration
+	for i := range ago {
+		var err error
+		if ago[i], err = time.ParseDuration(args[i]); err != nil {
+			return err
+		}
+	}
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		ns.RunsSince, ns.EndedAt = w.now.Add(-ago[0]), w.now.Add(-ago[1])
+	})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -54,8 +55,12 @@ func (w *world) version(word string, args []string) error {
 	default:
 		ago, err := time.ParseDuration(args[1])
 		w.st.Snapshot = &cluster.Snapshot{To: args[0], At: w.now.Add(-ago)}
-		if len(args) > 2 {
-			w.st.Snapshot.From = args[2]
+		for _, arg := range args[2:] {
+			if from, ok := strings.CutPrefix(arg, "from="); ok {
+				w.st.Snapshot.From = from
+			} else {
+				w.st.Snapshot.Host, w.st.SnapshotAway = arg, true
+			}
 		}
 		return err
 	}

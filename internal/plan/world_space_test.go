@@ -68,6 +68,10 @@ func (w *world) space(word string, args []string) error {
 		w.st.Growth = &cluster.Growth{PerDay: float64(sizes[0]), Over: time.Hour}
 	case "defrag":
 		w.st.Defrag = append(w.st.Defrag, cluster.DefragRequest{Node: cluster.NodeName(args[0]), By: "ada", At: w.now})
+	case "differed":
+		d, err := time.ParseDuration(args[0])
+		w.st.Etcd.DifferedAt = w.now.Add(-d)
+		return err
 	case "hash":
 		h := cluster.MemberHash{Member: idOf(w.find(cluster.NodeName(args[0]))), Revision: 9000}
 		if args[1] == "away" {

@@ -33,7 +33,7 @@ import (
 //	restart NAME AGO [failed] [down] [mended] [older]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
-//	snapshot V AGO [FROM] | downgrade V     taken for version V; what etcd prepares for
+//	snapshot V AGO [HOST] [from=V] | downgrade V     taken for version V, lies on HOST; what etcd prepares for
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
 //	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
@@ -43,6 +43,8 @@ import (
 //	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far
+//	partakes NODE D                         its process said so long ago that it takes part in the quorum
+//	ran NODE D D                            its process has run for so long, and ended so long ago before that
 //	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX

@@ -231,6 +231,10 @@ func (h *fakeHost) Facts(ctx context.Context, _ string, _ netip.Addr) (f host.Fa
 	})
 }
 
+func (h *fakeHost) Progress(ctx context.Context, _ string, _ cluster.MemberID) (uint64, error) {
+	return 0, h.call(ctx, "progress", func() error { return nil })
+}
+
 func (h *fakeHost) PutFiles(ctx context.Context, req host.PutFiles) error {
 	return h.call(ctx, "put-files", func() error { h.put(req.Files); return nil })
 }

@@ -79,7 +79,7 @@ func TestRestoredStoreIsTheSameStore(t *testing.T) {
 	if err != nil || len(names) != 2 {
 		t.Errorf("clusters %v, %v", names, err)
 	}
-	if got, err := s.CA(ctx, "main", "server"); err != nil || !bytes.Equal(got.Key, ca.Key) {
+	if got, err := authorityOf(ctx, s, "main", "server"); err != nil || !bytes.Equal(got.Key, ca.Key) {
 		t.Errorf("authority %v, %v", got, err)
 	}
 	if r := add(t, s, "main", "next"); r.Seq != 451 {

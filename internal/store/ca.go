@@ -15,22 +15,30 @@ type Authority struct {
 	Key  []byte `json:"key"`
 }
 
-// CA returns one authority. Errors: ErrNotFound, and the sealer's when the value
-// was sealed with another key or tampered with.
-func (s *Store) CA(ctx context.Context, name, role string) (Authority, error) {
-	key := caKey(name, role)
-	_, ranges, err := s.read(ctx, clientv3.OpGet(key))
-	if err == nil && len(ranges[0]) == 0 {
-		err = ErrNotFound
+// CAs returns authorities of a cluster by role, in one round trip. Errors: ErrNotFound,
+// and the sealer's when a value was sealed with another key or tampered with.
+func (s *Store) CAs(ctx context.Context, name string, roles []string) (map[string]Authority, error) {
+	ops := make([]clientv3.Op, len(roles))
+	for i, role := range roles {
+		ops[i] = clientv3.OpGet(caKey(name, role))
 	}
-	var a Authority
-	if err == nil {
-		a, err = s.unseal(key, ranges[0][0].GetValue())
-	}
+	_, ranges, err := s.read(ctx, ops...)
 	if err != nil {
-		return Authority{}, fmt.Errorf("read %s authority of cluster %q: %w", role, name, err)
+		return nil, fmt.Errorf("read authorities of cluster %q: %w", name, err)
 	}
-	return a, nil
+	out := map[string]Authority{}
+	for i, role := range roles {
+		var a Authority
+		err := ErrNotFound
+		if len(ranges[i]) > 0 {
+			a, err = s.unseal(caKey(name, role), ranges[i][0].GetValue())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s authority of cluster %q: %w", role, name, err)
+		}
+		out[role] = a
+	}
+	return out, nil
 }
 
 func (s *Store) unseal(key string, sealed []byte) (a Authority, err error) {

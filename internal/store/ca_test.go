@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,7 +17,7 @@ import (
 func TestAuthoritiesAreCreatedOnceAllTogether(t *testing.T) {
 	s := open(t, testOptions(t))
 	ctx := t.Context()
-	if _, err := s.CA(ctx, "main", "server"); !errors.Is(err, ErrNotFound) {
+	if _, err := authorityOf(ctx, s, "main", "server"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("at first: %v", err)
 	}
 	roles := map[string]Authority{
@@ -31,11 +32,11 @@ func TestAuthoritiesAreCreatedOnceAllTogether(t *testing.T) {
 	if err := s.CreateCAs(ctx, "main", again); !errors.Is(err, ErrExists) {
 		t.Errorf("again: %v", err)
 	}
-	if _, err := s.CA(ctx, "main", "new"); !errors.Is(err, ErrNotFound) {
+	if _, err := authorityOf(ctx, s, "main", "new"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the refused one: %v", err)
 	}
 	for role, want := range roles {
-		got, err := s.CA(ctx, "main", role)
+		got, err := authorityOf(ctx, s, "main", role)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,10 +107,15 @@ func TestAuthorityMovedOrOfAnotherKeyIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.CA(ctx, "main", "moved"); !errors.Is(err, seal.ErrTampered) {
+	if _, err := authorityOf(ctx, s, "main", "moved"); !errors.Is(err, seal.ErrTampered) {
 		t.Errorf("moved: %v", err)
 	}
-	if _, err := s.CA(ctx, "main", "foreign"); !errors.Is(err, seal.ErrWrongKey) {
+	if _, err := authorityOf(ctx, s, "main", "foreign"); !errors.Is(err, seal.ErrWrongKey) {
 		t.Errorf("foreign: %v", err)
 	}
+}
+
+func authorityOf(ctx context.Context, s *Store, name, role string) (Authority, error) {
+	all, err := s.CAs(ctx, name, []string{role})
+	return all[role], err
 }

@@ -13,24 +13,23 @@ import (
 func (s *Store) Clusters(ctx context.Context) ([]string, error) {
 	var names []string
 	end := clientv3.GetPrefixRangeEnd(allClusters)
-	// Jumps from cluster to cluster: reading all keys would read all records.
-	for from := allClusters; ; {
-		_, ranges, err := s.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
+	// Jumps from cluster to cluster: reading all keys would read all records. Whether
+	// the one before has a spec is asked along with the next.
+	for from, before := allClusters, ""; ; {
+		_, ranges, err := s.read(ctx,
+			clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly()),
+			clientv3.OpGet(specKey(before), clientv3.WithKeysOnly()))
 		if err != nil {
 			return nil, fmt.Errorf("list clusters: %w", err)
+		}
+		if len(ranges[1]) == 1 {
+			names = append(names, before)
 		}
 		if len(ranges[0]) == 0 {
 			return names, nil
 		}
-		name, _, _ := splitKey(string(ranges[0][0].GetKey()))
-		from = clientv3.GetPrefixRangeEnd(clusterKeys(name))
-		_, ranges, err = s.read(ctx, clientv3.OpGet(specKey(name), clientv3.WithKeysOnly()))
-		if err != nil {
-			return nil, fmt.Errorf("list clusters: %w", err)
-		}
-		if len(ranges[0]) == 1 {
-			names = append(names, name)
-		}
+		before, _, _ = splitKey(string(ranges[0][0].GetKey()))
+		from = clientv3.GetPrefixRangeEnd(clusterKeys(before))
 	}
 }
 

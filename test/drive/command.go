@@ -29,7 +29,7 @@ func (in *Installation) Run(program string, args ...string) Result {
 
 // Environ is the environment in which ckecli finds this installation.
 func (in *Installation) Environ() []string {
-	return append(os.Environ(), "CKE_SERVER=unix://"+filepath.Join(in.Dir, "cke.sock"), "PATH="+in.Bin+":"+os.Getenv("PATH"))
+	return append(os.Environ(), "CKE_SERVER="+in.servers(), "PATH="+in.Bin+":"+os.Getenv("PATH"))
 }
 
 // Command prepares a program of bin/ to be started in the installation's

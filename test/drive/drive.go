@@ -4,6 +4,7 @@
 package drive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type Installation struct {
 	Dir string
 	Bin string // the built programs
 	Log string // of the daemon
+	// Servers is where ckecli and Client ask, as CKE_SERVER has it; empty: where the
+	// installation's own daemon serves.
+	Servers string
 
 	daemon *exec.Cmd
 	ended  chan struct{}
@@ -208,10 +212,15 @@ func (in *Installation) end(sig syscall.Signal) *os.ProcessState {
 	return state
 }
 
+// Socket is where the installation's own daemon serves.
+func (in *Installation) Socket() string { return "unix://" + filepath.Join(in.Dir, "cke.sock") }
+
+func (in *Installation) servers() string { return cmp.Or(in.Servers, in.Socket()) }
+
 // Client calls the daemon's API.
 func (in *Installation) Client() *api.Client {
 	in.T.Helper()
-	c, err := api.NewClient("unix://"+filepath.Join(in.Dir, "cke.sock"), api.ClientTLS{})
+	c, err := api.NewClient(in.servers(), api.ClientTLS{})
 	if err != nil {
 		in.T.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,17 +33,12 @@ type env struct {
 // test its daemon and members are ended, by pid.
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	e := &env{Installation: drive.New(t, "interval: 2s\n"), t: t, net: freeNet(t)}
+	e := &env{Installation: drive.New(t, "interval: 2s\n"), t: t, net: drive.FreeNet(t)}
 	t.Cleanup(e.end)
 	return e
 }
 
-func (e *env) end() {
-	e.Kill() // it would start the members again
-	for _, pid := range e.members() {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
-	}
-}
+func (e *env) end() { e.EndMembers() }
 
 // newCluster is an installation with a settled cluster on these nodes.
 func newCluster(t *testing.T, nodes ...int) *env {
@@ -60,24 +54,6 @@ func (e *env) in(t *testing.T) *env { return &env{e.In(t), t, e.net} }
 
 // at is the same network and programs with another directory.
 func (e *env) at(dir string) *env { return &env{e.At(dir), e.t, e.net} }
-
-// freeNet picks a loopback /24 on which nobody listens at the members' ports.
-func freeNet(t *testing.T) string {
-	t.Helper()
-	for range 50 {
-		n := fmt.Sprintf("127.%d.%d.", 20+rand.IntN(200), 1+rand.IntN(250))
-		l, err := net.Listen("tcp", n+"1:2379")
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	t.Fatal("no free loopback network found")
-	return ""
-}
 
 // addr is the address of node i.
 func (e *env) addr(i int) string { return e.net + strconv.Itoa(i) }
@@ -145,34 +121,8 @@ func (e *env) blocked(rule string) api.Status {
 
 // members are the pids of this installation's etcd processes, by node.
 func (e *env) members() map[string]int {
-	found := map[string]int{}
-	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	for _, d := range dirs {
-		b, err := os.ReadFile(d)
-		if err != nil || len(b) == 0 {
-			continue // it has ended
-		}
-		args := strings.Split(string(b), "\x00")
-		if filepath.Base(args[0]) != "etcd" {
-			continue
-		}
-		for _, a := range args {
-			node, ok := strings.CutPrefix(a, "--data-dir="+e.Dir+"/nodes/")
-			if !ok {
-				continue
-			}
-			node, _, _ = strings.Cut(node, "/")
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(d)))
-			if err != nil {
-				e.t.Fatal(err)
-			}
-			found[node] = pid
-		}
-	}
-	return found
+	e.t.Helper()
+	return e.Members()
 }
 
 // killMember ends a node's member with SIGKILL and waits until it is gone.

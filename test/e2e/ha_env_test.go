@@ -28,7 +28,7 @@ func newPair(t *testing.T, members int) *pair {
 	t.Helper()
 	store := drive.NewStore(t, members, "127.0.0.1")
 	p := &pair{etcd: store}
-	p.env = &env{Installation: drive.New(t, "interval: 2s\n"+store.Config()), t: t, net: freeNet(t)}
+	p.env = &env{Installation: drive.New(t, "interval: 2s\n"+store.Config()), t: t, net: drive.FreeNet(t)}
 	t.Cleanup(p.end)
 	p.two[0], p.two[1] = p.env, p.second(t, store.Config())
 	return p

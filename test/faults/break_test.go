@@ -82,6 +82,21 @@ func (r *run) faultWithin(round schedule.Round, victim, other *lab.Machine, amou
 		return lab.Fault{Name: "give " + victim.Name() + " an empty disk", Break: func() error {
 			return inOrder(victim.PowerCut, victim.ReplaceDataDisk, victim.On)
 		}}
+	case schedule.NoDisk:
+		return lab.Fault{
+			Name:  "boot " + victim.Name() + " without its data disk",
+			Break: func() error { return inOrder(victim.PowerCut, victim.DetachDataDisk, victim.On) },
+			Heal:  func() error { return inOrder(victim.Off, victim.AttachDataDisk, victim.On) },
+		}
+	case schedule.Corrupt:
+		return r.corrupt(victim)
+	case schedule.CorruptLate:
+		return r.corruptLate(victim)
+	case schedule.NoSpace:
+		return lab.Fault{Name: "fill the quota with history", Break: r.clients.fillOnce, Heal: r.clients.empty}
+	case schedule.Overfull:
+		begin, end := r.clients.overfill()
+		return lab.Fault{Name: "fill the quota with data", Break: begin, Heal: end}
 	case schedule.Majority:
 		return together("cut a majority off", lab.Cut, r.majority(victim, other))
 	case schedule.Blackout:

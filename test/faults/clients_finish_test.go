@@ -14,11 +14,27 @@ import (
 // served waits until every client has had so many answers from now on.
 func (c *clients) served(answers int) {
 	c.t.Helper()
+	c.answered(answers, c.names())
+}
+
+// reads waits until every client that reads keys was answered so often from now on:
+// no other answers are counted while writes are refused.
+func (c *clients) reads(answers int) {
+	c.t.Helper()
+	var readers []string
+	for _, tn := range c.all {
+		readers = append(readers, tn.name+"/a", tn.name+"/b")
+	}
+	c.answered(answers, readers)
+}
+
+func (c *clients) answered(answers int, who []string) {
+	c.t.Helper()
 	since := c.rec.Now()
 	c.in.Eventually("every client is served", func() error {
 		n := c.rec.Count(since)
 		var missing []string
-		for _, who := range c.names() {
+		for _, who := range who {
 			if n[who] < answers {
 				missing = append(missing, fmt.Sprintf("%s had %d answers", who, n[who]))
 			}
@@ -53,9 +69,9 @@ func (c *clients) finish() history.History {
 		last = c.marked(tn)
 		c.comes("the end of "+tn.name+"'s watch", func() bool { return c.rec.Latest(tn.watch) >= last })
 	}
-	log, compacted := c.log(last)
+	c.readLog(last)
 	h := c.rec.History()
-	h.First, h.Last, h.Log, h.Compacted = c.first, last, log, compacted
+	h.First, h.Last, h.Log, h.Holes = c.first, last, c.reader.log, c.reader.holes
 	return h
 }
 
@@ -102,29 +118,4 @@ func (c *clients) marked(tn *tenant) int64 {
 		return nil
 	})
 	return revision
-}
-
-// log is everything that etcd still tells about the tenants' keys.
-func (c *clients) log(last int64) (log []history.Event, compacted int64) {
-	c.t.Helper()
-	from, root := c.first+1, c.root()
-	c.in.Eventually("the whole log", func() error {
-		log = nil
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		for resp := range root.Watch(clientv3.WithRequireLeader(ctx), logPrefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
-			if resp.CompactRevision > 0 {
-				compacted, from = resp.CompactRevision, resp.CompactRevision+1
-			}
-			if err := resp.Err(); err != nil {
-				return err
-			}
-			log = append(log, events(resp.Events, c.rec.Now())...)
-			if len(log) > 0 && log[len(log)-1].Revision >= last {
-				return nil
-			}
-		}
-		return fmt.Errorf("the log ends after %d changes, before revision %d", len(log), last)
-	})
-	return log, compacted
 }

@@ -39,6 +39,8 @@ type clients struct {
 	first     int64
 	addresses []string
 	all       []*tenant
+	filler    *clientv3.Client // of the user that fills the quota
+	reader    reader
 
 	ctx               context.Context // until all is over
 	stopWork, stopAll context.CancelFunc
@@ -72,6 +74,7 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 		}
 		return err
 	})
+	c.reader.next = c.first + 1
 	for i := 1; i <= tenantCount; i++ {
 		tn := &tenant{name: fmt.Sprintf("t%d", i)}
 		tn.prefix = "/" + tn.name + "/"
@@ -94,6 +97,7 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 	in.CLI("etcd", "user-add", "probe", "/probe/")
 	p := &prober{rec: rec, client: c.connect(all, drive.TLS(t, in.UserCert("probe")), addresses), tenants: c.all}
 	c.work.Go(func() { p.try(work) })
+	c.startFiller()
 	return c
 }
 
@@ -206,7 +210,10 @@ func (w *worker) do(o history.Op, call func(ctx context.Context, o *history.Op) 
 	o.Outcome = history.OK
 	if err != nil {
 		o.Error, o.Outcome = err.Error(), history.Unknown
-		if refused(err) {
+		switch {
+		case errors.Is(err, rpctypes.ErrNoSpace):
+			o.Outcome = history.Full
+		case refused(err):
 			o.Outcome = history.Refused
 		}
 	}
@@ -216,7 +223,7 @@ func (w *worker) do(o history.Op, call func(ctx context.Context, o *history.Op) 
 
 // refused says whether an error is of those after which nothing was done.
 func refused(err error) bool {
-	for _, certain := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrLeaseNotFound, rpctypes.ErrNoSpace, rpctypes.ErrTooManyRequests} {
+	for _, certain := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrLeaseNotFound, rpctypes.ErrCorrupt, rpctypes.ErrTooManyRequests} {
 		if errors.Is(err, certain) {
 			return true
 		}

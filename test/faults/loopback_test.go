@@ -3,14 +3,7 @@
 package faults
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,9 +16,9 @@ import (
 // on loopback, they do everything they are to do, and nothing is found.
 func TestTheClientsThemselves(t *testing.T) {
 	in := drive.New(t, "interval: 2s\n")
-	t.Cleanup(func() { endMembers(t, in) })
+	t.Cleanup(in.EndMembers)
 	in.Start()
-	network := freeNet(t)
+	network := drive.FreeNet(t)
 	var addresses []string
 	yaml := "name: main\nnodes:\n"
 	for i := 1; i <= 3; i++ {
@@ -38,7 +31,11 @@ func TestTheClientsThemselves(t *testing.T) {
 	c := startClients(t, in, rec, addresses...)
 	c.served(10)
 	from := rec.Now()
-	if err := syscall.Kill(membersOf(t, in)[0], syscall.SIGKILL); err != nil {
+	pid, ok := in.Members()["cp1"]
+	if !ok {
+		t.Fatal("no member runs on cp1")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	c.served(30)
@@ -60,51 +57,4 @@ func TestTheClientsThemselves(t *testing.T) {
 		}
 	}
 	t.Log(history.Summary(h))
-}
-
-// freeNet picks a loopback /24 on which nobody listens at the members' ports.
-func freeNet(t *testing.T) string {
-	t.Helper()
-	for range 50 {
-		n := fmt.Sprintf("127.%d.%d.", 20+rand.IntN(200), 1+rand.IntN(250))
-		l, err := net.Listen("tcp", n+"1:2379")
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	t.Fatal("no free loopback network found")
-	return ""
-}
-
-// membersOf are the pids of an installation's members on this machine.
-func membersOf(t *testing.T, in *drive.Installation) []int {
-	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pids []int
-	for _, file := range all {
-		line, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(line, []byte("--data-dir="+in.Dir+"/nodes/")) {
-			continue // it has ended, or is somebody else's
-		}
-		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
-		if err != nil {
-			t.Fatal(err)
-		}
-		pids = append(pids, pid)
-	}
-	return pids
-}
-
-func endMembers(t *testing.T, in *drive.Installation) {
-	in.Kill() // it would start them again
-	for _, pid := range membersOf(t, in) {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
-	}
 }

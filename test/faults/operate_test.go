@@ -93,8 +93,9 @@ func (r *run) yamlWithSpare(s schedule.Spec, spare int) string {
 	if s.Older {
 		version = drive.OlderVersion
 	}
-	// Nothing is compacted while the run lasts, so that there is one log of it all.
-	fmt.Fprintf(&b, "etcd: {version: %s, members: %d, replace_after: 15s, quota: 256MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms}}\n",
+	// Nothing is compacted but what NOSPACE makes CKE compact, so that there is one log
+	// of it all.
+	fmt.Fprintf(&b, "etcd: {version: %s, members: %d, replace_after: 15s, quota: 64MiB, compaction_retention: 24h, extra_args: {warning-apply-duration: %dms, compact-hash-check-time: 1s}}\n",
 		version, members, 200+s.Settings)
 	b.WriteString("preflight: {max_fsync: 10s}\n")
 	return b.String()
@@ -105,13 +106,4 @@ func (r *run) wait(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	<-t.C
-}
-
-// killCKE ends the daemon as a crash does, and starts the next.
-func (r *run) killCKE() {
-	r.t.Helper()
-	r.in.Kill()
-	if !r.in.Start() {
-		r.t.Fatalf("cke does not start again:\n%s", drive.LastLines(r.in.Log, 20))
-	}
 }

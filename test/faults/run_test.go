@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +34,8 @@ const (
 // run is one run: machines, an installation, clients, and what was done to them.
 type run struct {
 	t       *testing.T
-	in      *drive.Installation
+	cke     *daemons
+	in      *drive.Installation // both of them
 	lab     *lab.Lab
 	rec     *history.Recorder
 	clients *clients
@@ -43,12 +43,14 @@ type run struct {
 	seed    uint64
 	began   time.Time
 
-	nodes   []int // wanted now
-	lines   []string
-	faults  map[schedule.Fault]int
-	ops     map[schedule.Operation]int
-	outages []outage
-	records map[int64]record.Record
+	nodes    []int // wanted now
+	lines    []string
+	faults   map[schedule.Fault]int
+	ops      map[schedule.Operation]int
+	suffered map[schedule.Daemons]int
+	outages  []outage
+	changed  int // values in the database that was changed last
+	records  map[int64]record.Record
 
 	mu   sync.Mutex
 	seen []voters
@@ -106,10 +108,12 @@ func newRun(t *testing.T, machines int, program string) *run {
 	}
 	r := &run{
 		t: t, seed: seed(t), keys: map[int]string{}, faults: map[schedule.Fault]int{}, ops: map[schedule.Operation]int{},
-		records: map[int64]record.Record{},
+		suffered: map[schedule.Daemons]int{},
+		records:  map[int64]record.Record{},
 	}
 	t.Logf("CKE_FAULTS_SEED=%d repeats this schedule", r.seed)
-	r.in = drive.New(t, "")
+	r.cke = newDaemons(t)
+	r.in = r.cke.front
 	// Clocks can be shifted only for a program that was built for it.
 	etcd := filepath.Join(r.in.Dir, "releases", "v"+cluster.DefaultVersion, "etcd")
 	if err := os.Remove(etcd); err != nil {
@@ -136,14 +140,7 @@ func newRun(t *testing.T, machines int, program string) *run {
 // start founds the cluster and sets the clients to work.
 func (r *run) start() {
 	r.t.Helper()
-	r.in.Write("config.yml", fmt.Sprintf(`data_dir: %[1]s/state
-key_file: %[1]s/seal.key
-socket: %[1]s/cke.sock
-local: {root: %[1]s/nodes, releases: %[1]s/releases}
-ssh: {identity: %[2]s}
-interval: 2s
-`, r.in.Dir, r.lab.KeyFile()))
-	r.in.Start()
+	r.cke.start(r.lab.KeyFile())
 	r.in.Set(r.yaml(schedule.Spec{Nodes: r.nodes}))
 	var addresses []string
 	for _, m := range r.lab.Machines() {
@@ -193,6 +190,7 @@ func (r *run) round(round schedule.Round) {
 	began := time.Now()
 	r.window(fmt.Sprintf("before round %d", round.N), 3)
 	before := r.ids()
+	r.changed = 0
 	victim, other := r.victim(round)
 	fault := r.fault(round, victim, other)
 	t.Logf("%s  [%s]", round, fault.Name)
@@ -220,17 +218,30 @@ func (r *run) round(round schedule.Round) {
 	if err != nil {
 		t.Logf("asked for again later: %v", err)
 	}
-	killed := time.Now()
-	if round.Kill > 0 {
-		r.wait(round.Kill)
-		r.killCKE()
+	if round.Fault.Refuses() {
+		r.clients.keepLog() // before it is compacted
+	}
+	suffers := time.Now()
+	if round.Daemons != schedule.Left {
+		r.wait(round.After)
+		r.cke.suffer(round.Daemons)
 	}
 	serving := time.Now()
-	if !round.Fault.Outage() {
+	switch {
+	case round.Fault.Refuses():
+		r.clients.reads(2)
+	case !round.Fault.Outage():
 		r.window(fmt.Sprintf("in round %d", round.N), 2)
 	}
 	shown := time.Now()
 	switch {
+	case round.Fault == schedule.Overfull:
+		r.until("status says that the data is too much", nil, func(s api.Status, _ []cluster.NodeName) error {
+			if slices.ContainsFunc(s.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "liveDataExceedsQuota" }) {
+				return nil
+			}
+			return fmt.Errorf("alarms %v\n%s", s.Alarms, s.Plan)
+		})
 	case round.Fault == schedule.Dead:
 		r.until("the dead member is replaced", round.Spec.Nodes, membersAre)
 	case round.Fault.Silences():
@@ -276,11 +287,14 @@ func (r *run) round(round schedule.Round) {
 	r.settled()
 	r.untouched(round, victim, before)
 	r.collect()
+	r.disarmed(round, began)
+	r.clients.keepLog()
 	r.faults[round.Fault]++
+	r.suffered[round.Daemons]++
 	r.ops[round.Operation]++
 	tenths := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 	line := fmt.Sprintf("%s: asked %s, cke back %s, served %s, shown %s, healing %s; broken %s, settled %s after, %s in all", round,
-		tenths(took), tenths(serving.Sub(killed)), tenths(shown.Sub(serving)), tenths(held.Sub(shown)), tenths(healed.Sub(healing)),
+		tenths(took), tenths(serving.Sub(suffers)), tenths(shown.Sub(serving)), tenths(held.Sub(shown)), tenths(healed.Sub(healing)),
 		tenths(healed.Sub(broken)), tenths(time.Since(healed)), tenths(time.Since(began)))
 	r.lines = append(r.lines, line)
 	t.Log(line)
@@ -340,199 +354,4 @@ func (r *run) noteOutage(round schedule.Round, victim, other *lab.Machine, from 
 	for _, m := range out {
 		r.outages = append(r.outages, outage{m.Name(), from, time.Now()})
 	}
-}
-
-// settled waits until the cluster is as the spec wants it.
-func (r *run) settled() {
-	r.t.Helper()
-	since := time.Now()
-	r.until("the cluster settles", r.nodes, func(s api.Status, want []cluster.NodeName) error {
-		if s.ObservedAt.Before(since) {
-			return fmt.Errorf("what is known is from %s before", since.Sub(s.ObservedAt))
-		}
-		if !s.Settled || !s.Healthy {
-			return fmt.Errorf("settled %v, healthy %v, running %v\n%s", s.Settled, s.Healthy, s.Running, s.Plan)
-		}
-		if s.Reboot != nil || len(s.Drains) > 0 {
-			return fmt.Errorf("maintenance goes on: %v %v\n%s", s.Reboot, s.Drains, s.Plan)
-		}
-		return membersAre(s, want)
-	})
-}
-
-func (r *run) until(what string, nodes []int, holds func(s api.Status, want []cluster.NodeName) error) {
-	r.t.Helper()
-	var want []cluster.NodeName
-	for _, i := range nodes {
-		want = append(want, cluster.NodeName(r.lab.Machine(i).Name()))
-	}
-	r.in.Within(settling, what, func() error {
-		s, err := r.in.Client().Status(context.Background(), "main")
-		if err != nil {
-			return err
-		}
-		return holds(s, want)
-	})
-}
-
-// membersAre checks that exactly these nodes carry members, and that they serve.
-func membersAre(s api.Status, want []cluster.NodeName) error {
-	var got []cluster.NodeName
-	for _, n := range s.Nodes {
-		if n.Member == nil {
-			continue
-		}
-		if n.Member.Learner || !n.Member.Started() || !n.Member.Healthy {
-			return fmt.Errorf("%s: %+v\n%s", n.Hostname, *n.Member, s.Plan)
-		}
-		got = append(got, n.Hostname)
-	}
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("members on %v, want %v\n%s", got, want, s.Plan)
-	}
-	return nil
-}
-
-// ids are the members by node.
-func (r *run) ids() map[cluster.NodeName]cluster.MemberID {
-	r.t.Helper()
-	ids := map[cluster.NodeName]cluster.MemberID{}
-	for _, n := range r.in.Status().Nodes {
-		if n.Member != nil {
-			ids[n.Hostname] = n.Member.ID
-		}
-	}
-	return ids
-}
-
-// untouched checks that a node that stays has the member it had, unless its data
-// is gone.
-func (r *run) untouched(round schedule.Round, victim *lab.Machine, before map[cluster.NodeName]cluster.MemberID) {
-	r.t.Helper()
-	for node, id := range r.ids() {
-		was, stayed := before[node]
-		lost := round.Fault == schedule.NewDisk && string(node) == victim.Name()
-		switch {
-		case lost && id == was:
-			r.t.Errorf("%s: %s has the member it had, and its data is gone", round, node)
-		case stayed && !lost && id != was:
-			r.t.Errorf("%s: %s has another member, %s in place of %s", round, node, id, was)
-		}
-	}
-}
-
-// collect keeps the history of CKE's, which is long.
-func (r *run) collect() {
-	r.t.Helper()
-	for _, rec := range r.in.History() {
-		r.records[rec.Seq] = rec
-	}
-}
-
-// reboots is how many are over.
-func (r *run) reboots() int {
-	n := 0
-	for _, rec := range r.records {
-		if rec.Step != nil && rec.Step.Kind == plan.FinishReboot && rec.Outcome == record.Done {
-			n++
-		}
-	}
-	return n
-}
-
-// judge ends the run and checks everything.
-func (r *run) judge() {
-	t := r.t
-	t.Helper()
-	r.window("in the end", 3)
-	h := r.clients.finish()
-	r.collect()
-	var records []record.Record
-	steps := map[plan.Kind]int{}
-	for _, rec := range r.records {
-		records = append(records, rec)
-		if rec.Step != nil && rec.Outcome == record.Done {
-			steps[rec.Step.Kind]++
-		}
-	}
-	r.mu.Lock()
-	bad := belowQuorum(records, r.seen, r.outages)
-	r.mu.Unlock()
-	for _, b := range bad {
-		t.Error(b)
-	}
-	dir := r.out()
-	found := history.Check(h, history.Limits{InWindow: 2, PerClient: 20, Refusals: 3}, 3*time.Minute)
-	for i, v := range found {
-		t.Error(v)
-		if v.Draw != nil {
-			r.draw(filepath.Join(dir, fmt.Sprintf("violation-%d.html", i+1)), v)
-		}
-	}
-	if len(found) > 0 {
-		path := filepath.Join(dir, "history.json.gz")
-		if err := h.Save(path); err != nil {
-			t.Error(err)
-		}
-		t.Logf("the history is in %s; go run ./test/faults/judge %s judges it again", path, path)
-	}
-	t.Logf("%s\nrounds:\n%s\nfaults: %v\noperations: %v\nsteps of CKE's: %v\nviolations: %d of the clients' history, %d of quorum\n%s in all",
-		history.Summary(h), strings.Join(r.lines, "\n"), r.faults, r.ops, steps, len(found), len(bad), time.Since(r.began).Round(time.Second))
-}
-
-// out is where what a failed run leaves is written.
-func (r *run) out() string {
-	r.t.Helper()
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("cke-faults-%d", r.seed))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		r.t.Fatal(err)
-	}
-	return dir
-}
-
-func (r *run) draw(path string, v history.Violation) {
-	r.t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
-	if err := v.Draw(f); err != nil {
-		r.t.Error(err)
-	}
-	if err := f.Close(); err != nil {
-		r.t.Error(err)
-	}
-	r.t.Logf("%s is drawn in %s", v.Check, path)
-}
-
-// save keeps what a failed run did.
-func (r *run) save() {
-	if !r.t.Failed() {
-		return
-	}
-	dir := r.out()
-	var b strings.Builder
-	fmt.Fprintf(&b, "CKE_FAULTS_SEED=%d\n%s\n", r.seed, strings.Join(r.lines, "\n"))
-	if records, err := r.in.Client().History(context.Background(), "main", 1000); err != nil {
-		fmt.Fprintf(&b, "history: %v\n", err)
-	} else {
-		for _, rec := range records {
-			fmt.Fprintln(&b, rec)
-		}
-	}
-	if s, err := r.in.Client().Status(context.Background(), "main"); err != nil {
-		fmt.Fprintf(&b, "status: %v\n", err)
-	} else {
-		fmt.Fprintf(&b, "%+v\n%s", s, s.Plan)
-	}
-	if log, err := os.ReadFile(r.in.Log); err == nil {
-		fmt.Fprintf(&b, "\nlog of cke:\n%s", log)
-	}
-	path := filepath.Join(dir, "run.txt")
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-		r.t.Error(err)
-	}
-	r.t.Logf("what was done is in %s; CKE_FAULTS_SEED=%d repeats the schedule", path, r.seed)
 }

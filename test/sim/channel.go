@@ -133,6 +133,7 @@ func (m *machine) facts() host.Facts {
 		Versions: slices.Clone(m.versions), Public: m.files.public, KeyFits: m.files.fits, StoreID: m.obeys.StoreID, Epoch: m.obeys.Epoch,
 		Free: 100 << 30, Helper: "sim", Hostname: string(m.name()), Runtime: string(m.runtime()), Boot: m.bootName(), Arch: "amd64", Aside: slices.Clone(m.aside),
 	}
+	f.Gateway = m.gatewayState()
 	if m.full {
 		f.Free = 0
 	}
@@ -161,6 +162,16 @@ func (m *machine) facts() host.Facts {
 		f.Unit.DataLost = !m.hasData(id)
 	}
 	return f
+}
+
+// Progress implements host.Host.
+func (h channel) Progress(ctx context.Context, _ string, id cluster.MemberID) (n uint64, err error) {
+	return n, h.call(ctx, "ask how far it is", func() error {
+		if m := h.m; m.running(id) && m.connected(m.w.raft.at) && m.w.lead() != nil {
+			n = m.proc.index
+		}
+		return nil
+	})
 }
 
 // PutFiles implements host.Host.

@@ -134,6 +134,7 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			}
 			err = h.act("run "+id.String(), func() error {
 				m.w.judgeDrainedStart(m)
+				m.w.judgeVersion(m, u)
 				m.launch(u)
 				return nil
 			})

@@ -37,6 +37,8 @@ type CKE struct {
 	deposed, sent time.Time
 	stopped       time.Time // when it stood still last
 	deeds         deeds
+	// stallsIn is how many more calls it makes before it stands still; 0: it does not.
+	stallsIn int
 }
 
 var errKilled = errors.New("this cke is dead")
@@ -67,7 +69,7 @@ func (w *World) begin() *CKE {
 		Cluster: w.o.Cluster, Store: store{c}, Observer: c.observer, Etcd: e, Hosts: c,
 		Executor: execute.New(execute.Options{
 			Cluster: w.o.Cluster, Store: store{c}, Hosts: c, Etcd: e, Observer: c.observer, Authority: w.authority.pki,
-			Releases: w, Now: now, Log: log,
+			Releases: w, Snapshots: w.snapshots, Now: now, Log: log,
 		}),
 		Epoch: c.epoch, Interval: w.o.Interval, Now: now, Log: log,
 	})
@@ -149,6 +151,7 @@ func (c *CKE) until() time.Time {
 
 // enter lets a call begin, unless the daemon is dead.
 func (c *CKE) enter(ctx context.Context) error {
+	c.count()
 	if err := c.thaw(ctx); err != nil {
 		return err
 	}

@@ -55,7 +55,8 @@ func newDeeds() deeds {
 func (c *CKE) hears(m *machine, at time.Time, f host.Facts) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	all := append(c.deeds.heard[m.name()], heard{at, time.Now(), f})
+	all := c.deeds.heard[m.name()]
+	all = append(all, heard{at, time.Now(), f})
 	c.deeds.heard[m.name()] = all[max(0, len(all)-heardMost):]
 }
 

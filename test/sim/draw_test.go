@@ -15,7 +15,7 @@ func draw(seed uint64) history {
 	for _, f := range []struct {
 		name string
 		odds int // of 100
-	}{{"founded", 80}, {"systemd", 50}, {"published", 60}, {"gentle", 80}} {
+	}{{"founded", 80}, {"systemd", 50}, {"published", 60}, {"gentle", 80}, {"older", 30}, {"gateways", 30}} {
 		if r.IntN(100) < f.odds {
 			h.flags = append(h.flags, f.name)
 		}
@@ -26,7 +26,7 @@ func draw(seed uint64) history {
 		h.events = append(h.events, Event{at, drawEvent(r, h)})
 		at += drawGap(r)
 	}
-	return h
+	return withScenes(h)
 }
 
 // drawGap is long enough for something to come of an event, or too short.
@@ -90,7 +90,7 @@ func drawEvent(r *rand.Rand, h history) string {
 	default:
 		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
 		if r.IntN(6) == 0 { // what costs data is what matters most
-			return pick("wipe", "unmark", "unmount") + " " + who
+			return pick("wipe", "unmark", "unmount", "corrupt", "corrupt") + " " + who
 		}
 		return pick(machines...) + " " + who
 	}
@@ -98,7 +98,7 @@ func drawEvent(r *rand.Rand, h history) string {
 
 func drawEdit(r *rand.Rand, h history) string {
 	nodes, members := drawNodes(r, h.machines)
-	switch r.IntN(12) {
+	switch r.IntN(16) {
 	case 0:
 		return fmt.Sprintf("spec quota=%d", 8+r.IntN(4))
 	case 3:
@@ -107,6 +107,10 @@ func drawEdit(r *rand.Rand, h history) string {
 		return fmt.Sprintf("spec domain=d%d.example", r.IntN(3))
 	case 2:
 		return fmt.Sprintf("spec members=%d", 1+r.IntN(5))
+	case 4, 5, 6:
+		return "spec version=" + versions()[r.IntN(2)]
+	case 7:
+		return "spec gateways=" + []string{"n2", "n2,n4", "n4,n6", ""}[r.IntN(4)]
 	default:
 		return fmt.Sprintf("spec nodes=%s members=%d", nodes, members)
 	}

@@ -69,7 +69,7 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	ids := map[cluster.ClusterID]bool{}
 	for _, ep := range eps {
 		m := w.byClientURL(string(ep))
-		if m == nil || !m.open() || w.raft.at.Before(m.proc.up) {
+		if m == nil || !m.answers() || w.raft.at.Before(m.proc.up) {
 			s.Err = fmt.Sprintf("ask %s for its status: connection refused", ep)
 			continue
 		}
@@ -90,6 +90,10 @@ func (w *World) seen(eps []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdStat
 	if s.Quorum {
 		list, s.Auth = l.proc.cfg, w.knownAuth()
 		w.seenSpace(&s)
+		w.seenCorruption(&s)
+		if to := w.raft.line.downgrade; to != (cluster.Minor{}) {
+			s.Downgrade = to.String() + ".0"
+		}
 	} else if s.Asked && s.Err == "" {
 		s.Err = "no leader known"
 	}
@@ -124,7 +128,9 @@ func (w *World) status(p peer, answers map[cluster.MemberID]*machine, l *machine
 		s.Err = "no leader known"
 	}
 	s.Leader = s.Healthy && m == l
-	s.Version = m.proc.unit.Version
+	if s.Version = m.proc.unit.Version; m.proc.storage != (cluster.Minor{}) {
+		s.Storage = m.proc.storage.String() + ".0"
+	}
 	s.RaftIndex, s.RaftApplied, s.RaftTerm = m.proc.index, m.proc.index, w.raft.term
 	s.DBSize, s.DBSizeInUse, s.Quota = m.proc.size, w.raft.room.live+w.raft.room.history, int64(m.proc.unit.Quota)
 	return s
@@ -154,7 +160,7 @@ func (e client) Ping(ctx context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 		for _, ep := range eps {
 			m := w.byClientURL(string(ep))
 			switch {
-			case m == nil || !m.open() || w.raft.at.Before(m.proc.up):
+			case m == nil || !m.answers() || w.raft.at.Before(m.proc.up):
 			case l != nil && m.connected(w.raft.at):
 				felt[ep] = etcd.Serving
 			default:
@@ -197,7 +203,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	case ctx.Err() != nil && !c.dead: // its end has gone with it
 	case m == nil || m.proc == nil || w.raft.at.Before(m.proc.up):
 		err = errNoTarget
-	case !m.open():
+	case !m.answers():
 	case !w.reads(m, w.lead()):
 		err = rpctypes.ErrNoLeader
 	default:

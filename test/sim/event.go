@@ -52,6 +52,7 @@ func (w *World) happen(words []string) error {
 	if do, ok := onMachine()[verb]; ok && len(rest) == 1 {
 		if m := w.victim(rest[0]); m != nil {
 			w.logf("    %s", m.name())
+			m.struck = w.raft.at
 			do(m)
 		}
 		return nil
@@ -64,6 +65,10 @@ func (w *World) happen(words []string) error {
 		if c := w.newest(); err == nil && !c.dead {
 			c.lives = n
 		}
+		return err
+	case verb == "cke-stalls-after" && len(rest) == 1:
+		n, err := strconv.Atoi(rest[0])
+		w.newest().stallsIn = n
 		return err
 	case verb == "user-add" && len(rest) == 1:
 		w.addUser(cluster.User{Name: rest[0], Prefix: "/" + rest[0] + "/"})
@@ -112,7 +117,7 @@ func (w *World) victim(who string) *machine {
 	return nil
 }
 
-// edit changes the spec: nodes, members, quota, domain, replace-after.
+// edit changes the spec: nodes, members, quota, version, gateways, domain, replace-after.
 func (w *World) edit(words []string) error {
 	spec := w.shelf.spec
 	for _, word := range words {
@@ -141,6 +146,10 @@ func (w *World) edit(words []string) error {
 			}
 		case "heartbeat": // 0 is one that etcd does not start with
 			spec.Etcd.ExtraArgs = map[string]string{badFlag: v}
+		case "gateways":
+			w.wantGateways(&spec, v)
+		case "version":
+			spec.Etcd.Version = v
 		case "domain":
 			spec.ClusterDomain = v
 		case "replace-after":

@@ -27,6 +27,7 @@ func onMachine() map[string]func(*machine) {
 		"wake":    func(m *machine) { m.hung = false; m.met() },
 		"kill":    func(m *machine) { m.exits("signal: killed") },
 		"wipe":    func(m *machine) { m.wipe(true) },
+		"corrupt": (*machine).corrupt,
 		"unmark":  func(m *machine) { m.wipe(false) },
 		"unmount": (*machine).unmount,
 		"mount":   func(m *machine) { m.unmounted = false },
@@ -46,6 +47,11 @@ func onMachine() map[string]func(*machine) {
 		"claim":      (*machine).reclaim,
 		"defragment": func(m *machine) { m.w.askDefrag(m.name()) },
 		"certs-lost": (*machine).loseFiles,
+		"gateway-ends": func(m *machine) {
+			if m.gateway != nil {
+				m.gateway.down = true
+			}
+		},
 		"drain":      func(m *machine) { m.askDrain(false) },
 		"drain-hard": func(m *machine) { m.askDrain(true) },
 		"undrain":    (*machine).askUndrain,
@@ -114,7 +120,7 @@ func (w *World) doomed() bool {
 	whole := 0
 	for _, v := range w.raft.agreed.voters() {
 		m := w.byPeerURL(v.url)
-		if m != nil && (m.dirs[v.id] != nil && (m.dirs[v.id].mark || !m.seals[v.id]) || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id]) {
+		if m != nil && (m.dirs[v.id] != nil && m.dirs[v.id].bad == 0 && (m.dirs[v.id].mark || !m.seals[v.id]) || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id]) {
 			whole++
 		}
 	}
@@ -267,7 +273,7 @@ func (w *World) stopNewest() {
 // to blame, the last that worked come back.
 func (w *World) mendSettings() {
 	if r := w.shelf.restart; r != nil && r.Failed != "" {
-		if e := w.shelf.spec.Etcd.WithSettings(r.From); w.shelf.spec.Etcd.Quota != e.Quota || !maps.Equal(e.ExtraArgs, w.shelf.spec.Etcd.ExtraArgs) {
+		if e := w.shelf.spec.Etcd.WithSettings(r.From); w.shelf.spec.Etcd.Quota != e.Quota || w.shelf.spec.Etcd.Version != e.Version || !maps.Equal(e.ExtraArgs, w.shelf.spec.Etcd.ExtraArgs) {
 			w.shelf.spec.Etcd = e
 			w.wake()
 		}
@@ -285,13 +291,14 @@ func (w *World) repair() {
 			m.met()
 		}
 		if len(m.versions) == 0 && m.node.User == "" {
-			m.versions = []string{cluster.DefaultVersion} // a person puts it there
+			m.versions = versions() // a person puts them there
 		}
 		m.comeBack()
 		m.rejoin()
 		m.reclaim()
 		m.boot()
 		m.changed()
+		m.struck = w.raft.at
 	}
 	for _, c := range w.ckes {
 		c.resume()
@@ -299,7 +306,7 @@ func (w *World) repair() {
 	for _, m := range w.all() {
 		m.askUndrain()
 	}
-	w.newest().lives = -1
+	w.newest().lives, w.newest().stallsIn = -1, 0
 	w.shelf.paused = nil
 	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {
 		w.shelf.spec.Etcd.ExtraArgs = nil

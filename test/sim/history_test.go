@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ type history struct {
 	wanted   string // the nodes at first
 	members  int
 	replace  time.Duration
-	flags    []string // founded, systemd, published, gentle
+	flags    []string // founded, systemd, published, gentle, older
 	events   []Event
 }
 
@@ -158,15 +159,22 @@ func (h history) world(authority *Authority, traced bool) (*World, error) {
 
 // spec is what is wanted at first.
 func (h history) spec() cluster.Spec {
-	w, err := New(Options{Machines: h.machines, Authority: &Authority{}})
+	w, err := New(Options{Machines: h.machines, Systemd: h.flag("systemd"), Authority: &Authority{}})
 	if err != nil {
 		return cluster.Spec{}
 	}
-	if err := w.edit([]string{"nodes=" + h.wanted, "members=" + strconv.Itoa(h.members)}); err != nil {
+	edit := []string{"nodes=" + h.wanted, "members=" + strconv.Itoa(h.members)}
+	if h.flag("gateways") {
+		edit = append(edit, "gateways=n2,n4")
+	}
+	if err := w.edit(edit); err != nil {
 		return cluster.Spec{}
 	}
 	s := w.shelf.spec
 	s.Etcd.ReplaceAfter = units.Duration(h.replace)
+	if h.flag("older") {
+		s.Etcd.Version = OlderVersion
+	}
 	return s
 }
 
@@ -183,6 +191,9 @@ func (o *outcome) rest(w *World) {
 		pass(3 * time.Second)
 		w.do(w.mendSettings)
 		v := w.View()
+		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool { return r.Rule == "corruptionIsNotClear" && r.Level == plan.Blocked }) {
+			w.do(w.mendData)
+		}
 		if why := w.Misplaced(); why == "" && v.Plan.Settled() && len(v.Running) == 0 {
 			o.took = time.Since(began)
 			return
@@ -219,6 +230,9 @@ func (w *World) mostRecords() (most int) {
 	return most
 }
 
+// removeCorrupt counts among the kinds what is one with a reason of its own.
+const removeCorrupt plan.Kind = "remove-member, corrupt"
+
 // did counts the steps that were carried out, by kind.
 func (w *World) did() map[plan.Kind]int {
 	w.mu.Lock()
@@ -226,7 +240,9 @@ func (w *World) did() map[plan.Kind]int {
 	m := map[plan.Kind]int{}
 	for _, r := range w.shelf.records {
 		if r.Step != nil && r.Outcome == "done" {
-			m[r.Step.Kind]++
+			if m[r.Step.Kind]++; r.Step.Corrupt {
+				m[removeCorrupt]++
+			}
 		}
 	}
 	return m

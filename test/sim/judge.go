@@ -42,7 +42,7 @@ func (w *World) replicas() map[cluster.MemberID]*replica {
 func (w *World) intact() int {
 	all, n := w.replicas(), 0
 	for _, v := range w.raft.agreed.voters() {
-		if all[v.id] != nil || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id] {
+		if r := all[v.id]; r != nil && r.bad == 0 || w.shelf.boot.Phase != cluster.PhaseBootstrapped && !w.raft.ran[v.id] {
 			n++
 		}
 	}
@@ -91,6 +91,7 @@ func (w *World) judgeAdd(url string) {
 	if m := w.byPeerURL(url); m != nil {
 		w.judgeDrainedAdd(m)
 	}
+	w.judgeSpread(url)
 	for _, p := range w.raft.agreed {
 		if p.learner && p.url != url {
 			w.violate("oneMembershipChangeAtATime", "a learner is added for %s while %s learns", url, p.url)
@@ -157,6 +158,9 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
 	}
+	if serves {
+		w.judgeGatewaysLeadAway(m, "removed", true)
+	}
 }
 
 // needless says why a voter should stay: it has its data and its node is wanted.
@@ -173,7 +177,7 @@ func (w *World) needless(m *machine, id cluster.MemberID) string {
 	if m == nil || !fits || able > w.shelf.spec.WantedVoters() {
 		return ""
 	}
-	if r := m.dirs[id]; r != nil && (r.mark || !m.seals[id]) {
+	if r := m.dirs[id]; r != nil && (r.mark || !m.seals[id]) && !w.badData(id) {
 		return "its data is on " + string(m.name()) + " and it is wanted"
 	}
 	return ""
@@ -248,6 +252,7 @@ func (w *World) judgeRest(m *machine, what string) {
 		}
 	}
 	w.judgeLedAway(m, what)
+	w.judgeGatewaysLeadAway(m, what, false)
 }
 
 // judgeLedAway: another leads, and clients are sent elsewhere.
@@ -278,7 +283,7 @@ func (w *World) judgeForget(n cluster.NodeName) {
 	if m == nil || slices.ContainsFunc(w.shelf.spec.Nodes, func(o cluster.Node) bool { return o.Hostname == n }) {
 		return // back in the spec meanwhile
 	}
-	if w.raft.agreed.hasURL(m.peerURL) || m.unit != nil || len(m.dirs) > 0 && !m.unmounted {
+	if w.raft.agreed.hasURL(m.peerURL) || m.unit != nil || m.gateway != nil || len(m.dirs) > 0 && !m.unmounted {
 		w.violate("leavingNodesAreKept", "%s is forgotten, and still carries its member", n)
 	}
 }
@@ -321,7 +326,7 @@ func (w *World) judgeRecord(r record.Record) {
 		w.recorded = map[string]int{}
 	}
 	w.recorded[r.What()]++
-	if n := w.recorded[r.What()]; n == flood {
+	if n := w.recorded[r.What()]; n == w.floods(r) {
 		w.violate("historyIsNotFlooded", "%s is recorded %d times; its last error: %s", r.What(), n, r.Error)
 	}
 }

@@ -54,6 +54,7 @@ func (w *World) judgeDrainStop(m *machine) bool {
 		w.violate("quorumIsKept", "voter %s is stopped for maintenance, and of the other %d only %d serve", id, voters-1, others)
 	}
 	w.judgeLedAway(m, "stopped for maintenance")
+	w.judgeGatewaysLeadAway(m, "stopped for maintenance", true)
 	return true
 }
 

@@ -32,6 +32,7 @@ type machine struct {
 	down      bool          // it is off
 	isolated  bool          // its member does not reach its peers, nor they it
 	hung      bool          // its member's process stands still
+	mute      bool          // no cke reaches its member; its peers do
 	unmounted bool          // the file system of its data is absent
 	full      bool          // that file system is full
 	crashes   bool          // etcd ends soon after each start
@@ -40,6 +41,8 @@ type machine struct {
 	skew      time.Duration // of its clock
 	boots     int           // how often it came up
 	rebooting bool          // it was told to reboot and is not back
+	struck    time.Time     // when something befell it last
+	gateway   *gateway      // nil: it has none
 	// gone is since when its peers cannot know that it is gone; zero: they do.
 	gone time.Time
 
@@ -93,11 +96,15 @@ func fileSet(s pki.MemberSet) map[host.FileKind][]byte {
 }
 
 func newMachine(w *World, n cluster.Node) *machine {
-	return &machine{
+	m := &machine{
 		w: w, node: n, clientURL: n.ClientURL(), peerURL: n.PeerURL(), lock: make(chan struct{}, 1), files: newFiles(nil),
 		seals: map[cluster.MemberID]bool{}, dirs: map[cluster.MemberID]*replica{}, ended: make(chan struct{}),
 		versions: []string{cluster.DefaultVersion},
 	}
+	if !n.Remote() {
+		m.versions = versions()
+	}
+	return m
 }
 
 func (m *machine) name() cluster.NodeName { return m.node.Hostname }
@@ -107,6 +114,9 @@ func (m *machine) hears() bool { return !m.down && !m.away && m.helper == prompt
 
 // serves clients who reach it, as far as its own process goes.
 func (m *machine) open() bool { return m.proc != nil && !m.down && !m.away && !m.hung }
+
+// answers: a cke that asks its member hears of it.
+func (m *machine) answers() bool { return m.open() && !m.mute }
 
 // connected: its member reaches its peers.
 func (m *machine) connected(now time.Time) bool {
@@ -153,6 +163,9 @@ func (m *machine) launch(u cluster.Unit) {
 		r = &replica{token: "none"} // of a process that ends at once
 	}
 	up := time.Now().Add(w.between("start "+string(m.name()), startLeast, startMost))
+	if why == "" {
+		r.ran = u.Version
+	}
 	m.proc = &process{replica: r, unit: u, up: up, met: up}
 	m.exit, m.hung = "", false
 	w.logf("%s: etcd %s starts", m.name(), id)
@@ -190,6 +203,10 @@ func (m *machine) cannotRun(u cluster.Unit) string {
 		return "write: no space left on device"
 	case !slices.Contains(m.versions, u.Version):
 		return "no such program"
+	case m.inconsistent(u):
+		return "found data inconsistency with peers"
+	case m.tooOld(u):
+		return "invalid downgrade; server version is lower than determined cluster version"
 	default:
 		return ""
 	}
@@ -242,7 +259,7 @@ func (m *machine) boot() {
 	if !m.down {
 		return
 	}
-	m.down, m.gone, m.rebooting = false, time.Time{}, false
+	m.down, m.gone, m.rebooting, m.struck = false, time.Time{}, false, m.w.raft.at
 	m.boots++
 	m.runs++
 	m.restarts(2 * time.Second)

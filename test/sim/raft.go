@@ -66,6 +66,10 @@ type replica struct {
 	cfg   config
 	token string // of its founding
 	size  int64  // of its database's file
+	// storage is the line its data is of, ran the version it was last run with.
+	storage cluster.Minor
+	ran     string
+	bad     uint32 // 0: its data is what was agreed
 }
 
 // consensus is what all replicas together amount to.
@@ -89,7 +93,10 @@ type consensus struct {
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	room    room
-	moves   int // of the leadership
+	line    line
+
+	corruption corruption
+	moves      int // of the leadership
 }
 
 func newConsensus(now time.Time) consensus {
@@ -262,8 +269,14 @@ func (w *World) write(d time.Duration) {
 			}
 		}
 	}
-	w.propose(uint64(d.Seconds()*float64(w.raft.rate)), r.cfg)
+	writes := uint64(d.Seconds() * float64(w.raft.rate))
+	if len(w.raft.corruption.alarms) > 0 {
+		writes = 0 // they are refused
+	}
+	w.propose(writes, r.cfg)
 	w.spread()
+	w.settleVersion()
+	w.settleCorruption()
 	if l = w.lead(); l != nil {
 		w.publishNames(l)
 	}

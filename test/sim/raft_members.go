@@ -30,6 +30,7 @@ func (w *World) enter(m *machine, u cluster.Unit) (*replica, string) {
 		return nil, "tocommit is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?"
 	}
 	w.raft.ran[u.Member] = true
+	r.storage = w.raft.line.version
 	return r, ""
 }
 
@@ -65,7 +66,11 @@ func (w *World) entering(m *machine, u cluster.Unit) (*replica, string) {
 	if p, ok := best.cfg.find(u.Member); !ok || p.url != m.peerURL {
 		return nil, "error validating peerURLs: unmatched member while checking PeerURLs"
 	}
-	return &replica{cfg: best.cfg, token: f.Token}, ""
+	r := &replica{cfg: best.cfg, token: f.Token, bad: best.bad}
+	if l := w.lead(); l != nil {
+		r.bad = l.proc.bad // it is the leader who sends it all
+	}
+	return r, ""
 }
 
 func (w *World) foundingReplica(m *machine, u cluster.Unit) (*replica, string) {

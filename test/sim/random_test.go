@@ -67,7 +67,24 @@ func bubbled(t *testing.T) (a *Authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.Scratch = scratch(t)
 	return a
+}
+
+// scratch is a directory in memory, where there is one: what lies there is written,
+// synced and dropped thousands of times.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "cke-sim-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // TestRandomHistories plays a history for each seed. Those that fail are made as
@@ -101,6 +118,8 @@ func TestRandomHistories(t *testing.T) {
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
 		plan.Compact, plan.Defragment, plan.DisarmAlarm,
 		plan.StopMember, plan.FinishDrain, plan.DrainNode, plan.UndrainNode, plan.RebootMachine, plan.FinishReboot,
+		plan.TakeSnapshot, plan.EnableDowngrade, plan.CancelDowngrade,
+		plan.PutGateway, plan.RemoveGateway, removeCorrupt,
 	} {
 		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
 			t.Errorf("no history needed %s; they are too tame", k)

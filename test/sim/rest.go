@@ -24,16 +24,23 @@ func (w *World) Misplaced() string {
 		return "nodes are still leaving"
 	case len(f.defrag) > 0:
 		return "members are still to be defragmented"
+	case len(w.raft.corruption.alarms) > 0:
+		return fmt.Sprintf("the alarm CORRUPT is up about %v", w.raft.corruption.alarms)
 	case w.raft.room.noSpace:
 		return "the alarm NOSPACE is up"
 	case len(f.drains) > 0 || f.reboot != nil:
 		return fmt.Sprintf("drains are on record: %v; machines to be rebooted: %v", f.drains, f.reboot)
+	case w.raft.line.downgrade != (cluster.Minor{}) || w.raft.line.version != cluster.MinorOf(f.spec.Etcd.Version):
+		return fmt.Sprintf("the cluster's version is %s, and it goes down to %s", w.raft.line.version, w.raft.line.downgrade)
 	case f.restart != nil:
 		return "a restart is on record"
 	case len(f.removed) > 0:
 		return "users are still being removed"
 	case !w.serving():
 		return "nobody leads"
+	}
+	if id, differs := w.dataDiffers(); differs {
+		return fmt.Sprintf("the data of member %s is bad", id)
 	}
 	members, why := w.placed()
 	if why != "" {
@@ -44,12 +51,15 @@ func (w *World) Misplaced() string {
 		switch {
 		case carries && (!m.running(id) || !m.seals[id] || !m.hasData(id) || m.unit == nil || m.unit.Founding != nil):
 			return fmt.Sprintf("%s does not carry its member as it should", m)
-		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
+		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && m.unit.Version == f.spec.Etcd.Version && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
 			return fmt.Sprintf("%s runs with other settings than wanted", m)
 		case carries && (m.files.public[host.ServerCert] == nil || m.files.public[host.ClientCRL] == nil):
 			return fmt.Sprintf("%s lacks certificates", m)
 		case carries && len(m.dirs) != 1, !carries && !m.bare():
 			return fmt.Sprintf("%s carries what is no member's", m)
+		}
+		if why := w.gatewayMisplaced(m, members); why != "" {
+			return why
 		}
 	}
 	return w.accessIsRight()

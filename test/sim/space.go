@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
-	"io"
 	"slices"
 	"time"
 
@@ -79,6 +77,10 @@ func (e client) Compact(ctx context.Context, via etcd.Endpoint, revision int64) 
 func (e client) Disarm(ctx context.Context, via etcd.Endpoint, alarm string) error {
 	w := e.c.w
 	return e.change(ctx, "disarm "+alarm, via, func() error {
+		if alarm == cluster.AlarmCorrupt {
+			w.disarmCorrupt()
+			return nil
+		}
 		for _, m := range w.members() {
 			if q := int64(m.proc.unit.Quota); m.proc.size*10 >= q*9 && w.raft.at.Sub(m.proc.met) > w.takes() && w.raft.agreed.votes(m.proc.unit.Member) {
 				w.violate("disarmedOnlyWithRoom", "the alarm is disarmed while %s has %d MB of %d", m.name(), m.proc.size>>20, q>>20)
@@ -106,24 +108,6 @@ func (e client) Defragment(ctx context.Context, ep etcd.Endpoint) error {
 	})
 }
 
-var errNotSimulated = errors.New("this is not simulated")
-
-// Snapshot implements execute.Etcd. There are no changes of version here.
-func (client) Snapshot(context.Context, etcd.Endpoint) (io.ReadCloser, int64, error) {
-	return nil, 0, errNotSimulated
-}
-
-// ValidateDowngrade implements execute.Etcd.
-func (client) ValidateDowngrade(context.Context, etcd.Endpoint, string) error {
-	return errNotSimulated
-}
-
-// EnableDowngrade implements execute.Etcd.
-func (client) EnableDowngrade(context.Context, etcd.Endpoint, string) error { return errNotSimulated }
-
-// CancelDowngrade implements execute.Etcd.
-func (client) CancelDowngrade(context.Context, etcd.Endpoint) error { return errNotSimulated }
-
 // ForgetDefrag implements execute.Store.
 func (s store) ForgetDefrag(ctx context.Context, _ string, n cluster.NodeName) error {
 	f := &s.c.w.shelf
@@ -135,9 +119,6 @@ func (s store) ForgetDefrag(ctx context.Context, _ string, n cluster.NodeName) e
 	})
 }
 
-// PutSnapshot implements execute.Store.
-func (store) PutSnapshot(context.Context, string, cluster.Snapshot) error { return errNotSimulated }
-
 // askDefrag is a person's wish.
 func (w *World) askDefrag(n cluster.NodeName) {
 	f := &w.shelf
@@ -145,9 +126,4 @@ func (w *World) askDefrag(n cluster.NodeName) {
 		f.defrag = append(slices.Clone(f.defrag), cluster.DefragRequest{Node: n, By: "ada", At: time.Now()})
 		w.wake()
 	}
-}
-
-// Hashes implements observe.Etcd: the data here is never corrupt.
-func (client) Hashes(context.Context, []cluster.Member, []cluster.Node) []cluster.MemberHash {
-	return nil
 }

@@ -30,6 +30,7 @@ type shelf struct {
 	defrag   []cluster.DefragRequest
 	drains   []cluster.Drain
 	reboot   *cluster.Reboot
+	snapshot *cluster.Snapshot
 	records  []record.Record
 	edited   time.Time
 	// everUsers are those that were ever wanted.
@@ -76,7 +77,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	defer w.mu.Unlock()
 	f := w.shelf
 	return reconcile.Wanted{
-		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains, Reboot: f.reboot},
+		Wanted:   observe.Wanted{Spec: f.spec, Bootstrap: f.boot, Users: f.users, RemovedUsers: f.removed, Leaving: f.leaving, Paused: f.paused, Restart: f.restart, Defrag: f.defrag, Drains: f.drains, Reboot: f.reboot, Snapshot: f.snapshot},
 		Revision: f.revision,
 	}, nil
 }
@@ -244,10 +245,6 @@ func (w *World) removeUser(name string) {
 	f.users = slices.Delete(slices.Clone(f.users), i, i+1)
 	f.removed = append(slices.Clone(f.removed), cluster.RemovedUser{User: gone, At: time.Now()})
 	w.wake()
-}
-
-func (w *World) releases() []cluster.Release {
-	return []cluster.Release{{Version: cluster.DefaultVersion, Arch: "amd64"}}
 }
 
 // Open implements execute.Releases: what is handed out is a few empty bytes.

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -56,10 +57,15 @@ type Options struct {
 // Authority is a cluster's certificate authority with what it has issued. Worlds
 // of one time may share one.
 type Authority struct {
+	// Scratch is a directory for what its worlds have to put into files; empty: none.
+	Scratch string
+
 	pki pki.Authority
 
-	mu  sync.Mutex
-	set map[cluster.Node]files
+	mu     sync.Mutex
+	set    map[cluster.Node]files
+	image  []byte // of a snapshot
+	worlds int    // that have a directory
 }
 
 // NewAuthority makes one for clusters of this name.
@@ -72,6 +78,7 @@ func NewAuthority(name string) (*Authority, error) {
 type World struct {
 	o         Options
 	authority *Authority
+	snapshots string // where they lie
 	began     time.Time
 
 	mu         sync.Mutex
@@ -125,7 +132,7 @@ func New(o Options) (*World, error) {
 		}
 	}
 	w := &World{
-		o: o, authority: o.Authority, began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
+		o: o, authority: o.Authority, snapshots: o.Authority.directory(), began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
 		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{},
 	}
 	for i := range o.Machines {
@@ -147,6 +154,9 @@ func New(o Options) (*World, error) {
 		}
 	}
 	w.shelf.spec = spec.WithDefaults()
+	for _, n := range spec.Nodes {
+		w.machines[n.Hostname].node.Gateway = n.Gateway
+	}
 	if o.Founded {
 		if err := w.found(); err != nil {
 			return nil, err
@@ -167,6 +177,9 @@ func (w *World) Close() {
 	w.closed = true
 	w.mu.Unlock()
 	w.ending.Wait()
+	if w.snapshots != "" {
+		_ = os.RemoveAll(w.snapshots) // whoever made Scratch removes what is left
+	}
 }
 
 // Authority is what the members' certificates come from.
@@ -307,13 +320,16 @@ func (w *World) found() error {
 			return err
 		}
 		u := cluster.Unit{Cluster: w.o.Cluster, Node: m.node.Hostname, Member: p.id, Address: m.node.Address, Version: spec.Etcd.Version, Quota: spec.Etcd.Quota}
-		m.files, m.unit, m.versions = set, &u, []string{spec.Etcd.Version}
+		if m.files, m.unit, m.runs = set, &u, 1; m.node.Remote() {
+			m.versions = []string{spec.Etcd.Version}
+		}
 		m.seals[p.id] = true
-		m.dirs[p.id] = &replica{mark: true, index: entries, cfg: cfg, token: b.Token, size: 60 << 20}
+		m.dirs[p.id] = &replica{mark: true, index: entries, cfg: cfg, token: b.Token, size: 60 << 20, storage: cluster.MinorOf(u.Version), ran: u.Version}
 		m.proc = &process{replica: m.dirs[p.id], unit: u, up: w.began.Add(-time.Hour), met: w.began.Add(-time.Hour)}
 		w.raft.ran[p.id] = true
 	}
 	w.raft.acked, w.raft.agreed, w.raft.token = entries, cfg, b.Token
+	w.raft.line.version = cluster.MinorOf(spec.Etcd.Version)
 	w.raft.auth = rightAuth(nil)
 	w.raft.elected(w.machines[b.Founders[0].Node.Hostname].proc)
 	return nil

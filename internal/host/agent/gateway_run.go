@@ -38,7 +38,7 @@ type gatewayRecord struct {
 const (
 	gatewayAnswer = time.Second
 	gatewayFollow = 10 * time.Second
-	gatewayPoll   = 20 * time.Millisecond
+	gatewayPoll   = 5 * time.Millisecond
 )
 
 func (g *gateways) recordPath() string { return filepath.Join(g.layout.host(), "gateway.json") }

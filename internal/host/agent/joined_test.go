@@ -71,3 +71,22 @@ func TestARealMemberSaysHowFarItIs(t *testing.T) {
 		t.Errorf("another member has applied %d, %v", p.applied, err)
 	}
 }
+
+// One that hears nobody, does not run or is another is not said to take part.
+func TestWhoHearsNobodyTakesNoPart(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h, u := inProcess(t, b), b.founder()
+	no := func(what string, id cluster.MemberID) {
+		t.Helper()
+		if n, err := h.Progress(t.Context(), u.Cluster, id); n != 0 || err != nil {
+			t.Errorf("%s: it has applied %d, %v", what, n, err)
+		}
+	}
+	no("it is not there", u.Member)
+	b.install(t, h, u)
+	no("it does not run", u.Member)
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	no("it is the only one", u.Member)
+	no("it is another", u.Member+1)
+}

@@ -31,6 +31,7 @@ func Check(h History, limits Limits, patience time.Duration) []Violation {
 	log := newLog(h)
 	var found []Violation
 	for _, check := range []func() []Violation{
+		func() []Violation { return known(h) },
 		func() []Violation { return log.consistent() },
 		func() []Violation { return writes(h, log) },
 		func() []Violation { return revisions(h) },

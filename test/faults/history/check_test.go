@@ -32,12 +32,13 @@ func TestNothingIsFoundInRightHistories(t *testing.T) {
 func TestARightHistoryIsStillRightWhenItsBeginningWasCompactedAway(t *testing.T) {
 	for seed := range uint64(50) {
 		h := random(rand.New(rand.NewPCG(seed, 1)), 150)
-		h.Compacted = h.Last / 2
-		h.Log = slices.DeleteFunc(h.Log, func(e Event) bool { return e.Revision <= h.Compacted })
+		gone := Gap{1, h.Last / 2}
+		h.Holes = []Gap{gone}
+		h.Log = slices.DeleteFunc(h.Log, func(e Event) bool { return gone.has(e.Revision) })
 		// One watch was away then, and etcd told it that it cannot tell.
 		w := &h.Watches[1]
-		w.Gaps = []Gap{{5, h.Compacted}}
-		w.Events = slices.DeleteFunc(w.Events, func(e Event) bool { return 5 <= e.Revision && e.Revision <= h.Compacted })
+		w.Gaps = []Gap{{5, gone.To}}
+		w.Events = slices.DeleteFunc(w.Events, func(e Event) bool { return w.Gaps[0].has(e.Revision) })
 		for _, v := range Check(h, enough(), patience) {
 			t.Errorf("seed %d: %s", seed, v)
 		}
@@ -128,7 +129,7 @@ func spoilt() map[string]struct {
 		}), "writes", "is lost"},
 		"a change that left a hole": {func(h *History) bool {
 			for _, e := range h.Log {
-				if next := newLog(*h).byKey[e.Key]; e.Version > 1 && next[len(next)-1].Version > e.Version {
+				if next, ok := newLog(*h).after(e); ok && e.Version > 1 && !next.Deleted {
 					drop(&h.Log, e.Value)
 					return true
 				}
@@ -141,6 +142,14 @@ func spoilt() map[string]struct {
 		"a refused write that took place": {op(put, func(_ *History, o *Op) {
 			o.Outcome = Refused
 		}), "writes", "was told that it did not"},
+		"a write that took place after it was refused for want of room": {late, "linearizability", "no order"},
+		"a part that nobody knows": {func(h *History) bool {
+			h.Holes = []Gap{{3, 9}}
+			for i := range h.Watches {
+				h.Watches[i].Gaps = []Gap{{5, 6}}
+			}
+			return true
+		}, "log", "nobody was told"},
 		"a write that nobody made": {op(put, func(h *History, o *Op) {
 			h.Ops = slices.DeleteFunc(h.Ops, func(p Op) bool { return p.ID == o.ID })
 		}), "writes", "nobody wrote this"},
@@ -225,6 +234,34 @@ func spoilt() map[string]struct {
 		"a client that did little": {op(put, func(_ *History, o *Op) { o.Client = "lazy" }), "traffic", "lazy had 1 answers"},
 		"nobody did anything":      {func(h *History) bool { h.Ops = nil; return true }, "traffic", "nobody did anything"},
 	}
+}
+
+// late makes a put one that was refused before somebody read that it was not there.
+func late(h *History) bool {
+	puts := newLog(*h).byValue
+	for _, read := range h.Ops {
+		if read.Kind != Get || read.Outcome != OK {
+			continue
+		}
+		for i := range h.Ops {
+			o := &h.Ops[i]
+			if e := puts[o.Value]; o.Kind == Put && o.Outcome == OK && o.Lease == 0 && o.Key == read.Key && e.Revision > read.Revision && o.Call > 1 {
+				o.Outcome, o.Call, o.Return, o.Revision = Full, read.Call-2, read.Call-1, 0
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// after is the next change of the same key.
+func (l *log) after(e Event) (Event, bool) {
+	events := l.byKey[e.Key]
+	i := slices.IndexFunc(events, func(o Event) bool { return o.Revision > e.Revision })
+	if i < 0 {
+		return Event{}, false
+	}
+	return events[i], true
 }
 
 // before makes an answer of what the key was one put earlier.

@@ -8,7 +8,10 @@
 // client was not told is taken to have happened, or not, at any later time.
 package history
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Kind is what a client asked for.
 type Kind string
@@ -33,6 +36,10 @@ const (
 	OK      Outcome = "ok"
 	Refused Outcome = "refused" // certainly not done
 	Unknown Outcome = "unknown" // done, or not, or yet to be done
+	// Full: refused for want of room (NOSPACE). It is not yet to be done; but etcd may
+	// have done it, for a write that it applies when the quota is reached is carried
+	// out and answered so (server/etcdserver/apply/quota.go).
+	Full Outcome = "full"
 )
 
 // Op is one call of a client. Times are since the history's beginning.
@@ -104,6 +111,12 @@ type Gap struct {
 	To   int64 `json:"to"`
 }
 
+func (g Gap) has(revision int64) bool { return g.From <= revision && revision <= g.To }
+
+func within(gaps []Gap, revision int64) bool {
+	return slices.ContainsFunc(gaps, func(g Gap) bool { return g.has(revision) })
+}
+
 // Attempt is what somebody tried with another's keys.
 type Attempt struct {
 	Client  string        `json:"client"`
@@ -139,10 +152,10 @@ type History struct {
 	Windows  []Window  `json:"windows"`
 	// Stalls are times in which a member stood still, or nearly.
 	Stalls []Window `json:"stalls,omitempty"`
-	// Log is what etcd tells in the end about all clients' prefixes, from the
-	// first revision that it still has, Compacted + 1.
-	Log       []Event `json:"log"`
-	Compacted int64   `json:"compacted,omitempty"`
+	// Log is what etcd tells somebody who does not write about all clients' prefixes.
+	// Holes are what was compacted away before it was asked for.
+	Log   []Event `json:"log"`
+	Holes []Gap   `json:"holes,omitempty"`
 	// First and Last are the store's revisions before and after.
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`

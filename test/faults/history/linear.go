@@ -68,17 +68,22 @@ func operations(h History, l *log) map[string][]porcupine.Operation {
 	return keys
 }
 
-// settle makes an operation with an unknown outcome one that took place when the
-// first of all heard of it, or none.
+// settle makes an operation with an unknown outcome one that took place before the
+// first of all heard of it, or none; what was refused for want of room took place
+// before that was answered, if it did.
 func (l *log) settle(o Op) (Op, bool) {
-	if o.Outcome != Unknown {
+	if o.Outcome != Unknown && o.Outcome != Full {
 		return o, o.Outcome == OK
 	}
 	e, done := l.byValue[o.Value]
 	if !done {
 		return o, false
 	}
-	o.Outcome, o.Revision, o.Return, o.Succeeded = OK, e.Revision, max(o.Call, l.told[e.change()]), true
+	over := max(o.Call, l.told[e.change()])
+	if o.Outcome == Full {
+		over = min(over, o.Return)
+	}
+	o.Outcome, o.Revision, o.Return, o.Succeeded = OK, e.Revision, over, true
 	if o.Kind == Delete {
 		before, ok := l.at(o.Key, e.Revision-1)
 		o.Deleted = ok && !before.Deleted

@@ -9,10 +9,10 @@ import (
 
 // log is every change of the clients' keys, in etcd's order.
 type log struct {
-	compacted bool // its beginning is what the clients' watches were told
-	events    []Event
-	byKey     map[string][]Event
-	byValue   map[string]Event
+	holes   []Gap // there it is what the clients' watches were told
+	events  []Event
+	byKey   map[string][]Event
+	byValue map[string]Event
 	// told is when a change was first heard of by anybody.
 	told map[change]time.Duration
 }
@@ -28,7 +28,7 @@ func (e Event) change() change { return change{e.Revision, e.Key} }
 // newLog takes what etcd tells in the end, and for what was compacted away what
 // it told before.
 func newLog(h History) *log {
-	l := &log{compacted: h.Compacted > 0, byKey: map[string][]Event{}, byValue: map[string]Event{}, told: map[change]time.Duration{}}
+	l := &log{holes: h.Holes, byKey: map[string][]Event{}, byValue: map[string]Event{}, told: map[change]time.Duration{}}
 	known := map[change]bool{}
 	add := func(e Event) {
 		if !known[e.change()] {
@@ -41,7 +41,7 @@ func newLog(h History) *log {
 	}
 	for _, w := range h.Watches {
 		for _, e := range w.Events {
-			if e.Revision <= h.Compacted {
+			if within(h.Holes, e.Revision) {
 				add(e)
 			}
 			if at, ok := l.told[e.change()]; !ok || e.At < at {
@@ -77,6 +77,21 @@ func (l *log) at(key string, revision int64) (Event, bool) {
 	return events[i-1], true
 }
 
+// known checks that somebody was told of everything: a history of which a part is
+// known to nobody cannot be judged.
+func known(h History) []Violation {
+	v := list{check: "log"}
+	for _, hole := range h.Holes {
+		for _, w := range h.Watches {
+			others := func(o Watch) bool { return o.Prefix == w.Prefix && !o.misses(hole) }
+			if w.misses(hole) && !slices.ContainsFunc(h.Watches, others) {
+				v.add("nobody was told what changed below %s between revisions %d and %d", w.Prefix, hole.From, hole.To)
+			}
+		}
+	}
+	return v.found
+}
+
 // consistent checks what the log says of itself: each value once, versions that
 // count the puts since a key was made, no deletion of what is not there.
 func (l *log) consistent() []Violation {
@@ -95,7 +110,7 @@ func (l *log) consistent() []Violation {
 		version := int64(0)
 		for i, e := range events {
 			switch {
-			case i == 0 && l.compacted:
+			case i == 0 && len(l.holes) > 0:
 				version = e.Version
 			case i == 0 && (e.Version != 1 || e.Deleted):
 				v.add("the key's first change is no first one: %s (version %d)", e, e.Version)

@@ -106,12 +106,20 @@ func random(r *rand.Rand, steps int) History {
 			if r.IntN(2) == 0 { // and the operation arrives later
 				s.do(c.op)
 			}
+		case !c.done && r.IntN(16) == 0: // refused for want of room
+			c.op.Outcome, c.op.Return = Full, s.tick()
+			ops = append(ops, c.op)
+			delete(busy, name)
 		case !c.done:
 			c.op, c.done = s.do(c.op), true
 		default:
 			c.op.Return = s.tick()
-			if r.IntN(8) == 0 {
+			switch r.IntN(16) {
+			case 0, 1:
 				c.op.Outcome = Unknown // the answer is lost
+			case 2:
+				c.op.Outcome = Full // done, and answered so
+			default: // it is told
 			}
 			ops = append(ops, c.op)
 			delete(busy, name)

@@ -1,6 +1,9 @@
 package history
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // watches checks what each watch was told: in order of revisions, nothing twice,
 // nothing but what took place, and everything that did up to the end.
@@ -46,7 +49,7 @@ func (w Watch) whole(v *list, h History, l *log) {
 		got, ok := told[e.change()]
 		delete(told, e.change())
 		switch {
-		case !ok && !w.excused(e.Revision):
+		case !ok && !within(w.Gaps, e.Revision):
 			v.add("%s was not told: %s", w, e)
 		case ok && (got.Value != e.Value || got.Deleted != e.Deleted || got.Lease != e.Lease || got.Version != e.Version):
 			v.add("%s was told %s, and it was %s", w, got, e)
@@ -59,13 +62,9 @@ func (w Watch) whole(v *list, h History, l *log) {
 	}
 }
 
-func (w Watch) excused(revision int64) bool {
-	for _, g := range w.Gaps {
-		if g.From <= revision && revision <= g.To {
-			return true
-		}
-	}
-	return false
+// misses says whether some revisions of a hole are in a gap of the watch.
+func (w Watch) misses(hole Gap) bool {
+	return slices.ContainsFunc(w.Gaps, func(g Gap) bool { return g.From <= hole.To && hole.From <= g.To })
 }
 
 func (w Watch) String() string { return w.Client + "'s watch of " + w.Prefix }

@@ -44,6 +44,11 @@ const (
 	SlowCPU      Fault = "SlowCPU"
 	SkewClock    Fault = "SkewClock"               // of the member, which is killed for that
 	NewDisk      Fault = "an empty disk"           // the old one is gone for good
+	NoDisk       Fault = "without its data disk"   // it boots so, and has the disk again when it is healed
+	Corrupt      Fault = "a changed database"      // on the disk, while the machine was off
+	CorruptLate  Fault = "CORRUPT"                 // the same, and its member does not notice when it starts
+	NoSpace      Fault = "NOSPACE by history"      // a tenant's, of few keys
+	Overfull     Fault = "NOSPACE by data"         // a tenant's, which deletes it when it is healed
 	Dead         Fault = "PowerOff until replaced" // by a spare, and by CKE itself
 	Majority     Fault = "Cut of a majority"
 	Blackout     Fault = "PowerCut of all"
@@ -54,16 +59,19 @@ func Faults() []Fault {
 	return []Fault{
 		Calm, PowerOff, PowerCut, Reboot, Cut, Partition, BoxPartition, DropOneWay, Loss, Delay, SlowSSH, SSHRefused,
 		EtcdBlocked, DiskFull, DiskHang, DiskEIO, SlowDisk, Stall, StallEtcd, KillEtcd, KillHelper, SlowCPU, SkewClock,
-		NewDisk, Dead, Majority, Blackout,
+		NewDisk, NoDisk, Corrupt, CorruptLate, NoSpace, Overfull, Dead, Majority, Blackout,
 	}
 }
 
 // Outage says whether the cluster cannot serve while the fault lasts.
 func (f Fault) Outage() bool { return f == Majority || f == Blackout }
 
+// Refuses says whether no client's writes are done while it lasts, and reads are.
+func (f Fault) Refuses() bool { return f == NoSpace || f == Overfull || f == CorruptLate }
+
 // Silences says whether its victim serves nobody while it lasts.
 func (f Fault) Silences() bool {
-	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, Dead, Majority, Blackout}, f)
+	return slices.Contains([]Fault{PowerOff, PowerCut, Cut, EtcdBlocked, Stall, StallEtcd, NoDisk, Dead, Majority, Blackout}, f)
 }
 
 // Stalls says whether its victim stands still while it lasts, or nearly, and goes
@@ -99,6 +107,24 @@ func Operations() []Operation {
 	return []Operation{None, Add, Remove, Replace, Rotate, Settings, Tenant, Backup, Pause, Clean, State, Version, Defrag, Drain, Restart}
 }
 
+// Daemons is what becomes of the two cke, and of the store that they share.
+type Daemons string
+
+// The ways of daemons. Who is ended is started again.
+const (
+	Left         Daemons = "left alone"
+	KillLeader   Daemons = "kill -9 of the cke that leads"
+	FreezeLeader Daemons = "SIGSTOP of the cke that leads until the other does, then SIGCONT"
+	EndLeader    Daemons = "SIGTERM of the cke that leads"
+	KillBoth     Daemons = "kill -9 of both cke"
+	KillStore    Daemons = "kill -9 of cke's store"
+)
+
+// AllDaemons are all kinds there are.
+func AllDaemons() []Daemons {
+	return []Daemons{Left, KillLeader, FreezeLeader, EndLeader, KillBoth, KillStore}
+}
+
 // Spec is what is wanted of the cluster, in numbers.
 type Spec struct {
 	Nodes    []int // machines, sorted
@@ -129,16 +155,16 @@ type Round struct {
 	First bool
 	Lag   time.Duration // from the one to the other
 	Spec  Spec          // wanted after it
-	// Kill: cke is killed so long after the operation began, and started again;
-	// 0: it is not.
-	Kill time.Duration
+	// Daemons comes so long after the operation or the fault, whichever is later.
+	Daemons Daemons
+	After   time.Duration
 }
 
 // String is one line.
 func (r Round) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d. %s", r.N, r.Fault)
-	if r.Fault != Calm && r.Fault != Blackout {
+	if r.Fault != Calm && r.Fault != Blackout && r.Fault != NoSpace && r.Fault != Overfull {
 		victim := fmt.Sprintf("h%d", r.Victim)
 		if r.Leader {
 			victim = "leader"
@@ -166,8 +192,8 @@ func (r Round) String() string {
 	if r.Spare > 0 {
 		fmt.Fprintf(&b, "; h%d comes in its place", r.Spare)
 	}
-	if r.Kill > 0 {
-		fmt.Fprintf(&b, "; kill -9 cke %s later", r.Kill)
+	if r.Daemons != Left {
+		fmt.Fprintf(&b, "; %s later %s", r.After, r.Daemons)
 	}
 	return b.String()
 }
@@ -178,6 +204,7 @@ type Schedule struct {
 	machines int
 	faults   deck[Fault]
 	ops      deck[Operation]
+	daemons  deck[Daemons]
 	spec     Spec
 	n        int
 }
@@ -190,6 +217,10 @@ const minNodes = 3
 func New(seed uint64, machines, nodes int) *Schedule {
 	s := &Schedule{r: rand.New(rand.NewPCG(seed, 5)), machines: machines} //nolint:gosec // it is to be foretold
 	s.faults, s.ops = deck[Fault]{all: Faults()}, deck[Operation]{all: Operations()}
+	s.daemons.all = AllDaemons()
+	for range 6 { // to be left alone is the most common
+		s.daemons.all = append(s.daemons.all, Left)
+	}
 	for i := 1; i <= nodes; i++ {
 		s.spec.Nodes = append(s.spec.Nodes, i)
 	}
@@ -206,6 +237,7 @@ func (s *Schedule) Next() Round {
 		N: s.n, Fault: s.faults.draw(s.r), Leader: s.r.IntN(3) == 0, Victim: s.one(s.spec.Nodes),
 		Amount: s.r.Float64(), Hold: s.between(3*time.Second, 6*time.Second),
 		First: s.r.IntN(2) == 0, Lag: s.between(0, 2*time.Second),
+		Daemons: Left,
 	}
 	r.Other = s.one(slices.DeleteFunc(slices.Clone(s.spec.Nodes), func(i int) bool { return i == r.Victim }))
 	if r.Fault == Dead && len(s.spec.Nodes) == s.machines {
@@ -217,9 +249,7 @@ func (s *Schedule) Next() Round {
 		s.spec.Nodes = append(s.spec.Nodes, r.Spare)
 	} else {
 		r.Operation = s.possible(s.ops.draw(s.r))
-		if s.r.IntN(4) == 0 {
-			r.Kill = s.between(100*time.Millisecond, 2*time.Second)
-		}
+		r.Daemons, r.After = s.daemons.draw(s.r), s.between(100*time.Millisecond, 2*time.Second)
 	}
 	s.apply(r.Operation)
 	r.Spec = s.spec

@@ -257,8 +257,9 @@ func until(d time.Duration, try func() error) error {
 }
 
 func gvr(resource string) schema.GroupVersionResource {
+	const rbac = "rbac.authorization.k8s.io"
 	group := map[string]string{
-		"endpointslices": "discovery.k8s.io", "roles": "rbac.authorization.k8s.io", "rolebindings": "rbac.authorization.k8s.io",
+		"endpointslices": "discovery.k8s.io", "roles": rbac, "rolebindings": rbac, "clusterroles": rbac, "clusterrolebindings": rbac,
 	}[resource]
 	return schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}
 }

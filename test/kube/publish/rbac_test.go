@@ -17,6 +17,9 @@ import (
 func TestTheManifestsAreTheLeast(t *testing.T) {
 	s := kubernetes(t)
 	for _, c := range everyGrant(t) {
+		if c.resource == "namespaces" {
+			continue // TestABundleWhoseNamespaceIsGone
+		}
 		t.Run(strings.ReplaceAll(c.String(), " ", "-"), func(t *testing.T) {
 			s.clean(t)
 			s.grant(t, c.without)
@@ -68,7 +71,7 @@ func everyGrant(t *testing.T) []grant {
 			}
 		}
 	}
-	if len(all) != 18 {
+	if len(all) != 19 {
 		t.Errorf("%d grants: %v", len(all), all)
 	}
 	return all
@@ -97,6 +100,9 @@ func (g grant) without(manifests string) string {
 			var text strings.Builder
 			for _, r := range role.Rules {
 				for _, resource := range r.Resources {
+					if len(r.Verbs) == 1 && g == (grant{r.Verbs[0], resource}) {
+						continue // a rule must have verbs
+					}
 					fmt.Fprintf(&text, "- {apiGroups: [%q], resources: [%s], resourceNames: [%s], verbs: [", r.APIGroups[0], resource, strings.Join(r.ResourceNames, ", "))
 					for _, v := range r.Verbs {
 						if (grant{v, resource}) != g {

@@ -54,6 +54,31 @@ func (s *server) namespace(t *testing.T, name string) {
 	}
 }
 
+// endNamespace does what the controllers do, which do not run: what is in the
+// namespace goes first.
+func (s *server) endNamespace(t *testing.T, name string) {
+	t.Helper()
+	s.delete(t, "secrets", name, "etcd")
+	s.delete(t, "rolebindings", name, "cke-bundles")
+	s.delete(t, "roles", name, "cke-bundles")
+	s.delete(t, "namespaces", "", name)
+	all := s.admin.Resource(gvr("namespaces"))
+	o, err := all.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unstructured.RemoveNestedField(o.Object, "spec", "finalizers")
+	if _, err := all.Update(t.Context(), o, metav1.UpdateOptions{}, "finalize"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if s.get(t, "namespaces", "", name) != nil {
+			return errors.New("the namespace is still there")
+		}
+		return nil
+	})
+}
+
 func (s *server) delete(t *testing.T, resource, ns, name string) {
 	t.Helper()
 	err := s.admin.Resource(gvr(resource)).Namespace(ns).Delete(t.Context(), name, metav1.DeleteOptions{})

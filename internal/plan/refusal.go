@@ -1,0 +1,47 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"cke/internal/cluster"
+)
+
+// refusalPatience is how long those who serve must have held the same data before a
+// voter is blamed for refusing to start beside them: it is started anew meanwhile.
+const refusalPatience = 45 * time.Second
+
+// withRefusing adds the voters that refuse to start. etcd does so whenever any peer
+// holds other data than its own, so that beside one that is known to be bad it says
+// nothing of theirs.
+func (c Corruption) withRefusing(ids []cluster.MemberID) Corruption {
+	if len(c.Bad) > 0 {
+		c.Silent = append(c.Silent, ids...)
+	} else {
+		c.Bad = ids
+	}
+	return c
+}
+
+// refusing are the voters that refuse to start, and have had the time to try beside
+// none whose data is bad.
+func (in input) refusing() []cluster.MemberID {
+	if at := in.st.Etcd.DifferedAt; !at.IsZero() && in.now.Sub(at) < refusalPatience {
+		return nil
+	}
+	return in.st.Refusing()
+}
+
+// triedAgain waits for those.
+func (in input) triedAgain() verdict {
+	var v verdict
+	for _, id := range in.st.Refusing() {
+		m, _ := in.st.Etcd.Member(id)
+		v.hold = true
+		v.reasons = append(v.reasons, Reason{
+			Level: Waiting, Rule: "refuserIsTriedAgain", Node: in.name(m),
+			Text: fmt.Sprintf("member %s refused to start beside one whose data was bad, and is started again before its own is blamed", id),
+		})
+	}
+	return v
+}

@@ -1,0 +1,74 @@
+package drive
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// FreeNet picks a loopback /24, such as "127.81.3.", on which nobody listens at the
+// members' ports.
+func FreeNet(t testing.TB) string {
+	t.Helper()
+	for range 50 {
+		n := fmt.Sprintf("127.%d.%d.", 20+rand.IntN(200), 1+rand.IntN(250)) //nolint:gosec // which one is no secret
+		l, err := net.Listen("tcp", n+"1:2379")
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	t.Fatal("no free loopback network found")
+	return ""
+}
+
+// Members are the pids of the installation's etcd processes on this machine, by node.
+func (in *Installation) Members() map[string]int {
+	in.T.Helper()
+	found := map[string]int{}
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		in.T.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || len(b) == 0 {
+			continue // it has ended
+		}
+		args := strings.Split(string(b), "\x00")
+		if filepath.Base(args[0]) != "etcd" {
+			continue
+		}
+		for _, a := range args {
+			node, ok := strings.CutPrefix(a, "--data-dir="+in.Dir+"/nodes/")
+			if !ok {
+				continue
+			}
+			node, _, _ = strings.Cut(node, "/")
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			if err != nil {
+				in.T.Fatal(err)
+			}
+			found[node] = pid
+		}
+	}
+	return found
+}
+
+// EndMembers ends the daemon, which would start them again, and the members, by pid.
+func (in *Installation) EndMembers() {
+	in.T.Helper()
+	in.Kill()
+	for _, pid := range in.Members() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
+	}
+}
