@@ -62,7 +62,7 @@ func newClient(server string, files ClientTLS) (*Client, error) {
 	}
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path):
-		return unixClient(server, u.Path), nil
+		return unixClient(server, u.Path, greetPatience), nil
 	case u.Scheme == "https" && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil:
 		return httpsClient(server, u, files)
 	default:
@@ -74,11 +74,10 @@ func badServer(server string) error {
 	return Invalid(fmt.Sprintf("server %q is neither unix:///path nor https://host:port", server), "")
 }
 
-func unixClient(server, path string) *Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+func unixClient(server, path string, patience time.Duration) *Client {
 	return &Client{server: server, base: "http://cke", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", path)
+			return dialUnix(ctx, path, patience)
 		},
 	}}}
 }

@@ -47,7 +47,11 @@ func TestDaemonThatDiesIsNotUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })}
+	srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet { // it has greeted
+			panic(http.ErrAbortHandler)
+		}
+	})}
 	go srv.Serve(l)
 	defer srv.Close()
 	err = newTestClient(t, "unix://"+path, ClientTLS{}).Resume(t.Context(), "main")

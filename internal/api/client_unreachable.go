@@ -95,6 +95,8 @@ func (c *Client) unreachableHint(err error, refused bool) string {
 		return "give the CA of cke's server certificate with --tls-ca"
 	case errors.Is(err, fs.ErrPermission):
 		return "the socket belongs to another user: run ckecli as that user, or as root"
+	case errors.Is(err, errMute):
+		return "the process is stopped or hangs: look at its log, and restart it with `systemctl restart cke` if need be; members go on meanwhile"
 	case strings.HasPrefix(c.server, "unix:"):
 		return "is cke running? start it with `systemctl start cke` (or `make up` for a local cluster), or name its socket with --server"
 	default:

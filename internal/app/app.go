@@ -49,14 +49,14 @@ type App struct {
 
 	newest observe.Newest
 
-	mu     sync.Mutex
-	term   *term            // nil while this daemon does not lead
-	cares  map[string]*care // of the term
+	mu    sync.Mutex
+	term  *term            // nil while this daemon does not lead
+	cares map[string]*care // of the term
 	// beginning are clusters whose care is being made; closed when it is, or failed.
 	beginning map[string]chan struct{}
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
 	// failed carries the first error that ends the daemon.
 	failed chan error
 	// boot is that of the machine this is.

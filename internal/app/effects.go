@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,9 +66,19 @@ func EffectHook(getenv func(string) string) (execute.After, error) {
 		}
 		if stop.has(seen, step, e) {
 			stop.past = true
-			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // somebody else wakes it
+			standStill()
 		}
 	}, nil
+}
+
+// standStill stops this process until somebody else wakes it. The signal may take its
+// time to reach every thread, and this one must not get on meanwhile.
+func standStill() {
+	woken := make(chan os.Signal, 1)
+	signal.Notify(woken, syscall.SIGCONT)
+	defer signal.Stop(woken)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // a process may stop itself
+	<-woken
 }
 
 // OutcomeHook notes how each mutation went; nil when nobody wants to know.

@@ -23,6 +23,7 @@ type memory struct {
 	clusters map[string]*memoryCluster
 	order    []string
 	mood     string
+	moods    int // how often it changed
 	snapshot []byte
 	callers  []string
 }
@@ -49,6 +50,7 @@ func (m *memory) set(mood string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mood = mood
+	m.moods++
 	m.wake()
 }
 
@@ -172,13 +174,17 @@ func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 
 // WatchStatus lets the cluster take one more step with every value it sends.
 func (m *memory) WatchStatus(ctx context.Context, name string, fn func(api.Status) error) error {
+	// One whose command has ended may not have noticed yet: it is not the one to break.
+	m.mu.Lock()
+	moods := m.moods
+	m.mu.Unlock()
 	for {
 		var st api.Status
 		var changed chan struct{}
 		var broken bool
 		if err := m.with(ctx, name, func(c *memoryCluster) error {
 			st, changed = m.statusOf(name, c), m.changed
-			broken = m.mood == "break once"
+			broken = m.mood == "break once" && m.moods == moods
 			if broken {
 				m.mood = ""
 			}

@@ -13,8 +13,8 @@ const (
 	setbackMost = time.Hour
 )
 
-// Setback is what a node's member came to: it did not serve for replace_after and
-// was taken out.
+// Setback is what a node's member came to: it did not serve for replace_after, or as a
+// learner came no nearer to the others, and was taken out.
 type Setback struct {
 	// Learners is how many in a row never came to vote.
 	Learners int       `json:"learners,omitempty"`
@@ -54,7 +54,8 @@ func (s Setbacks) After(before, now []Member, nodes []Node, replaceAfter time.Du
 		}
 		was, ok := EtcdState{Members: before}.MemberAt(n)
 		_, stayed := e.Member(was.ID)
-		if !ok || stayed || was.Healthy || was.UnhealthySince.IsZero() || at.Sub(was.UnhealthySince) < replaceAfter {
+		failing := func(since time.Time) bool { return !since.IsZero() && at.Sub(since) >= replaceAfter }
+		if !ok || stayed || (was.Healthy || !failing(was.UnhealthySince)) && !failing(was.BehindSince) {
 			continue
 		}
 		b := next[n.Hostname]

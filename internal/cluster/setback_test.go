@@ -35,6 +35,10 @@ func TestSetbacks(t *testing.T) {
 	if got := (cluster.Setback{Learners: 50, Last: start}).Again(replaceAfter); !got.Equal(start.Add(time.Hour)) {
 		t.Errorf("after many tried again at %s", got)
 	}
+	stuck := []cluster.Member{{ID: 9, PeerURL: n.PeerURL(), Learner: true, Healthy: true, BehindSince: start.Add(-replaceAfter)}}
+	if got := s.After(stuck, nil, nodes, replaceAfter, start)["cp4"]; got.Learners != 2 {
+		t.Errorf("one that served and came no nearer counts as %v", got)
+	}
 	died := s.After(dead(3, false), nil, nodes, replaceAfter, start)
 	if got := died["cp4"]; got.Learners != 1 {
 		t.Errorf("a voter that died counts as %v", got)

@@ -273,8 +273,11 @@ type Member struct {
 	// linearizable read (a learner: answered its status).
 	Healthy        bool      `json:"healthy"`
 	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
-	Leader         bool      `json:"leader"`
-	Version        string    `json:"version,omitempty"`
+	// BehindSince is since when a learner has come no nearer to the end of the log, as
+	// far as this daemon remembers; zero before it was heard.
+	BehindSince time.Time `json:"behind_since,omitzero"`
+	Leader      bool      `json:"leader"`
+	Version     string    `json:"version,omitempty"`
 	// Storage is the version of its data's format, which is the cluster's.
 	Storage     string `json:"storage,omitempty"`
 	RaftIndex   uint64 `json:"raft_index"`

@@ -137,6 +137,10 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("the data of member %s is not lost", a.step.Member)
 		}
 	}
+	refuses := false
+	if a.step.Corrupt {
+		refuses, _ = a.refuses(ctx)
+	}
 	if a.step.NotServing { // it may have been started since its host was asked
 		if n, err := a.node(a.step.Nodes[0]); err == nil {
 			a.x.o.Observer.AskAgain(n)
@@ -145,7 +149,7 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 	e, err := a.membership(ctx)
 	_, there := e.Member(a.step.Member)
 	if err == nil && there && a.step.Corrupt {
-		err = a.corrupt(ctx, e)
+		err = a.corrupt(ctx, e, refuses)
 		a.seen.forget() // that took its time; the guard looks anew
 	}
 	return !there, err

@@ -150,6 +150,7 @@ func TestAMemberThatDoesNotStartOnItsDataIsRemoved(t *testing.T) {
 	}{
 		"ended":                            {refuses, nil, true},
 		"started again":                    {runs, &refuses, true},
+		"started again a moment later":     {refuses, &crashes, true},
 		"started again, and runs":          {runs, nil, false},
 		"started again, and ends by other": {runs, &crashes, false},
 	} {
@@ -157,6 +158,7 @@ func TestAMemberThatDoesNotStartOnItsDataIsRemoved(t *testing.T) {
 			three := newThree(t)
 			three.e.Members[1].Healthy = false
 			three.on, three.ended = c.on, c.ended
+			three.hashed = func() { three.on = runs }
 			s := removeCorrupt()
 			s.Serving = false
 			if err := three.run(t.Context(), s); (err == nil) != c.removed || (len(three.did) > 0) != c.removed {

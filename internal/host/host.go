@@ -37,7 +37,8 @@ type Host interface {
 	// It refuses a sealed member without its own data, and a first start on
 	// anything but an empty directory or this very member's.
 	StartUnit(ctx context.Context, cluster string, member cluster.MemberID) error
-	// StopUnit stops the process: SIGTERM, SIGKILL after the grace. Done when it is gone.
+	// StopUnit stops the process: SIGTERM, SIGKILL after the grace, or once it waits for
+	// nothing but watches and leases. Done when it is gone.
 	StopUnit(ctx context.Context, req StopUnit) error
 	// RetireUnit removes the stopped unit and moves the member's data directory
 	// aside, never deleting it. It works on a directory without a unit as well.

@@ -59,6 +59,7 @@ func (o *Observer) conclude(w Wanted, e cluster.EtcdState, at time.Time) cluster
 		m := &e.Members[i]
 		m.UnhealthySince = since(o.unhealthy, m.ID, !m.Healthy, now)
 	}
+	o.pursue(&e, now)
 	e.QuorumSince = o.quorum.seen(e.Quorum, now)
 	o.space.compaction(&e, now)
 	if before, ok := o.trail.Before(at); ok {

@@ -118,6 +118,8 @@ type Observer struct {
 	// members is the membership last seen, setbacks what became of those that went.
 	members  []cluster.Member
 	setbacks cluster.Setbacks
+	// pursuits are the learners'.
+	pursuits map[cluster.MemberID]pursuit
 	// partaking is of voters that do not answer.
 	partaking map[cluster.MemberID]*partaking
 	// trail is how far the members' log had come in the last looks.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -35,7 +34,7 @@ func (in input) interrupts(m cluster.Member) bool {
 // defragment gives one of these members' free pages back: followers first, the
 // leader last and only after leadership has moved to one that is not among them.
 // All the others serve meanwhile.
-func defragment(in input, all []cluster.Member, why func(cluster.Member) string) verdict {
+func defragment(in input, all []cluster.Member, because func(cluster.Member) string) verdict {
 	var fit []cluster.Member
 	var lacking []Reason
 	for _, m := range all {
@@ -48,14 +47,14 @@ func defragment(in input, all []cluster.Member, why func(cluster.Member) string)
 	if len(fit) == 0 {
 		return verdict{reasons: lacking}
 	}
-	v := in.defragmentOne(fit, all, why)
+	v := in.defragmentOne(fit, all, because)
 	v.reasons = append(v.reasons, lacking...)
 	return v
 }
 
-func (in input) defragmentOne(fit, all []cluster.Member, why func(cluster.Member) string) verdict {
+func (in input) defragmentOne(fit, all []cluster.Member, because func(cluster.Member) string) verdict {
 	m := leaderLast(fit)
-	reason := why(m)
+	reason := because(m)
 	if ill := in.otherVoterIll(m); ill != "" {
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "defragmentationWaits", Node: in.name(m),
@@ -63,28 +62,13 @@ func (in input) defragmentOne(fit, all []cluster.Member, why func(cluster.Member
 			Hint: "bring the other members back first",
 		}}}
 	}
-	v := verdict{}
-	if !m.Learner {
-		v.outgoing = m.ID
+	v, why, ready := in.takesLeave(parting{
+		member: m, why: reason, does: "is defragmented", alone: m.Learner || len(in.st.Etcd.Voters()) == 1,
+		heir: func() (cluster.Member, bool) { return successor(in, m, all...) },
+	})
+	if ready {
+		v.steps = []Step{defragStep(in, m, why)}
 	}
-	if m.Leader && len(in.st.Etcd.Voters()) > 1 {
-		to, ok := in.heir(m, all)
-		if !ok {
-			return verdict{reasons: []Reason{{
-				Level: Waiting, Rule: "nobodyToLead", Node: in.name(m),
-				Text: reason + ", once another member can lead meanwhile",
-			}}}
-		}
-		v.steps = []Step{moveStep(in, m, to, reason)}
-		return v
-	}
-	if r, ok := in.stillSentTo(m, reason); ok {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-	}
-	v.steps = []Step{defragStep(in, m, reason)}
 	return v
 }
 
@@ -95,44 +79,6 @@ func (in input) otherVoterIll(m cluster.Member) cluster.NodeName {
 		}
 	}
 	return ""
-}
-
-// heir is who leads while m is defragmented: one whose turn is over if there is
-// one, so that leadership moves once.
-func (in input) heir(m cluster.Member, todo []cluster.Member) (cluster.Member, bool) {
-	ids := map[cluster.MemberID]bool{}
-	for _, t := range todo {
-		ids[t.ID] = true
-	}
-	for _, o := range in.st.Etcd.HealthyVoters() {
-		if n, ok := in.nodeOf(o); ok && o.ID != m.ID && !ids[o.ID] && in.isWanted(n) && !in.dataLost(o) {
-			return o, true
-		}
-	}
-	return successor(in, m)
-}
-
-// stillSentTo is stillOffered for a member that stays.
-func (in input) stillSentTo(m cluster.Member, why string) (Reason, bool) {
-	n, known := in.nodeOf(m)
-	if !known || m.Learner || !m.Healthy || !in.othersServe(m) {
-		return Reason{}, false
-	}
-	who := in.offering(n)
-	if len(who) == 0 {
-		return Reason{}, false
-	}
-	since, begun := in.st.WithdrawnSince[m.ID]
-	if begun && in.now.Sub(since) >= withdrawalPatience {
-		return Reason{
-			Level: Note, Rule: "endpointCouldNotBeWithdrawn", Node: n.Hostname,
-			Text: fmt.Sprintf("after %s clients are still sent there by %s, and it is defragmented all the same", withdrawalPatience, strings.Join(who, ", ")),
-		}, true
-	}
-	return Reason{
-		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
-		Text: fmt.Sprintf("%s, once no client is sent there any more, or after %s; still sending: %s", why, withdrawalPatience, strings.Join(who, ", ")),
-	}, true
 }
 
 func defragStep(in input, m cluster.Member, why string) Step {

@@ -108,6 +108,10 @@ func (s *sim) rest() {
 		if slices.ContainsFunc(p.Reasons, func(r Reason) bool { return r.Rule == "settingsFailed" }) && len(p.Steps) == 0 {
 			s.store.spec.Etcd.Quota++
 		}
+		// A reboot that was asked for while there were more voters is given up.
+		if r := s.store.reboot; r != nil && !r.Interrupt && len(p.Steps) == 0 && p.Has(Blocked) && len(s.raft.agreed.voters()) <= 2 {
+			s.cancelReboot()
+		}
 		// The loop shows a step that is done in vain as blocked.
 		if blocked++; !p.Has(Blocked) && !slices.ContainsFunc(p.Steps, w.inVain) {
 			blocked = 0

@@ -105,24 +105,12 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 
 // stop leads leadership and clients away from a member, and then stops it.
 func (in input) stop(d cluster.Drain, m cluster.Member) verdict {
-	var v verdict
 	e := in.st.Etcd
-	why := "the node is drained"
-	if m.Healthy && !tooFew(e) {
-		v.outgoing = m.ID
-	}
-	if m.Leader && !tooFew(e) {
-		if to, ok := successor(in, m); ok {
-			v.steps = []Step{moveStep(in, m, to, why)}
-		}
+	v, why, ready := in.takesLeave(parting{
+		member: m, why: "the node is drained", does: "goes", alone: tooFew(e), heir: func() (cluster.Member, bool) { return successor(in, m) },
+	})
+	if !ready {
 		return v
-	}
-	if r, ok := in.stillOffered(m, why); ok && !tooFew(e) {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-		why += "; " + r.Text
 	}
 	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
 	tolerance := &Tolerance{Before: t, During: t, After: t}

@@ -11,6 +11,10 @@ import (
 // votes.
 const staysUp = 15 * time.Second
 
+// stuckLeast is how long a learner may come no nearer to the end of the log, however
+// short replace_after is: one that has ended must stay up meanwhile.
+const stuckLeast = 4 * staysUp
+
 // ruleLearners brings each learner to the end of its road: a voter when it has
 // caught up, out again when it is not wanted or cannot live. While one is on the
 // way nobody else is added.
@@ -34,6 +38,9 @@ func ruleLearners(in input) verdict {
 			s := removeStep(in, m, fmt.Sprintf("learner on %s has not served for %s", name, in.spec.Etcd.ReplaceAfter))
 			s.NotServing = true
 			v.steps = append(v.steps, s)
+		case in.stuck(m) && (!in.caughtUp(m, n) || in.mustStayUp(n)):
+			s := removeStep(in, m, fmt.Sprintf("learner on %s has come no nearer to the end of the log since %s", name, in.clock(m.BehindSince)))
+			v.steps = append(v.steps, s)
 		case in.caughtUp(m, n) && in.mustStayUp(n):
 			v.reasons = append(v.reasons, in.staysLearner(m, n))
 		case InSync(in.st.Etcd, m):
@@ -47,6 +54,12 @@ func ruleLearners(in input) verdict {
 		}
 	}
 	return v
+}
+
+// stuck: it never catches up, or ends whenever it has. It would bar all others for as
+// long as it tries, so another node is tried.
+func (in input) stuck(m cluster.Member) bool {
+	return !m.BehindSince.IsZero() && in.now.Sub(later(m.BehindSince, in.st.Etcd.QuorumSince)) >= max(in.spec.Etcd.ReplaceAfter.Std(), stuckLeast)
 }
 
 // caughtUp: it says so itself or, before it serves anybody, its host does.

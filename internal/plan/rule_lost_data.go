@@ -75,24 +75,10 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 			Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice),
 		}}}
 	}
-	var v verdict
-	if m.Healthy {
-		v.outgoing = m.ID
+	v, why, ready := in.takesLeave(parting{member: m, why: why, does: "goes", heir: func() (cluster.Member, bool) { return successor(in, m) }})
+	if ready {
+		v.steps = []Step{removeStep(in, m, why)}
 	}
-	if m.Leader {
-		if to, ok := successor(in, m); ok {
-			v.steps = []Step{moveStep(in, m, to, why)}
-			return v
-		}
-	}
-	if r, ok := in.stillOffered(m, why); ok {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-		why += "; " + r.Text
-	}
-	v.steps = []Step{removeStep(in, m, why)}
 	return v
 }
 
@@ -135,24 +121,6 @@ func removalUnsafe(e cluster.EtcdState, m cluster.Member) string {
 		return fmt.Sprintf("only %d of the other %d voters are healthy", others, voters-1)
 	}
 	return ""
-}
-
-// successor is the healthy voter leadership goes to: one that stays, so that it
-// moves only once, and with its data there.
-func successor(in input, from cluster.Member) (cluster.Member, bool) {
-	var second cluster.Member
-	for _, m := range in.st.Etcd.HealthyVoters() {
-		if m.ID == from.ID || in.dataLost(m) || in.drained(in.name(m)) {
-			continue
-		}
-		if n, ok := in.nodeOf(m); ok && in.isWanted(n) {
-			return m, true
-		}
-		if second.ID == 0 {
-			second = m
-		}
-	}
-	return second, second.ID != 0
 }
 
 func moveStep(in input, from, to cluster.Member, why string) Step {

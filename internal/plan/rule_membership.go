@@ -56,10 +56,11 @@ func ruleMembership(in input) verdict {
 }
 
 // awaitsUndrain: with another voter stopped for maintenance each that leaves brings the
-// rest closer to losing their quorum, so that waits.
+// rest closer to losing their quorum, so that waits. For one that is not stopped yet, as
+// it cannot be spared, nobody waits.
 func (in input) awaitsUndrain(m cluster.Member) (Reason, bool) {
 	d, drained := in.drainedVoter()
-	if !drained || d.Node == in.name(m) {
+	if o, _ := in.st.Etcd.MemberAt(in.nodeNamed(d.Node)); !drained || o.Healthy || o.ID == m.ID {
 		return Reason{}, false
 	}
 	return Reason{

@@ -38,6 +38,8 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
+	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
+		return in.drainForReboot(r, name) // it did not go, and was needed
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
 	case r.Boot == "" && in.own(name):
@@ -140,10 +142,9 @@ func (in input) notWell() string {
 
 // tellToReboot has the machine rebooted once its member is stopped.
 func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
-	ns, e := in.node(d.Node), in.st.Etcd
-	needed := !e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))
+	ns := in.node(d.Node)
 	switch {
-	case needed && !(r.Interrupt && tooFew(e)):
+	case in.neededFor(r):
 		// Others fell since. Its turn comes again when they are back.
 		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
@@ -162,6 +163,12 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	return rebootStep(r, d.Node, "its member is stopped")
 }
 
+// neededFor: the quorum needs each member, also that on the machine whose turn it is.
+func (in input) neededFor(r cluster.Reboot) bool {
+	e := in.st.Etcd
+	return (!e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))) && !(r.Interrupt && tooFew(e))
+}
+
 // followReboot waits for another boot of a machine that was told.
 func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	ns := in.node(d.Node)
@@ -178,7 +185,10 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	switch {
 	case in.cameBack(d):
 		return in.endDrain(d, "its machine is back, with another boot")
-	case usable(ns) && since >= rebootAgain && !in.own(d.Node):
+	case usable(ns) && since >= rebootAgain && in.neededFor(r):
+		// It did not go, and others fell since.
+		return in.endDrain(d, "it was told to reboot and did not, and the quorum needs its member; it is told again later")
+	case usable(ns) && since >= rebootAgain && !in.own(d.Node) && (ns.Unit == nil || !ns.Unit.Running):
 		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v

@@ -42,6 +42,9 @@ func ruleRestarted(in input) verdict {
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,
 		Text: fmt.Sprintf("member %s is restarted with other settings (%s) and does not serve with them yet", r.Member, whatChanges(r.From, r.To)),
 	}}
+	if why := in.machineToBlame(*r); why != "" {
+		v.reasons[0].Text += "; they are not to blame: " + why
+	}
 	return v
 }
 
@@ -145,12 +148,32 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 		return ""
 	}
 	switch {
+	case in.machineToBlame(r) != "":
+		return ""
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
 	case u.Running && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
 	return ""
+}
+
+// machineToBlame is why a member that is restarted ended, if its settings have nothing
+// to do with it: it is waited for as any other is that ended so.
+func (in input) machineToBlame(r cluster.Restart) string {
+	ns := in.node(r.Node)
+	switch u := ns.Unit; {
+	case !usable(ns) || u == nil || u.Running:
+		return ""
+	case ns.Full():
+		return "there is no room for its data"
+	case len(ns.BusyPorts) > 0:
+		return "another program has its ports"
+	case ns.CertificatesFail:
+		return "its certificates are not right"
+	default:
+		return u.MachineToBlame()
+	}
 }
 
 // notServedSince is for how long a member has not served since its record was

@@ -172,30 +172,13 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 
 // restart takes one member's endpoint and leadership away, and then restarts it.
 func (in input) restart(o outdated, todo []outdated) verdict {
-	var v verdict
 	e, m := in.st.Etcd, o.member
-	why := "changed: " + whatChanges(o.from, o.to)
-	if m.Healthy && !tooFew(e) {
-		v.outgoing, v.comesBack = m.ID, true
-	}
-	if m.Leader && !tooFew(e) {
-		to, ok := in.alreadyDone(todo)
-		if !ok {
-			v.reasons = []Reason{{
-				Level: Waiting, Rule: "nobodyToLead", Node: o.node.Hostname,
-				Text: fmt.Sprintf("%s; no other member that can lead has them yet", why),
-			}}
-			return v
-		}
-		v.steps = []Step{moveStep(in, m, to, why)}
+	v, why, ready := in.takesLeave(parting{
+		member: m, why: "changed: " + whatChanges(o.from, o.to), does: "goes", comesBack: true, alone: tooFew(e),
+		heir: func() (cluster.Member, bool) { return in.alreadyDone(m, todo) }, nobody: "no other member that can lead has them yet",
+	})
+	if !ready {
 		return v
-	}
-	if r, ok := in.stillOffered(m, why); ok && !tooFew(e) {
-		v.reasons = append(v.reasons, r)
-		if r.Level == Waiting {
-			return v
-		}
-		why += "; " + r.Text
 	}
 	t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
 	tolerance := &Tolerance{Before: t, During: t, After: t}
@@ -214,16 +197,14 @@ func (in input) restart(o outdated, todo []outdated) verdict {
 	return v
 }
 
-// alreadyDone is the voter that leadership goes to: one whose turn is over, so
-// that it moves only once.
-func (in input) alreadyDone(todo []outdated) (cluster.Member, bool) {
-	for _, m := range in.st.Etcd.HealthyVoters() {
+// alreadyDone is the voter that leadership goes to from a member: one whose turn is
+// over, so that it moves only once.
+func (in input) alreadyDone(from cluster.Member, todo []outdated) (cluster.Member, bool) {
+	return in.fittest(from, nil, func(m cluster.Member) bool {
 		n, known := in.nodeOf(m)
-		if known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.dataLost(m) && !in.drained(n.Hostname) && InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0 {
-			return m, true
-		}
-	}
-	return cluster.Member{}, false
+		return known && in.isWanted(n) && usable(in.node(n.Hostname)) && !in.drained(n.Hostname) && !in.isCorrupt(m.ID) &&
+			InSync(in.st.Etcd, m) && len(only(todo, n.Hostname)) == 0
+	})
 }
 
 // tooFew voters cannot spare one. Their service is interrupted, as whoever

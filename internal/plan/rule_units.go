@@ -30,7 +30,7 @@ func ruleUnits(in input) verdict {
 			want = joiningUnit(in, n, m)
 		}
 		want = mended(ns.Unit, want)
-		if ns.Unit != nil && (ns.Unit.Unit.Equal(want) || in.keepsItsSettings(n, ns.Unit, want)) {
+		if ns.Unit != nil && (ns.Unit.Unit.Equal(want) || in.keepsItsSettings(n, m, ns.Unit, want)) {
 			continue
 		}
 		in.installUnit(&v, &units, n, want)
@@ -51,11 +51,12 @@ func (in input) installUnit(v *verdict, units *[]cluster.Unit, n cluster.Node, w
 
 // keepsItsSettings: the member has its data and runs, or will run again, with the
 // settings it has. It gets others in its turn.
-func (in input) keepsItsSettings(n cluster.Node, u *cluster.UnitState, want cluster.Unit) bool {
+func (in input) keepsItsSettings(n cluster.Node, m cluster.Member, u *cluster.UnitState, want cluster.Unit) bool {
 	if u.Started != nil && u.Started.SameSettings(want) {
 		return false // it was never restarted, and need not be any more
 	}
-	return u.Sealed && !u.Unit.SameSettings(want) && (in.underRestart(n.Hostname) || in.rollsBack(n.Hostname) || !keepsEnding(u))
+	joined := u.Sealed || m.Started() // cke may have been killed before it was sealed
+	return joined && !u.Unit.SameSettings(want) && (in.underRestart(n.Hostname) || in.rollsBack(n.Hostname) || !keepsEnding(u))
 }
 
 // mendedUnits lets a person mend, by a spec edit, what keeps members from

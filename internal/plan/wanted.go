@@ -191,7 +191,7 @@ func (in input) putOff(n cluster.Node) (Reason, bool) {
 	}
 	return Reason{
 		Level: Blocked, Rule: "learnersNeverCame", Node: n.Hostname,
-		Text: fmt.Sprintf("its last %d learners did not come within %s; it is tried again at %s", b.Learners, in.spec.Etcd.ReplaceAfter, again.UTC().Format(time.TimeOnly)),
+		Text: fmt.Sprintf("its last %d learners did not come to vote within %s; it is tried again at %s", b.Learners, in.spec.Etcd.ReplaceAfter, again.UTC().Format(time.TimeOnly)),
 		Hint: "ckecli node logs " + string(n.Hostname) + " tells how they ended",
 	}, true
 }

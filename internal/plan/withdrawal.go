@@ -14,14 +14,59 @@ import (
 // nor on a machine that has a gateway.
 const withdrawalPatience = 10 * time.Second
 
+// parting is how a voter takes leave before it is removed or stopped, or stands still
+// for a while.
+type parting struct {
+	member cluster.Member
+	why    string
+	// does is what it does then: "goes".
+	does string
+	// comesBack: it is only restarted.
+	comesBack bool
+	// alone: nobody could take over from it, so it goes as it is.
+	alone bool
+	// heir finds who leads afterwards; nobody is what is said where there is none.
+	heir   func() (cluster.Member, bool)
+	nobody string
+}
+
+// takesLeave leads leadership and then clients away from a voter. Once both are
+// elsewhere, or clients could not be led away, it is ready, and why has what is to be
+// said of it.
+func (in input) takesLeave(p parting) (v verdict, why string, ready bool) {
+	m := p.member
+	if p.alone {
+		return v, p.why, true
+	}
+	if m.Healthy {
+		v.outgoing, v.comesBack = m.ID, p.comesBack
+	}
+	if m.Leader {
+		to, ok := p.heir()
+		if !ok {
+			v.reasons = []Reason{{
+				Level: Waiting, Rule: "nobodyToLead", Node: in.name(m),
+				Text: fmt.Sprintf("%s; %s", p.why, orElse(p.nobody, "no other member can lead meanwhile")),
+			}}
+			return v, p.why, false
+		}
+		v.steps = []Step{moveStep(in, m, to, p.why)}
+		return v, p.why, false
+	}
+	r, ok := in.stillOffered(p)
+	if !ok {
+		return v, p.why, true
+	}
+	v.reasons = []Reason{r}
+	return v, p.why + "; " + r.Text, r.Level != Waiting
+}
+
 // stillOffered says who still sends clients to a serving voter that is to go: a
 // reason to wait or, after a while, a note that nobody waits any longer.
-func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
-	if !m.Healthy || !in.othersServe(m) {
-		return Reason{}, false
-	}
+func (in input) stillOffered(p parting) (Reason, bool) {
+	m := p.member
 	n, known := in.nodeOf(m)
-	if !known {
+	if !known || !m.Healthy || !in.othersServe(m) {
 		return Reason{}, false
 	}
 	who := in.offering(n)
@@ -32,12 +77,12 @@ func (in input) stillOffered(m cluster.Member, why string) (Reason, bool) {
 	if begun && in.now.Sub(since) >= withdrawalPatience {
 		return Reason{
 			Level: Note, Rule: "endpointCouldNotBeWithdrawn", Node: n.Hostname,
-			Text: fmt.Sprintf("after %s clients are still sent there by %s, and it goes all the same", withdrawalPatience, strings.Join(who, ", ")),
+			Text: fmt.Sprintf("after %s clients are still sent there by %s, and it %s all the same", withdrawalPatience, strings.Join(who, ", "), p.does),
 		}, true
 	}
 	return Reason{
 		Level: Waiting, Rule: "endpointIsBeingWithdrawn", Node: n.Hostname,
-		Text: fmt.Sprintf("%s, and goes once no client is sent there any more, or after %s; still sending: %s", why, withdrawalPatience, strings.Join(who, ", ")),
+		Text: fmt.Sprintf("%s, and %s once no client is sent there any more, or after %s; still sending: %s", p.why, p.does, withdrawalPatience, strings.Join(who, ", ")),
 	}, true
 }
 

@@ -28,6 +28,14 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		return true, nil
 	case "setback":
 		return true, w.setback(cluster.NodeName(args[0]), args[1:])
+	case "behind": // for so long a learner has come no nearer
+		d, err := time.ParseDuration(args[1])
+		for i, m := range w.st.Etcd.Members {
+			if m.Name == args[0] {
+				w.st.Etcd.Members[i].BehindSince = w.now.Add(-d)
+			}
+		}
+		return true, err
 	case "partakes": // though it does not answer
 		d, err := time.ParseDuration(args[1])
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.TookPart = w.now.Add(-d) })

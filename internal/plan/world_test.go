@@ -43,6 +43,7 @@ import (
 //	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far
+//	behind NODE D                           a learner has come no nearer to the end of the log for so long
 //	partakes NODE D                         its process said so long ago that it takes part in the quorum
 //	ran NODE D D                            its process has run for so long, and ended so long ago before that
 //	applied NODE INDEX                      the process on a node says how far it is

@@ -40,10 +40,10 @@ func (l *living) chain(op operation, kinds ...plan.Kind) {
 			break
 		}
 		effects := l.effects()
-		last := effects[len(effects)-1]
-		if slices.Contains(killed, last) {
-			l.t.Fatalf("%s: a second daemon was killed after %s", op.name, last)
+		if len(effects) == 0 || slices.Contains(killed, effects[len(effects)-1]) {
+			l.t.Fatalf("%s: a daemon was killed after %q, those before it after %q", op.name, effects, killed)
 		}
+		last := effects[len(effects)-1]
 		killed = append(killed, last)
 		l.reached.killedAfter(last)
 		op.dead()

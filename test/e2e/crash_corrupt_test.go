@@ -44,6 +44,7 @@ func walkCorrupt(t *testing.T, r *reached) {
 	l.Kill()
 	l.lead(5)
 	l.raiseCorrupt()
+	l.lead(5) // in case another was elected meanwhile
 	// With the alarm etcd lets nobody read either.
 	l.rebuildCorrupt(5, l.authStaysOn, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.AddLearner, plan.PromoteLearner, plan.DisarmAlarm)
 	l.write()

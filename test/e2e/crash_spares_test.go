@@ -14,45 +14,35 @@ import (
 	"cke/internal/plan"
 )
 
-// walkSpares has seats taken by spares: that of a member which hangs, that of one whose
-// file system is full, and that of a learner which never came.
+// seated are the steps with which a spare takes a seat.
+func seated(more ...plan.Kind) []plan.Kind {
+	return append(more, plan.RemoveMember, plan.AddLearner, plan.PromoteLearner)
+}
+
+// walkSpares has seats taken by spares: that of a member which hangs, and that of a
+// learner which never came.
 func walkSpares(t *testing.T, r *reached) {
-	const settings = "quota: 128MiB, replace_after: 10s"
 	l := &living{mortal: &mortal{env: newEnv(t), watch: func() {}}, reached: r}
-	l.ownDisk("cp3")
-	l.settings = settings
-	l.Start()
-	l.grown(1, 2, 3)
-	l.settings = settings + ", members: 3"
-	l.Set(l.withSettings(l.settings, 1, 2, 3, 4))
-	l.Kill()
-	l.write()
+	l.withSpare()
 	l.freeze("cp2")
-	seat := []plan.Kind{plan.RemoveMember, plan.AddLearner, plan.PromoteLearner}
-	l.chain(operation{"replace one that hangs", nil, taken("cp4", "cp2"), l.intact}, append(seat, plan.RetireMember)...)
+	l.chain(operation{"replace one that hangs", nil, taken("cp4", "cp2"), l.intact}, seated(plan.RetireMember)...)
 	l.dataIsAside("cp2")
 	l.onlyMembersAre(1, 3, 4)
 
+	with := l.settings
+	l.settings = patience
+	l.Set(l.withSettings(l.settings, 1, 3))
+	l.settings = with
 	l.Kill()
 	l.write()
-	l.fillDisk("cp3")
-	l.fillLog("cp3")
-	l.chain(operation{"replace one whose disk is full", nil, taken("cp2", "cp3"), l.intact}, seat...)
-	l.freeDisk("cp3")
-	l.onlyMembersAre(1, 2, 4)
-	l.retired("cp3")
-
-	l.settings = settings
-	l.Set(l.withSettings(l.settings, 1, 2))
-	l.settings = settings + ", members: 3"
-	l.Kill()
-	l.write()
-	l.startMortalAt("start-members host.start-unit")
+	l.at = "start-members host.start-unit"
+	l.startMortal(1)
+	l.at = ""
 	if _, lived := l.edit(1, 2, 3, 4); !lived {
 		t.Fatal("the daemon ended before it had the spec")
 	}
 	l.diedOr(func(api.Status) error { return errors.New("no learner was started") })
-	first := "cp3"
+	first := "cp2"
 	if _, runs := l.members()["cp4"]; runs {
 		first = "cp4"
 	}
@@ -64,11 +54,39 @@ func walkSpares(t *testing.T, r *reached) {
 			return fmt.Errorf("%d nodes", len(s.Nodes))
 		}
 		return nil
-	}, l.intact}, append(seat, plan.RetireMember)...)
+	}, l.intact}, seated(plan.RetireMember)...)
 	l.retired(first)
 	if len(l.members()) != 3 {
 		t.Errorf("members run on %v", l.members())
 	}
+}
+
+// walkFullDisk has a spare take the seat of a member whose file system is full.
+func walkFullDisk(t *testing.T, r *reached) {
+	l := &living{mortal: &mortal{env: newEnv(t), watch: func() {}}, reached: r}
+	l.ownDisk("cp3")
+	l.withSpare()
+	l.fillDisk("cp3")
+	l.fillLog("cp3")
+	l.chain(operation{"replace one whose disk is full", nil, taken("cp4", "cp3"), l.intact}, seated()...)
+	l.freeDisk("cp3")
+	l.onlyMembersAre(1, 2, 4)
+	l.retired("cp3")
+}
+
+// patience takes a member for dead after some seconds.
+const patience = "quota: 128MiB, replace_after: 10s"
+
+// withSpare founds three members and adds a spare. No daemon runs then.
+func (l *living) withSpare() {
+	l.t.Helper()
+	l.settings = patience
+	l.Start()
+	l.grown(1, 2, 3)
+	l.settings = patience + ", members: 3"
+	l.Set(l.withSettings(l.settings, 1, 2, 3, 4))
+	l.Kill()
+	l.write()
 }
 
 // retired checks that data is aside on a node, which may have a file system for it.
@@ -92,14 +110,6 @@ func taken(by, of cluster.NodeName) func(api.Status) error {
 		}
 		return nil
 	}
-}
-
-// startMortalAt starts a daemon that is killed after the first of this effect.
-func (l *living) startMortalAt(effect string) {
-	l.t.Helper()
-	l.at = effect
-	l.startMortal(1)
-	l.at = ""
 }
 
 // fillLog writes until a member whose disk is full has ended.

@@ -63,6 +63,10 @@ func TestKilledAfterEveryEffect(t *testing.T) {
 			t.Parallel()
 			walkSpares(t, r)
 		})
+		t.Run("full disk", func(t *testing.T) {
+			t.Parallel()
+			walkFullDisk(t, r)
+		})
 	})
 	if !t.Failed() { // else the walk is not complete
 		r.report(t)

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"cke/internal/api"
 	"cke/internal/cluster"
@@ -35,7 +37,9 @@ func (k *killings) overOnce(op *handed) {
 	k.t.Helper()
 	before := k.revision
 	op.over = func(e *env) error {
-		s, err := e.Client().Status(k.t.Context(), "main")
+		ctx, cancel := context.WithTimeout(k.t.Context(), 5*time.Second) // it may stand still
+		defer cancel()
+		s, err := e.Client().Status(ctx, "main")
 		if err == nil {
 			k.revision = s.SpecRevision
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,6 +57,9 @@ func (k *killings) relay(op handed, store *clientv3.Client) {
 	op.begin(k.leader)
 	for k.dies(op.over) {
 		effects := lines(k.t, k.trace(k.leader))
+		if len(effects) == 0 {
+			k.t.Fatalf("%s: a leader ended by itself", op.name)
+		}
 		if last := effects[len(effects)-1]; !slices.Contains(killed, last) { // else it was ready before the other was killed after that
 			killed = append(killed, last)
 		}
@@ -149,13 +153,7 @@ func (k *killings) stopLeaders(ops []handed, rnd *rand.Rand) {
 		case op.at != nil:
 			moments[i] = op.at
 		case !fixed: // once to see how many effects there are
-			for n := range k.stopLeader(op, "") {
-				moments[i] = append(moments[i], fmt.Sprint(n+1))
-			}
-			rnd.Shuffle(len(moments[i]), func(a, b int) { moments[i][a], moments[i][b] = moments[i][b], moments[i][a] })
-			if !drive.Long() {
-				moments[i] = moments[i][:min(2, len(moments[i]))]
-			}
+			moments[i] = sampled(k.stopLeader(op, ""), rnd)
 		}
 		rounds = max(rounds, len(moments[i]))
 	}
@@ -170,9 +168,27 @@ func (k *killings) stopLeaders(ops []handed, rnd *rand.Rand) {
 	}
 }
 
+// sampled are the moments to stop at, of the effects an operation had: every one by its
+// number, or in the short form two of those that differ.
+func sampled(outcomes []string, rnd *rand.Rand) (moments []string) {
+	for n, o := range outcomes {
+		words := strings.Fields(o)
+		if what := words[0] + " " + words[1]; drive.Long() {
+			moments = append(moments, strconv.Itoa(n+1))
+		} else if !slices.Contains(moments, what) {
+			moments = append(moments, what)
+		}
+	}
+	if !drive.Long() {
+		rnd.Shuffle(len(moments), func(a, b int) { moments[a], moments[b] = moments[b], moments[a] })
+		moments = moments[:min(2, len(moments))]
+	}
+	return moments
+}
+
 // stopLeader goes through an operation whose leader is stopped after an effect, if any
-// is named, and says how many it had.
-func (k *killings) stopLeader(op handed, at string) int {
+// is named, and says which it had.
+func (k *killings) stopLeader(op handed, at string) []string {
 	k.t.Helper()
 	op.prepare()
 	k.overOnce(&op)
@@ -194,10 +210,13 @@ func (k *killings) stopLeader(op handed, at string) int {
 	op.begin(k.leader)
 	if at == "" || !k.stops(a, op.over) {
 		k.Eventually(op.name+" is over", func() error { return op.over(a) })
-		n := len(lines(k.t, outcomes))
+		all := lines(k.t, outcomes)
 		k.unarmed()
-		k.t.Logf("%s: %d effects, none of them %q", op.name, n, at)
-		return n
+		k.t.Logf("%s: %d effects, none of them %q", op.name, len(all), at)
+		if slices.Contains(op.at, at) {
+			k.t.Errorf("%s: no leader was stopped after %s", op.name, at)
+		}
+		return all
 	}
 	done := lines(k.t, outcomes)
 	k.leader = 1 - k.leader
@@ -205,7 +224,7 @@ func (k *killings) stopLeader(op handed, at string) int {
 	k.Eventually(op.name+" is over", func() error { return op.over(b) })
 	k.wake(op, 1-k.leader, pid, done)
 	k.unarmed()
-	return len(done)
+	return done
 }
 
 // stops waits until a daemon is stopped (true), or the operation is over (false).
@@ -218,7 +237,42 @@ func (k *killings) stops(e *env, over func(*env) error) bool {
 		}
 		return over(e)
 	})
+	for stopped && k.worksOnANode(e.PID()) {
+		must(k.t, syscall.Kill(e.PID(), syscall.SIGCONT))
+		k.Eventually("it is done on the node", func() error {
+			if k.worksOnANode(e.PID()) {
+				return errors.New("it has its lock")
+			}
+			return nil
+		})
+		must(k.t, syscall.Kill(e.PID(), syscall.SIGSTOP))
+		k.stopped(e.PID())
+	}
 	return stopped
+}
+
+// worksOnANode: a daemon has the lock of a node, which on a machine of its own the
+// helper would have, and give back while the daemon stands still.
+func (k *killings) worksOnANode(pid int) bool {
+	k.t.Helper()
+	files, err := filepath.Glob(filepath.Join(k.Dir, "nodes/*/var/lib/cke/host/lock/*"))
+	must(k.t, err)
+	b, err := os.ReadFile("/proc/locks")
+	must(k.t, err)
+	locks := strings.Fields(string(b))
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			continue // it is cleaned
+		}
+		inode := fmt.Sprintf(":%d", info.Sys().(*syscall.Stat_t).Ino)
+		for i, word := range locks {
+			if word == strconv.Itoa(pid) && i+1 < len(locks) && strings.HasSuffix(locks[i+1], inode) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // wake has a daemon go on that is not the leader any more: it changes nothing.

@@ -37,7 +37,7 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 	w.mu.Lock()
 	takes, helper := w.between(verb+" on "+string(m.name()), answerLeast, answerMost)+m.slow, m.helper
 	sent := time.Now()
-	deaf := m.down || m.away || helper == silent
+	deaf := m.down || m.away || m.afar || helper == silent
 	w.mu.Unlock()
 	if deaf {
 		takes = time.Hour

@@ -39,7 +39,7 @@ func (h channel) ReachPeers(ctx context.Context, req host.ReachPeers) (all []clu
 				r := cluster.Reach{Peer: p.Address, Port: port, Took: time.Millisecond, Source: h.m.node.Address}
 				o := h.m.w.byClientURL(cluster.URL(p.Address, cluster.ClientPort))
 				switch {
-				case o == nil || o.away || o.down || o.isolated || h.m.isolated:
+				case o == nil || o.away || o.down || o.isolated || h.m.isolated || h.m.apart(o) || o.mistimed() && len(p.Greets) == 0:
 					r.Err = "i/o timeout"
 				case o.proc == nil && len(p.Greets) == 0:
 					r.Err, r.Refused = "connection refused", true

@@ -170,6 +170,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 		}
 		if m.running(req.Member) {
 			m.w.judgeStop(m)
+			m.w.judgeBlindStop(m)
 			m.w.judgeStopStep(ctx, h.c, m)
 			m.w.interrupts = m.w.mayInterrupt(m)
 			m.runs++ // nothing starts it again by itself
@@ -199,6 +200,7 @@ func (h channel) RetireUnit(ctx context.Context, _ string, id cluster.MemberID) 
 				return refuse(host.StillRunning, "member "+id.String()+" runs")
 			}
 			m.w.judgeRetire(m, id)
+			m.w.judgeBlindRetire(m, id)
 			if m.dirs[id] != nil {
 				delete(m.dirs, id)
 				m.aside = append(m.aside, host.AsideDir{Name: id.String() + "." + time.Now().UTC().Format("20060102T150405"), At: time.Now(), Bytes: 20 << 20})

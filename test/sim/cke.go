@@ -58,7 +58,8 @@ func (w *World) begin() *CKE {
 		}
 	}
 	w.shelf.epoch++
-	c := &CKE{w: w, epoch: w.shelf.epoch, lives: -1, deeds: newDeeds()}
+	c := &CKE{w: w, epoch: w.shelf.epoch, lives: -1, deeds: newDeeds(), skew: w.skew}
+	w.tellsTime(c)
 	log := slog.New(slog.DiscardHandler)
 	now := func() time.Time { return time.Now().Add(c.skew) }
 	e := client{c}

@@ -89,7 +89,7 @@ func (w *World) accused(all []*process, quorum int) (ids []cluster.MemberID) {
 // inconsistent: a member that starts compares its data with that of its peers.
 func (m *machine) inconsistent(u cluster.Unit) bool {
 	r := m.dirs[u.Member]
-	if r == nil || r.ran == "" || m.isolated {
+	if r == nil || r.ran == "" || m.isolated || m.cut() || m.mistimed() {
 		return false
 	}
 	return slices.ContainsFunc(m.w.members(), func(o *machine) bool { return o != m && o.proc.token == r.token && o.proc.bad != r.bad })
@@ -115,7 +115,7 @@ func (e client) Hashes(ctx context.Context, members []cluster.Member, nodes []cl
 	err := e.ask(ctx, "hashes", eps, askTimeout, func() {
 		for i, ep := range eps {
 			m := w.byClientURL(string(ep))
-			if m != nil && m.open() && !w.raft.at.Before(m.proc.up) && m.proc.unit.Member == hashes[i].Member {
+			if m != nil && m.answers() && !w.raft.at.Before(m.proc.up) && m.proc.unit.Member == hashes[i].Member {
 				hashes[i] = cluster.MemberHash{Member: hashes[i].Member, Revision: w.raft.room.revision, Compacted: w.raft.room.compacted, Hash: 0xc0ffee00 + m.proc.bad}
 			}
 		}

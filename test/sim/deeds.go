@@ -21,6 +21,8 @@ type deeds struct {
 	// saw is what a step's own look at the members told it last, by the instant at
 	// which the step is to be over: the loop's own looks have no such end.
 	saw map[time.Time]cluster.EtcdState
+	// idle is since when a step is asked for and was not begun.
+	idle map[string]time.Time
 }
 
 // deed is a step that was begun, with all its attempts.
@@ -90,6 +92,7 @@ func (c *CKE) sees(ctx context.Context, s cluster.EtcdState) {
 func (c *CKE) looks() {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
+	c.w.judgeIdle(c)
 	c.deeds.looked = time.Now()
 }
 
@@ -106,6 +109,7 @@ func (w *World) writes(c *CKE, r record.Record) {
 	}
 	if r.Outcome == record.Started {
 		w.judgeBegin(c, *r.Step)
+		w.judgeSeen(c, *r.Step)
 		d.step, d.look, d.knew, d.since, d.open, d.failed = *r.Step, c.deeds.looked, c.deeds.looked, now, true, 0
 		return
 	}

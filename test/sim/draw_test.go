@@ -85,7 +85,9 @@ func drawEvent(r *rand.Rand, h history) string {
 		return pick("pause", "unpause", "unpause")
 	case n < 62:
 		return pick("user-add ", "user-remove ") + pick("app", "web")
-	case n < 70:
+	case n < 66:
+		return drawParting(r, h.machines)
+	case n < 72:
 		return drawMaintenance(r, pick("leader", "follower", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines))))
 	default:
 		who := pick("leader", "follower", "learner", "busy", "busy", fmt.Sprintf("n%d", 1+r.IntN(h.machines)))
@@ -122,4 +124,17 @@ func drawMaintenance(r *rand.Rand, who string) string {
 		"drain " + who, "drain " + who, "drain " + who, "drain-hard " + who, "undrain-all", "undrain-all",
 		"reboot " + who, "reboot-all", "reboot-all", "reboot-hard", "reboot-none",
 	}[r.IntN(11)]
+}
+
+// drawParting parts the network in two, or joins it again.
+func drawParting(r *rand.Rand, machines int) string {
+	if r.IntN(4) == 0 {
+		return "heal"
+	}
+	names := make([]string, 1+r.IntN(machines-1))
+	for i, p := range r.Perm(machines)[:len(names)] {
+		names[i] = fmt.Sprintf("n%d", p+1)
+	}
+	slices.Sort(names)
+	return []string{"part ", "part-off "}[r.IntN(2)] + strings.Join(names, ",")
 }

@@ -38,7 +38,7 @@ func (e client) ask(ctx context.Context, what string, eps []etcd.Endpoint, timeo
 	w.mu.Lock()
 	w.advance()
 	for _, ep := range eps {
-		if m := w.byClientURL(string(ep)); m == nil || m.away || m.down || m.hung && m.proc != nil {
+		if m := w.byClientURL(string(ep)); m == nil || m.away || m.afar || m.down || m.hung && m.proc != nil {
 			rest = timeout
 		}
 	}

@@ -66,6 +66,8 @@ func (w *World) happen(words []string) error {
 			c.lives = n
 		}
 		return err
+	case (verb == "part" || verb == "part-off") && len(rest) == 1:
+		w.part(rest[0], verb == "part-off")
 	case verb == "cke-stalls-after" && len(rest) == 1:
 		n, err := strconv.Atoi(rest[0])
 		w.newest().stallsIn = n

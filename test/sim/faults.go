@@ -35,18 +35,20 @@ func onMachine() map[string]func(*machine) {
 			m.full = true
 			m.exits("exit status 1: write: no space left on device")
 		},
-		"empty":      func(m *machine) { m.full = false },
-		"crashes":    func(m *machine) { m.crashes = true; m.exits("exit status 2: panic: it crashes") },
-		"runs":       func(m *machine) { m.crashes = false },
-		"port-taken": func(m *machine) { m.portBusy = m.proc == nil },
-		"port-free":  func(m *machine) { m.portBusy = false },
-		"no-etcd":    func(m *machine) { m.versions = nil },
-		"disk-slow":  func(m *machine) { m.slowDisk = true },
-		"clock-off":  func(m *machine) { m.skew = time.Minute },
-		"fence":      func(m *machine) { m.obeys = host.Identity{StoreID: "another", Epoch: 1} },
-		"claim":      (*machine).reclaim,
-		"defragment": func(m *machine) { m.w.askDefrag(m.name()) },
-		"certs-lost": (*machine).loseFiles,
+		"empty":       func(m *machine) { m.full = false },
+		"crashes":     func(m *machine) { m.crashes = true; m.exits("exit status 2: panic: it crashes") },
+		"runs":        func(m *machine) { m.crashes = false },
+		"port-taken":  func(m *machine) { m.portBusy = m.proc == nil },
+		"port-free":   func(m *machine) { m.portBusy = false },
+		"no-etcd":     func(m *machine) { m.versions = nil },
+		"disk-slow":   func(m *machine) { m.slowDisk = true },
+		"clock-off":   func(m *machine) { m.setClock(time.Minute) },
+		"clock-jumps": func(m *machine) { m.setClock(jumpBack) },
+		"clock-right": func(m *machine) { m.setClock(0) },
+		"fence":       func(m *machine) { m.obeys = host.Identity{StoreID: "another", Epoch: 1} },
+		"claim":       (*machine).reclaim,
+		"defragment":  func(m *machine) { m.w.askDefrag(m.name()) },
+		"certs-lost":  (*machine).loseFiles,
 		"gateway-ends": func(m *machine) {
 			if m.gateway != nil {
 				m.gateway.down = true
@@ -155,6 +157,7 @@ func onWorld() map[string]func(*World) {
 				m.crash()
 			}
 		},
+		"heal": (*World).heal,
 		"power-back": func(w *World) {
 			for _, m := range w.all() {
 				m.boot()
@@ -198,6 +201,7 @@ func onWorld() map[string]func(*World) {
 			}
 		},
 		"cke-killed": func(w *World) { w.killNewest() },
+		"cke-clock":  func(w *World) { w.setCKEsClock(w.between("clock", -mostWrong, mostWrong)) },
 		"cke-replaced": func(w *World) {
 			w.newest().kill()
 			w.begin()
@@ -282,10 +286,12 @@ func (w *World) mendSettings() {
 
 // repair ends every fault but lost data.
 func (w *World) repair() {
+	w.heal()
 	w.kube.at = w.raft.at // what it was not told so far it is told soon
 	w.kube.away, w.lags, w.loses, w.raft.rate = false, 0, 0, 100
 	for _, m := range w.all() {
-		m.helper, m.slow, m.unmounted, m.full, m.crashes, m.portBusy, m.slowDisk, m.skew = prompt, 0, false, false, false, false, false, 0
+		m.helper, m.slow, m.unmounted, m.full, m.crashes, m.portBusy, m.slowDisk = prompt, 0, false, false, false, false, false
+		m.setClock(0)
 		if m.hung {
 			m.hung = false
 			m.met()
@@ -312,7 +318,7 @@ func (w *World) repair() {
 		w.shelf.spec.Etcd.ExtraArgs = nil
 	}
 	w.mendSettings()
-	if w.newest().dead {
+	if w.setCKEsClock(0); w.newest().dead {
 		w.begin()
 	}
 	w.wake()

@@ -201,7 +201,7 @@ func (o *outcome) rest(w *World) {
 		if blocked++; !v.Plan.Has(plan.Blocked) {
 			blocked = 0
 		}
-		if w.doomedNow() && blocked > 10 {
+		if w.doomedNow() && blocked > 8 { // a start that is tried again every 30 s hides it for a moment
 			return
 		}
 	}
@@ -238,6 +238,9 @@ func (w *World) did() map[plan.Kind]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := map[plan.Kind]int{}
+	for what, n := range w.marks {
+		m[plan.Kind(what)] = n
+	}
 	for _, r := range w.shelf.records {
 		if r.Step != nil && r.Outcome == "done" {
 			if m[r.Step.Kind]++; r.Step.Corrupt {

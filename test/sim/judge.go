@@ -193,6 +193,12 @@ func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
 	if !ok {
 		served = w.began
 	}
+	if last, ok := w.raft.missed[id]; ok && m.running(id) && w.raft.at.Sub(m.proc.met) <= justNow {
+		served = last // that it is back no look has met
+	}
+	if w.raft.again.After(served) {
+		served = w.raft.again // before that nobody could serve
+	}
 	return w.raft.at.Sub(served) >= w.shelf.spec.Etcd.ReplaceAfter.Std()-justNow && !(m.connected(w.raft.at) && m.running(id) && w.raft.at.Sub(m.proc.met) > justNow)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -77,8 +78,9 @@ func (c *CKE) onRecord(asks func(plan.Step) bool) *deed {
 }
 
 // judgeStep holds that an effect belongs to a step on record, and that what the
-// step saw itself right before allows it.
-func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(plan.Step) bool, forbids func(cluster.EtcdState, plan.Step) string) *deed {
+// step saw itself right before allows it. What the step says of its subject is sure
+// at its first attempt only: the record stays what it was when it is tried again.
+func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(plan.Step) bool, forbids func(e cluster.EtcdState, s plan.Step, sure bool) string) *deed {
 	d := c.onRecord(asks)
 	if d == nil {
 		w.violate("everyChangeIsOnRecord", "%s is asked of etcd, and no step under way says so", what)
@@ -90,7 +92,7 @@ func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(pl
 		w.violate("whatItSeesItselfAllowsIt", "%s, and the step has not looked at the members", what)
 		return d
 	}
-	why := forbids(saw, d.step)
+	why := forbids(saw, d.step, d.failed == 0)
 	if !saw.Quorum {
 		why = "there was no quorum"
 	}
@@ -120,7 +122,7 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 	m := w.byPeerURL(url)
 	d := w.judgeStep(ctx, c, "learner "+url+" is added", func(s plan.Step) bool {
 		return s.Kind == plan.AddLearner && m != nil && slices.Contains(s.Nodes, m.name())
-	}, func(e cluster.EtcdState, _ plan.Step) string {
+	}, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		if len(e.Learners()) > 0 {
 			return "another learns"
 		}
@@ -130,8 +132,8 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 }
 
 func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberID) {
-	w.judgeStep(ctx, c, "learner "+id.String()+" is promoted", func(s plan.Step) bool { return s.Kind == plan.PromoteLearner && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
-		if m, ok := e.Member(id); !ok || !m.Learner || !s.ByHost && !m.Healthy {
+	w.judgeStep(ctx, c, "learner "+id.String()+" is promoted", func(s plan.Step) bool { return s.Kind == plan.PromoteLearner && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
+		if m, ok := e.Member(id); !ok || !m.Learner || sure && !s.ByHost && !m.Healthy {
 			return "it is no learner that serves"
 		}
 		return ""
@@ -140,7 +142,7 @@ func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberI
 
 func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID) {
 	what := "member " + id.String() + " is removed"
-	d := w.judgeStep(ctx, c, what, func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+	d := w.judgeStep(ctx, c, what, func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
 		m, ok := e.Member(id)
 		others := 0
 		for _, o := range e.HealthyVoters() {
@@ -155,7 +157,7 @@ func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID
 			return fmt.Sprintf("of the others only %d served", others)
 		case m.Leader && len(e.Voters()) > 1:
 			return "it led"
-		case s.NotServing && m.Healthy:
+		case sure && s.NotServing && m.Healthy:
 			return "it served again"
 		}
 		return ""
@@ -167,7 +169,7 @@ func (w *World) judgeRemoveStep(ctx context.Context, c *CKE, id cluster.MemberID
 }
 
 func (w *World) judgeMoveStep(ctx context.Context, c *CKE, to cluster.MemberID) {
-	w.judgeStep(ctx, c, "leadership is moved to "+to.String(), func(s plan.Step) bool { return s.Kind == plan.MoveLeader && s.To == to }, func(e cluster.EtcdState, _ plan.Step) string {
+	w.judgeStep(ctx, c, "leadership is moved to "+to.String(), func(s plan.Step) bool { return s.Kind == plan.MoveLeader && s.To == to }, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		if m, ok := e.Member(to); !ok || m.Learner || !m.Healthy {
 			return "it was no voter that serves"
 		}
@@ -176,7 +178,7 @@ func (w *World) judgeMoveStep(ctx context.Context, c *CKE, to cluster.MemberID) 
 }
 
 func (w *World) judgeDefragStep(ctx context.Context, c *CKE, id cluster.MemberID) {
-	w.judgeStep(ctx, c, "member "+id.String()+" is defragmented", func(s plan.Step) bool { return s.Kind == plan.Defragment && s.Member == id }, func(e cluster.EtcdState, _ plan.Step) string {
+	w.judgeStep(ctx, c, "member "+id.String()+" is defragmented", func(s plan.Step) bool { return s.Kind == plan.Defragment && s.Member == id }, func(e cluster.EtcdState, _ plan.Step, _ bool) string {
 		m, ok := e.Member(id)
 		switch {
 		case !ok || !m.Healthy:
@@ -203,15 +205,17 @@ func (w *World) judgeStopStep(ctx context.Context, c *CKE, m *machine) {
 	if c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }) == nil {
 		return
 	}
-	w.judgeStep(ctx, c, "voter "+id.String()+" is stopped", func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step) string {
+	w.judgeStep(ctx, c, "voter "+id.String()+" is stopped", func(s plan.Step) bool { return s.Kind == plan.RestartMember && s.Member == id }, func(e cluster.EtcdState, s plan.Step, sure bool) string {
 		v, ok := e.Member(id)
 		served := len(e.HealthyVoters())
 		switch {
 		case !ok:
 			return "it was no member"
-		case s.Restart.Down && (v.Healthy || served < cluster.Quorum(len(e.Voters()))):
+		case !sure && !v.Healthy && served >= cluster.Quorum(len(e.Voters())):
+			return ""
+		case s.Restart.Down && sure && (v.Healthy || served < cluster.Quorum(len(e.Voters()))):
 			return fmt.Sprintf("it served: %v, and %d did", v.Healthy, served)
-		case s.Restart.Down, len(e.Voters()) <= 2:
+		case s.Restart.Down && sure, len(e.Voters()) <= 2:
 			return ""
 		case v.Leader:
 			return "it led"
@@ -254,42 +258,34 @@ func (w *World) judgeClean(c *CKE, m *machine) {
 	}
 }
 
-// judgeDropRestart: a member that was stopped for a restart is followed until it
-// serves, as long as there is a way back.
-func (w *World) judgeDropRestart(r cluster.Restart) {
-	p, member := w.raft.agreed.find(r.Member)
-	m := w.byPeerURL(p.url)
-	if r.Failed != "" || !member || m == nil || r.From.Version != r.To.Version || !w.knows(m.name()) {
-		return
+// idleMost is how long a step that hangs on no other may be asked for by each look
+// and not be begun.
+const idleMost = 5 * time.Second
+
+// judgeIdle: nothing that leaves the membership alone waits for what fails, or for
+// what goes on elsewhere.
+func (w *World) judgeIdle(c *CKE) {
+	v, _ := c.loop.View()
+	idle := map[string]time.Time{}
+	for _, s := range v.Plan.Steps {
+		key := s.Key()
+		since, waits := c.deeds.idle[key]
+		if d := c.deeds.steps[key]; s.ChangesMembership() || s.Looks() || d != nil && (d.open || d.failed > 0 || waits && d.since.After(since)) || failing(v.Plan, s) {
+			continue
+		}
+		if !waits {
+			since = time.Now()
+		}
+		if idle[key] = since; time.Since(since) > idleMost && c.stopped.Before(since) {
+			w.violate("nothingWaitsForWhatFails", "%s has been asked for since %s, and was not begun", key, since.Sub(w.began))
+		}
 	}
-	blameless := r.Down || r.From.SameSettings(r.To)
-	runs := m.running(r.Member)
-	switch {
-	case blameless && time.Since(r.At) >= time.Minute:
-	case runs && m.unit != nil && !m.proc.unit.SameSettings(*m.unit):
-		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which runs with its old settings still", m.name())
-	case w.stoppedByCKE[r.Member] && !(runs && m.connected(w.raft.at)):
-		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which has not served since it was stopped", m.name())
-	}
+	c.deeds.idle = idle
 }
 
-// judgeDropDrain: a member that was drained is followed until it serves.
-func (w *World) judgeDropDrain(d cluster.Drain) {
-	m := w.machines[d.Node]
-	if m == nil || !w.knows(d.Node) {
-		return
-	}
-	i := slices.IndexFunc(w.raft.agreed, func(p peer) bool { return p.url == m.peerURL })
-	if i < 0 {
-		return
-	}
-	id := w.raft.agreed[i].id
-	if !d.Over() || w.stoppedByCKE[id] && !m.connected(w.raft.at) && !w.deadForLong(m, id) {
-		w.violate("drainsAreFollowed", "the drain of %s is forgotten, whose member has not served since", d.Node)
-	}
-}
-
-// knows: the node is wanted or leaving.
-func (w *World) knows(n cluster.NodeName) bool {
-	return slices.ContainsFunc(append(slices.Clone(w.shelf.spec.Nodes), w.shelf.leaving...), func(o cluster.Node) bool { return o.Hostname == n })
+// failing: the plan as it is shown says that the step fails.
+func failing(p plan.Plan, s plan.Step) bool {
+	return slices.ContainsFunc(p.Reasons, func(r plan.Reason) bool {
+		return strings.HasPrefix(r.Text, string(s.Kind)+" ") && (r.Node == "" || slices.Contains(s.Nodes, r.Node))
+	})
 }

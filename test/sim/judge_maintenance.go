@@ -26,7 +26,7 @@ func (w *World) judgeDrainedAdd(m *machine) {
 // undrainedLately: what is done now may be meant for the time between two drains.
 func (w *World) undrainedLately(n cluster.NodeName) bool {
 	for _, d := range w.shelf.drains {
-		if d.Node == n && time.Since(d.At) < w.takes() {
+		if d.Node == n && time.Since(w.drainedAt[n]) < w.takes() {
 			return true
 		}
 	}

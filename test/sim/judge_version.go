@@ -9,8 +9,9 @@ import (
 // What no cke may do to the versions of etcd.
 
 // snapshotAge is how old a snapshot may be when the first member changes its version:
-// what the product allows, and what a look and a slow host take.
-const snapshotAge = 12 * time.Minute
+// what the product allows, what a look and a slow host take, and by how much the clocks
+// by which it was written and read may differ.
+const snapshotAge = 12*time.Minute + 4*mostWrong
 
 // judgeVersion is of a start by a daemon.
 func (w *World) judgeVersion(m *machine, u cluster.Unit) {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,5 +41,34 @@ func TestALearnerThatKeepsEndingDoesNotVote(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestALearnerThatKeepsEndingIsTakenBack: it does not bar the others for ever; the next
+// node gets the seat.
+func TestALearnerThatKeepsEndingIsTakenBack(t *testing.T) {
+	authority := bubbled(t)
+	var w *World
+	var err error
+	votes := false
+	synctest.Test(t, func(*testing.T) {
+		h := history{machines: 5, wanted: "n1,n2,n3,n4,n5", members: 3, replace: 45 * time.Second, flags: []string{"founded"}}
+		if w, err = h.world(authority, true); err != nil {
+			return
+		}
+		w.Begin()
+		pass(time.Minute)
+		err = errors.Join(w.Happen("crashes n4"), w.Happen("spec members=4"))
+		pass(5 * time.Minute)
+		w.do(func() {
+			votes = slices.ContainsFunc(w.raft.agreed.voters(), func(p peer) bool { return p.url == w.machines["n5"].peerURL })
+		})
+		w.Close()
+	})
+	if err != nil || !votes || len(w.Violations()) > 0 {
+		t.Errorf("n5 votes: %v; %v, %v\n%s", votes, w.Violations(), err, w)
+		for _, l := range w.Trace() {
+			t.Log(l)
+		}
 	}
 }

@@ -32,6 +32,8 @@ type machine struct {
 	down      bool          // it is off
 	isolated  bool          // its member does not reach its peers, nor they it
 	hung      bool          // its member's process stands still
+	side      int           // on which it is while the network is parted
+	afar      bool          // cke does not reach it, its peers on its side do
 	mute      bool          // no cke reaches its member; its peers do
 	unmounted bool          // the file system of its data is absent
 	full      bool          // that file system is full
@@ -110,17 +112,17 @@ func newMachine(w *World, n cluster.Node) *machine {
 func (m *machine) name() cluster.NodeName { return m.node.Hostname }
 
 // hears: its helper can be asked.
-func (m *machine) hears() bool { return !m.down && !m.away && m.helper == prompt }
+func (m *machine) hears() bool { return !m.down && !m.away && !m.afar && m.helper == prompt }
 
 // serves clients who reach it, as far as its own process goes.
 func (m *machine) open() bool { return m.proc != nil && !m.down && !m.away && !m.hung }
 
 // answers: a cke that asks its member hears of it.
-func (m *machine) answers() bool { return m.open() && !m.mute }
+func (m *machine) answers() bool { return m.open() && !m.mute && !m.afar && !m.mistimed() }
 
 // connected: its member reaches its peers.
 func (m *machine) connected(now time.Time) bool {
-	return m.open() && !m.isolated && !now.Before(m.proc.up)
+	return m.open() && !m.isolated && !m.cut() && !m.mistimed() && !now.Before(m.proc.up)
 }
 
 func (m *machine) changed() {

@@ -35,14 +35,18 @@ func (m *machine) askDrain(interrupt bool) {
 	if !ok || !w.cared(m.name()) {
 		return
 	}
-	d := cluster.Drain{Node: m.name(), By: "ada", Why: "an event", At: time.Now().UTC(), Interrupt: interrupt}
+	d := cluster.Drain{Node: m.name(), By: "ada", Why: "an event", At: w.clock(), Interrupt: interrupt}
 	if why, _ := plan.DrainRefused(spec, st, d); why != "" {
 		w.logf("    refused: %s", why)
 		return
 	}
 	w.shelf.drains = append(without(w.shelf.drains, d.Node), d)
+	w.drainedAt[d.Node] = w.raft.at
 	w.wake()
 }
+
+// clock is what the newest daemon's says.
+func (w *World) clock() time.Time { return time.Now().Add(w.newest().skew).UTC() }
 
 // askUndrain puts it into service again.
 func (m *machine) askUndrain() {
@@ -54,7 +58,7 @@ func (m *machine) askUndrain() {
 }
 
 func (w *World) endDrain(d cluster.Drain) {
-	d.Ended = time.Now().UTC()
+	d.Ended = w.clock()
 	w.shelf.drains = append(without(w.shelf.drains, d.Node), d)
 	w.wake()
 }
@@ -66,7 +70,7 @@ func (w *World) askReboot(names []cluster.NodeName, interrupt bool) {
 	if !ok || len(names) == 0 {
 		return
 	}
-	r := cluster.Reboot{Nodes: names, By: "ada", At: time.Now().UTC(), Interrupt: interrupt}
+	r := cluster.Reboot{Nodes: names, By: "ada", At: w.clock(), Interrupt: interrupt}
 	if why, _ := plan.RebootRefused(spec, st, r); why != "" {
 		w.logf("    refused: %s", why)
 		return
@@ -93,7 +97,7 @@ func (w *World) cancelReboot() {
 func (w *World) drained(n cluster.NodeName) (time.Time, bool) {
 	for _, d := range w.shelf.drains {
 		if d.Node == n && !d.Over() {
-			return d.At, true
+			return w.drainedAt[n], true
 		}
 	}
 	return time.Time{}, false

@@ -90,23 +90,32 @@ type consensus struct {
 	// the entry that did it.
 	ran     map[cluster.MemberID]bool
 	served  map[cluster.MemberID]time.Time // when it was last connected
+	missed  map[cluster.MemberID]time.Time // when it had been before it was away last
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	room    room
 	line    line
+	moves   int // of the leadership
+	// lost is since when nobody leads, again since when somebody does after long.
+	lost, again time.Time
 
 	corruption corruption
-	moves      int // of the leadership
 }
 
 func newConsensus(now time.Time) consensus {
 	return consensus{
-		at: now, lastID: 0xc000, room: room{live: 50 << 20, revision: 1000}, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
+		at: now, lastID: 0xc000, room: room{live: 50 << 20, revision: 1000}, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, missed: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
 		auth: cluster.Auth{Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}},
 	}
 }
 
+// longLost is how long there was no leader when nobody can be held to have been away.
+const longLost = 20 * time.Second
+
 func (r *consensus) elected(p *process) {
+	if r.leader == 0 && !r.lost.IsZero() && r.at.Sub(r.lost) >= longLost {
+		r.again = r.at
+	}
 	r.leader, r.due = p.unit.Member, time.Time{}
 	r.term++
 	r.moves++
@@ -205,6 +214,12 @@ func (w *World) advance() {
 // settle sees whether the leader still leads, and elects another when it is time.
 func (w *World) settle() {
 	w.endRemoved(w.members())
+	w.chooseSide()
+	w.elect()
+	w.look()
+}
+
+func (w *World) elect() {
 	ms := w.members()
 	all := replicasOf(ms)
 	if l := w.lead(); l != nil && follows(l.proc.replica, all) {
@@ -213,7 +228,7 @@ func (w *World) settle() {
 	}
 	if w.raft.leader != 0 {
 		w.logf("etcd: %s leads no more", w.raft.leader)
-		w.raft.leader = 0
+		w.raft.leader, w.raft.lost = 0, w.raft.at
 	}
 	var best *process
 	for _, m := range ms {
@@ -261,7 +276,11 @@ func (w *World) write(d time.Duration) {
 	r := l.proc.replica
 	caught := uint64(d.Seconds()*catchUpRate) + inSync
 	for _, m := range w.members() {
-		w.raft.served[m.proc.unit.Member] = w.raft.at
+		id := m.proc.unit.Member
+		if last, ok := w.raft.served[id]; ok && w.raft.at.Sub(last) > justNow {
+			w.raft.missed[id] = last
+		}
+		w.raft.served[id] = w.raft.at
 		delete(w.stoppedByCKE, m.proc.unit.Member)
 		if p := m.proc; m != l && p.token == r.token {
 			if p.index = min(r.index, p.index+caught); p.index == r.index {

@@ -43,7 +43,7 @@ func (w *World) entering(m *machine, u cluster.Unit) (*replica, string) {
 	if f.New {
 		return w.foundingReplica(m, u)
 	}
-	if m.isolated {
+	if m.isolated || m.cut() || m.mistimed() {
 		return nil, "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
 	}
 	var best *process

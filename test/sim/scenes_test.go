@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,9 @@ import (
 // events on one member, or while one step is being decided.
 func withScenes(h history) history {
 	r := rand.New(rand.NewPCG(h.seed, 0x5ce2e))
+	if !h.flag("founded") && r.IntN(2) == 0 {
+		h.events = append(h.events, lateFounder(r, h)...)
+	}
 	for range r.IntN(3) {
 		at := time.Duration(r.IntN(40000)) * time.Millisecond
 		h.events = append(h.events, scenes()[r.IntN(len(scenes()))](r, h, at)...)
@@ -22,7 +26,7 @@ func withScenes(h history) history {
 type scene func(*rand.Rand, history, time.Duration) []Event
 
 func scenes() []scene {
-	return []scene{oldNews, oldNews, oldNews, lostOnASlowHost, slowToJoin, badSettings}
+	return []scene{oldNews, oldNews, oldNews, lostOnASlowHost, slowToJoin, badSettings, goneAndNotWanted, oneFails, powerLoss}
 }
 
 func soon(r *rand.Rand, most int) time.Duration {
@@ -77,4 +81,59 @@ func badSettings(r *rand.Rand, _ history, at time.Duration) []Event {
 		events = append(events, Event{at + soon(r, 300), fmt.Sprintf("cke-killed-after %d", 1+r.IntN(6))})
 	}
 	return events
+}
+
+// goneAndNotWanted: a machine falls silent, and soon after the spec names it no more.
+func goneAndNotWanted(r *rand.Rand, h history, at time.Duration) []Event {
+	gone := 1 + r.IntN(h.machines)
+	var rest []string
+	for i := range h.machines {
+		if i+1 != gone && len(rest) < 4 {
+			rest = append(rest, fmt.Sprintf("n%d", i+1))
+		}
+	}
+	return []Event{
+		{at, fmt.Sprintf("spec nodes=%s,n%d members=%d", strings.Join(rest, ","), gone, len(rest)+1)},
+		{at + 15*time.Second, []string{"away", "crash"}[r.IntN(2)] + fmt.Sprintf(" n%d", gone)},
+		{at + 15*time.Second + soon(r, 12000), fmt.Sprintf("spec nodes=%s members=%d", strings.Join(rest, ","), len(rest))},
+	}
+}
+
+// oneFails: a member does not stay up, and there is other work.
+func oneFails(r *rand.Rand, h history, at time.Duration) []Event {
+	who := fmt.Sprintf("n%d", 1+r.IntN(h.machines))
+	return []Event{
+		{at, "crashes " + who},
+		{at + 15*time.Second + soon(r, 15000), []string{"user-add web", "user-remove web", "spec domain=d3.example"}[r.IntN(3)]},
+		{at + 15*time.Second + soon(r, 15000), []string{"kill follower", "user-add app", "certs-lost follower"}[r.IntN(3)]},
+	}
+}
+
+// lateFounder: a founder is not heard of while the others found the cluster.
+func lateFounder(r *rand.Rand, h history) []Event {
+	who := fmt.Sprintf("n%d", 1+r.IntN(h.machines))
+	how := []string{"silent", "crash", "refuses"}[r.IntN(3)]
+	at := soon(r, 1500)
+	return []Event{{at, how + " " + who}, {at + time.Minute, "hears " + who}, {at + time.Minute, "boot " + who}}
+}
+
+// powerLoss: all machines go, and one of those with a member comes back after the
+// others, where there is a spare.
+func powerLoss(r *rand.Rand, h history, at time.Duration) []Event {
+	var all []string
+	for i := range h.machines {
+		all = append(all, fmt.Sprintf("n%d", i+1))
+	}
+	events := []Event{
+		{at, fmt.Sprintf("spec nodes=%s members=3", strings.Join(all, ","))},
+		{at + 20*time.Second, "power-cut"},
+	}
+	back := at + 50*time.Second + soon(r, 20000)
+	late := r.IntN(3)
+	for i, n := range all {
+		if i != late {
+			events = append(events, Event{back + soon(r, 2000), "boot " + n})
+		}
+	}
+	return append(events, Event{back + 15*time.Second + soon(r, 20000), "boot " + all[late]})
 }

@@ -151,6 +151,7 @@ func (s store) ForgetUser(ctx context.Context, _ string, u cluster.RemovedUser) 
 	f := &s.c.w.shelf
 	return s.write(ctx, func() error {
 		return s.c.effect("forget user "+u.Name, func() error {
+			s.c.w.judgeForgetUser(u)
 			f.removed = slices.DeleteFunc(slices.Clone(f.removed), func(r cluster.RemovedUser) bool { return r == u })
 			return nil
 		})
@@ -160,7 +161,11 @@ func (s store) ForgetUser(ctx context.Context, _ string, u cluster.RemovedUser) 
 // PutRestart implements execute.Store.
 func (s store) PutRestart(ctx context.Context, _ string, r cluster.Restart) error {
 	return s.write(ctx, func() error {
-		return s.c.effect("record the restart of "+string(r.Node), func() error { s.c.w.shelf.restart = &r; return nil })
+		return s.c.effect("record the restart of "+string(r.Node), func() error {
+			s.c.w.judgeRetry(r)
+			s.c.w.shelf.restart = &r
+			return nil
+		})
 	})
 }
 

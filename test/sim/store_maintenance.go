@@ -16,6 +16,9 @@ func (s store) ChangeDrain(ctx context.Context, _ string, from *cluster.Drain, t
 			others := without(f.drains, to.Node)
 			if still = from == nil && len(others) == len(f.drains) || from != nil && slices.Contains(f.drains, *from); still {
 				f.drains = slices.Concat(others, []cluster.Drain{to})
+				if !to.Over() {
+					s.c.w.drainedAt[to.Node] = s.c.w.raft.at
+				}
 			}
 			return nil
 		})

@@ -162,7 +162,7 @@ func (e client) Snapshot(ctx context.Context, ep etcd.Endpoint) (io.ReadCloser, 
 	w, open := e.c.w, false
 	err := e.ask(ctx, "snapshot", []etcd.Endpoint{ep}, askTimeout, func() {
 		m := w.byClientURL(string(ep))
-		open = m != nil && m.open() && !w.raft.at.Before(m.proc.up)
+		open = m != nil && m.answers() && !w.raft.at.Before(m.proc.up)
 	})
 	if err == nil && !open {
 		err = errNoTarget

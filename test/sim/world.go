@@ -96,8 +96,14 @@ type World struct {
 	effects    int
 	// loses is the probability, in percent, that the answer to a change in etcd is
 	// lost; lags is how long such a change takes.
-	loses uint64
-	lags  time.Duration
+	loses   uint64
+	lags    time.Duration
+	parting parting
+	// skew is of the clock that the next daemon goes by.
+	skew time.Duration
+	// drainedAt is when each drain was asked for, whatever clock that was written by.
+	drainedAt map[cluster.NodeName]time.Time
+	marks     map[string]int
 	// drifted: somebody has changed etcd's users behind cke's back.
 	drifted  bool
 	recorded map[string]int
@@ -106,6 +112,8 @@ type World struct {
 	// stoppedByCKE are the members that a daemon stopped and that have not served
 	// since.
 	stoppedByCKE map[cluster.MemberID]bool
+	// failed is what the last member was rolled back from.
+	failed cluster.Restart
 }
 
 // Violation is something that no cke may do.
@@ -133,7 +141,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		o: o, authority: o.Authority, snapshots: o.Authority.directory(), began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
-		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{},
+		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{}, marks: map[string]int{}, drainedAt: map[cluster.NodeName]time.Time{},
 	}
 	for i := range o.Machines {
 		n := cluster.Node{

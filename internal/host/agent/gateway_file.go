@@ -18,8 +18,9 @@ const gatewayHead = "# Written by cke-host; do not edit: it is written anew. Gat
 const (
 	gatewayRestart = time.Second
 	gatewayStart   = 30 * time.Second
-	// gatewayStop is between SIGTERM and SIGKILL.
-	gatewayStop = 3 * time.Second
+	// gatewayStop is between SIGTERM and SIGKILL: longer than a connection may take to
+	// find a quiet moment.
+	gatewayStop = 5 * time.Second
 )
 
 // gatewayFile is everything that the gateway's unit file is made of.

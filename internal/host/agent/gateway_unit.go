@@ -235,7 +235,7 @@ func (g *gateways) remove(ctx context.Context, c string) error {
 }
 
 func (g *gateways) removeUnit(ctx context.Context) error {
-	if err := g.stopUnit(ctx, gatewayService, gatewayStop); err != nil {
+	if err := g.stopUnit(ctx, gatewayService, atMost(gatewayStop)); err != nil {
 		return fmt.Errorf("stop the gateway: %w", err)
 	}
 	if err := errors.Join(remove(g.linkOf(gatewayService)), remove(g.pathOf(gatewayService))); err != nil {

@@ -57,7 +57,7 @@ func (a *Agent) appliedBy(ctx context.Context, c string, st *cluster.UnitState) 
 
 // askApplied reads a member's metrics twice, and believes only those of this one.
 func askApplied(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
-	first, err := askMetrics(ctx, at, id)
+	first, err := askProgress(ctx, at, id)
 	if err != nil || first.applied == 0 {
 		return 0, err
 	}
@@ -68,30 +68,39 @@ func askApplied(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (ui
 		return 0, ctx.Err()
 	case <-t.C:
 	}
-	second, err := askMetrics(ctx, at, id)
+	second, err := askProgress(ctx, at, id)
 	if err != nil || second.received <= first.received {
 		return 0, err
 	}
 	return second.applied, nil
 }
 
-func askMetrics(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (progress, error) {
+func askProgress(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (p progress, err error) {
+	err = readMetrics(ctx, at, func(text io.Reader) (err error) {
+		p, err = readProgress(text, id)
+		return err
+	})
+	return p, err
+}
+
+// readMetrics has what a member says on its metrics port read.
+func readMetrics(ctx context.Context, at netip.AddrPort, read func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/metrics", http.NoBody)
 	if err != nil {
-		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
+		return fmt.Errorf("ask %s for metrics: %w", at, err)
 	}
 	direct := &http.Transport{DisableKeepAlives: true} // and through nobody's proxy
 	resp, err := direct.RoundTrip(req)
 	if err != nil {
-		return progress{}, fmt.Errorf("ask %s for metrics: %w", at, err)
+		return fmt.Errorf("ask %s for metrics: %w", at, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return progress{}, fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
+		return fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
 	}
-	return readProgress(io.LimitReader(resp.Body, metricsLimit), id)
+	return read(io.LimitReader(resp.Body, metricsLimit))
 }
 
 // progress is how far a member says it is.

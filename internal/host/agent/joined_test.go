@@ -64,10 +64,10 @@ func TestARealMemberSaysHowFarItIs(t *testing.T) {
 	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
 	eventually(t, "it says that it has applied something", func() bool {
-		p, err := askMetrics(t.Context(), at, u.Member)
+		p, err := askProgress(t.Context(), at, u.Member)
 		return err == nil && p.applied > 0
 	})
-	if p, err := askMetrics(t.Context(), at, u.Member+1); err != nil || p.applied != 0 {
+	if p, err := askProgress(t.Context(), at, u.Member+1); err != nil || p.applied != 0 {
 		t.Errorf("another member has applied %d, %v", p.applied, err)
 	}
 }

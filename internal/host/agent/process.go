@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -245,13 +244,13 @@ func (p *processes) awaitReaped(cluster string, who process) {
 	}
 }
 
-func (p *processes) stop(ctx context.Context, cluster string, m cluster.MemberID, grace time.Duration) error {
+func (p *processes) stop(ctx context.Context, cluster string, m cluster.MemberID, g grace) error {
 	for {
 		found, ok, err := p.find(cluster, m)
 		if err != nil || !ok {
 			return err
 		}
-		if err := endProcess(ctx, found, grace); err != nil {
+		if err := endProcess(ctx, found, g); err != nil {
 			return fmt.Errorf("stop etcd: %w", err)
 		}
 		p.awaitReaped(cluster, found)
@@ -259,7 +258,7 @@ func (p *processes) stop(ctx context.Context, cluster string, m cluster.MemberID
 }
 
 // endProcess returns when a process is gone: SIGTERM, SIGKILL after the grace.
-func endProcess(ctx context.Context, who process, grace time.Duration) error {
+func endProcess(ctx context.Context, who process, g grace) error {
 	h, ok, err := who.open()
 	if err != nil || !ok {
 		return err
@@ -268,7 +267,7 @@ func endProcess(ctx context.Context, who process, grace time.Duration) error {
 	if err := h.signal(unix.SIGTERM); err != nil {
 		return err
 	}
-	patience, cancel := context.WithTimeout(ctx, grace)
+	patience, cancel := g(ctx)
 	defer cancel()
 	if err := h.wait(patience); err == nil || ctx.Err() != nil {
 		return err

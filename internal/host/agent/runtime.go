@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"time"
 
 	"cke/internal/cluster"
 )
@@ -49,7 +48,7 @@ type runtime interface {
 	// and before it is sealed: from now on the machine may start it by itself.
 	keep(ctx context.Context, u cluster.Unit) error
 	// stop returns when no process of the member is left.
-	stop(ctx context.Context, cluster string, m cluster.MemberID, grace time.Duration) error
+	stop(ctx context.Context, cluster string, m cluster.MemberID, g grace) error
 	// state is what is true now, of the cluster's last started member.
 	state(ctx context.Context, cluster string) (procState, error)
 	// runs says whether a process works in this member's data directory,

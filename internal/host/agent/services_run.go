@@ -128,8 +128,8 @@ func (s *services) startResult(ctx context.Context, c, result string) error {
 	return fmt.Errorf("start etcd: systemd says %s", result)
 }
 
-func (s *services) stop(ctx context.Context, c string, m cluster.MemberID, grace time.Duration) error {
-	if err := s.stopUnit(ctx, serviceName(c), grace); err != nil {
+func (s *services) stop(ctx context.Context, c string, m cluster.MemberID, g grace) error {
+	if err := s.stopUnit(ctx, serviceName(c), g); err != nil {
 		return fmt.Errorf("stop etcd: %w", err)
 	}
 	for { // who runs there without the unit
@@ -137,13 +137,13 @@ func (s *services) stop(ctx context.Context, c string, m cluster.MemberID, grace
 		if err != nil || !ok {
 			return err
 		}
-		if err := endProcess(ctx, found, grace); err != nil {
+		if err := endProcess(ctx, found, g); err != nil {
 			return fmt.Errorf("stop etcd: %w", err)
 		}
 	}
 }
 
-func (s *services) stopUnit(ctx context.Context, name string, grace time.Duration) error {
+func (s *services) stopUnit(ctx context.Context, name string, g grace) error {
 	if down, err := s.down(ctx, name); err != nil || down {
 		return err
 	}
@@ -151,8 +151,9 @@ func (s *services) stopUnit(ctx context.Context, name string, grace time.Duratio
 	if err != nil {
 		return err
 	}
-	patience, tick := time.NewTimer(grace), time.NewTicker(20*startPoll)
-	defer patience.Stop()
+	patience, cancel := g(ctx)
+	defer cancel()
+	over, tick := patience.Done(), time.NewTicker(20*startPoll)
 	defer tick.Stop()
 	for {
 		select {
@@ -160,7 +161,8 @@ func (s *services) stopUnit(ctx context.Context, name string, grace time.Duratio
 			return ctx.Err()
 		case <-result:
 			result = nil
-		case <-patience.C:
+		case <-over:
+			over = nil
 			if err := s.bus.kill(ctx, name, int32(unix.SIGKILL)); err != nil {
 				s.log.Debug("kill unit", "unit", name, "error", err) // it may just have ended
 			}

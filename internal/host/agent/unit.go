@@ -224,13 +224,19 @@ func (a *Agent) stopUnit(ctx context.Context, id host.Identity, req host.StopUni
 		return err
 	}
 	defer unlock()
-	if u, installed, err := a.readUnit(req.Cluster); err != nil {
+	u, installed, err := a.readUnit(req.Cluster)
+	if err != nil {
 		return err
-	} else if installed && u.Member != req.Member {
+	}
+	if installed && u.Member != req.Member {
 		return refuse(host.OtherMember, "the unit of cluster %s is member %s, not %s", req.Cluster, u.Member, req.Member)
 	}
 	a.log.Info("stop etcd", "cluster", req.Cluster, "member", req.Member, "grace", req.Grace)
-	return a.runtime.stop(ctx, req.Cluster, req.Member, req.Grace)
+	g := atMost(req.Grace)
+	if installed {
+		g = a.forRequests(u, req.Grace)
+	}
+	return a.runtime.stop(ctx, req.Cluster, req.Member, g)
 }
 
 func (a *Agent) waitUnit(ctx context.Context, req host.WaitRequest) error {

@@ -218,7 +218,7 @@ func New(seed uint64, machines, nodes int) *Schedule {
 	s := &Schedule{r: rand.New(rand.NewPCG(seed, 5)), machines: machines} //nolint:gosec // it is to be foretold
 	s.faults, s.ops = deck[Fault]{all: Faults()}, deck[Operation]{all: Operations()}
 	s.daemons.all = AllDaemons()
-	for range 6 { // to be left alone is the most common
+	for range 8 { // to be left alone is the most common
 		s.daemons.all = append(s.daemons.all, Left)
 	}
 	for i := 1; i <= nodes; i++ {

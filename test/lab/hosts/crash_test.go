@@ -22,14 +22,27 @@ import (
 
 // TestKilledAfterEffects kills the daemon right after one of its effects; the
 // next one finishes the job, on machines. Here that is a sample, which a seed
-// repeats, of a founding, of the replacement of the leader, of a cleaning, and of
-// what is given to an API server's machine and taken from it again.
+// repeats, of a founding and of a cleaning, and a chain of daemons, each killed after
+// another effect, through the replacement of the leader, what is given to an API
+// server's machine and taken from it again, and a machine's reboot. Every effect that
+// only machines have must have been among them.
 // The long form is all effects of these, and of the rebuilding of a member.
 func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
 	e := newEnv(t, 4, lab.DataDisk("1G"))
+	chained := map[string]bool{}
 	for _, c := range e.changes() {
 		e.walk(c, rnd)
+		if c.chain {
+			e.chain(c, chained)
+		}
+	}
+	for kind, effects := range drive.OnMachines() {
+		for _, effect := range effects {
+			if what := fmt.Sprintf("%s %s", kind, effect); !chained[what] {
+				t.Errorf("no daemon was killed after %s", what)
+			}
+		}
 	}
 }
 
@@ -37,6 +50,7 @@ func TestKilledAfterEffects(t *testing.T) {
 type change struct {
 	name   string
 	sample int         // so many kills in the short form, 0 for none
+	chain  bool        // a chain of daemons makes it too
 	again  func()      // brings everything to where it begins; no daemon runs then
 	make   func() bool // makes it, or the rest of it; false when the daemon died
 	nodes  func() []int
@@ -46,13 +60,15 @@ type change struct {
 func (e *env) changes() []change {
 	three := func() []int { return []int{1, 2, 3} }
 	other := &seat{env: e, in: 3, out: 4}
+	reboot := &rebooting{seat: other}
 	return []change{
-		{"found", 2, e.bare, func() bool { return e.set(1, 2, 3) }, three},
-		{"rebuild", 0, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
-		{"replace", 3, other.turn, func() bool { return e.set(other.nodes()...) }, other.nodes},
-		{"clean", 1, other.leave, func() bool { return e.clean(other.out) }, other.nodes},
-		{"tenants", 2, other.alone, func() bool { return e.setTo(other.tenants()) }, other.nodes},
-		{"no tenants", 1, other.host, func() bool { return e.set(other.nodes()...) }, other.nodes},
+		{"found", 2, false, e.bare, func() bool { return e.set(1, 2, 3) }, three},
+		{"rebuild", 0, false, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
+		{"replace", 0, true, other.turn, func() bool { return e.set(other.nodes()...) }, other.nodes},
+		{"clean", 1, false, other.leave, func() bool { return e.clean(other.out) }, other.nodes},
+		{"tenants", 0, true, other.alone, func() bool { return e.setTo(other.tenants()) }, other.nodes},
+		{"no tenants", 0, true, other.host, func() bool { return e.set(other.nodes()...) }, other.nodes},
+		{"reboot", 0, true, reboot.again, reboot.make, other.nodes},
 	}
 }
 

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cke/internal/cluster"
+	"cke/internal/host"
+)
+
+func TestWhatIsUnderWayIsReadFromTheMetrics(t *testing.T) {
+	t.Parallel()
+	const id, own = cluster.MemberID(0x8e9e05c52164694d), `etcd_server_id{server_id="8e9e05c52164694d"} 1` + "\n"
+	call := func(family, code, method, service, kind, n string) string {
+		return family + "{" + code + `grpc_method="` + method + `",grpc_service="etcdserverpb.` + service + `",grpc_type="` + kind + `"} ` + n + "\n"
+	}
+	started := func(method, service, kind, n string) string {
+		return call("grpc_server_started_total", "", method, service, kind, n)
+	}
+	handled := func(code, method, service, kind, n string) string {
+		return call("grpc_server_handled_total", `grpc_code="`+code+`",`, method, service, kind, n)
+	}
+	gets := started("Range", "KV", "unary", "12") + handled("OK", "Range", "KV", "unary", "11") + handled("Unknown", "Range", "KV", "unary", "1")
+	for name, c := range map[string]struct {
+		text        string
+		idle, fails bool
+	}{
+		"all is answered":       {own + gets, true, false},
+		"one is not":            {own + gets + started("Txn", "KV", "unary", "1"), false, false},
+		"a watch is open":       {own + gets + started("Watch", "Watch", "bidi_stream", "3") + handled("Canceled", "Watch", "Watch", "bidi_stream", "1"), true, false},
+		"a lease is kept alive": {own + gets + started("LeaseKeepAlive", "Lease", "bidi_stream", "1"), true, false},
+		"a snapshot is taken":   {own + gets + started("Snapshot", "Maintenance", "server_stream", "1"), false, false},
+		"another member's":      {strings.ReplaceAll(own, "8e9e", "8e9f") + gets, false, false},
+		"nothing is counted":    {own, false, false},
+		"it is no number":       {own + started("Range", "KV", "unary", "many"), false, true},
+	} {
+		if idle, err := readIdle(strings.NewReader(c.text), id); idle != c.idle || (err != nil) != c.fails {
+			t.Errorf("%s: got %v, %v", name, idle, err)
+		}
+	}
+}
+
+func TestGraceIsOverWhenNothingIsUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		idle func(ask int) (bool, error)
+		want time.Duration
+	}{
+		"from the first moment": {func(int) (bool, error) { return true, nil }, graceLeast + graceAsk},
+		"some time later":       {func(ask int) (bool, error) { return ask >= 4, nil }, graceLeast + 5*graceAsk},
+		"for one moment":        {func(ask int) (bool, error) { return ask == 2, nil }, time.Second},
+		"never":                 {func(int) (bool, error) { return false, nil }, time.Second},
+		"nobody says so":        {func(int) (bool, error) { return true, errors.New("connection refused") }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked, begun := 0, time.Now()
+				ctx, end := untilIdle(time.Second, func(context.Context) (bool, error) {
+					defer func() { asked++ }()
+					return c.idle(asked)
+				})(t.Context())
+				defer end()
+				<-ctx.Done()
+				if took := time.Since(begun); took != c.want {
+					t.Errorf("it took %s, want %s", took, c.want)
+				}
+			})
+		})
+	}
+}
+
+// etcd itself would wait some seconds for the watch, and then end by itself.
+func TestAMemberThatWaitsForAWatchIsKilled(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h, u, ca := inProcess(t, b), b.founder(), newCA(t)
+	must(t, h.PutFiles(t.Context(), host.PutFiles{Cluster: u.Cluster, Files: ca.files(t, b.addr)}))
+	must(t, h.InstallUnit(t.Context(), u))
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	dir := t.TempDir()
+	cert, key := ca.issue(t, "root", b.addr)
+	for name, text := range map[string][]byte{"ca": ca.pem(), "cert": cert, "key": key} {
+		must(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
+	watch := exec.CommandContext(t.Context(), "../../../bin/etcdctl", "watch", "--prefix", "a", "--endpoints", "https://"+b.addr.String()+":2379",
+		"--cacert", filepath.Join(dir, "ca"), "--cert", filepath.Join(dir, "cert"), "--key", filepath.Join(dir, "key"))
+	must(t, watch.Start())
+	t.Cleanup(func() { _ = watch.Wait() }) // it is killed, and says so
+	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
+	eventually(t, "the watch is open", func() bool {
+		open := false
+		err := readMetrics(t.Context(), at, func(text io.Reader) error {
+			all, err := io.ReadAll(text)
+			open = strings.Contains(string(all), `grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 1`)
+			return err
+		})
+		return err == nil && open
+	})
+	must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member, Grace: time.Minute}))
+	if f := facts(t, h, b); f.Unit.Running || f.Unit.Exit != "signal: killed" {
+		t.Errorf("%+v", f.Unit)
+	}
+}
