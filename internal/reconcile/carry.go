@@ -65,7 +65,7 @@ func (l *Loop) conclude(ctx context.Context, s plan.Step, rec record.Record, fai
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	out := rec
-	out.TookMS = took.Milliseconds()
+	out.Step, out.TookMS = &s, took.Milliseconds()
 	out.Outcome, out.Error = record.Done, ""
 	if stepErr != nil {
 		out.Outcome, out.Error = record.Failed, stepErr.Error()

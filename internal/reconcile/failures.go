@@ -46,11 +46,16 @@ type failure struct {
 	vain bool
 	// refused is what hosts have against it; empty when none has.
 	refused []plan.Reason
+	// left is since when no plan asks for it; zero while one does.
+	left time.Time
 }
 
 const (
 	retryMin = 250 * time.Millisecond
 	retryMax = 30 * time.Second
+	// foldsFor is how long the record of a step that no plan asks for any more is
+	// gone on with, should one do so again.
+	foldsFor = time.Minute
 	// showBlocked is how many failures in a row need a person's eye.
 	showBlocked = 3
 )
@@ -104,7 +109,7 @@ func (f *failures) noticeEnded(p plan.Plan, now time.Time) {
 	defer f.mu.Unlock()
 	for _, s := range p.Steps {
 		st, started := f.starts[s.Key()]
-		if _, known := f.steps[s.Key()]; known || !started {
+		if f.steps[s.Key()].times > 0 || !started {
 			continue
 		}
 		f.steps[s.Key()] = failure{
@@ -149,14 +154,22 @@ func (f *failures) next(then time.Time) (time.Duration, bool) {
 	return first.Sub(then), !first.IsZero()
 }
 
-// forgetAllBut drops the memory of steps nobody wants any more.
-func (f *failures) forgetAllBut(wanted map[string]bool) {
+// forgetAllBut drops the memory of steps nobody wants any more. What comes and goes
+// is tried at once when it comes, and told by one record.
+func (f *failures) forgetAllBut(wanted map[string]bool, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for k := range f.steps {
-		if !wanted[k] {
+	for k, v := range f.steps {
+		switch {
+		case wanted[k]:
+			v.left = time.Time{}
+		case v.left.IsZero():
+			v = failure{rec: v.rec, left: now}
+		case now.Sub(v.left) > foldsFor:
 			delete(f.steps, k)
+			continue
 		}
+		f.steps[k] = v
 	}
 }
 
@@ -170,7 +183,8 @@ func (f *failures) holdBack(p plan.Plan, now time.Time) ([]plan.Step, plan.Plan)
 	shown.Steps = nil
 	shown.Reasons = append([]plan.Reason(nil), p.Reasons...)
 	for _, s := range p.Steps {
-		v, failed := f.steps[s.Key()]
+		v := f.steps[s.Key()]
+		failed := v.times > 0
 		due := !failed || !now.Before(v.next)
 		if due {
 			runnable = append(runnable, s)

@@ -45,9 +45,35 @@ func TestFailuresBackOffAndAreShown(t *testing.T) {
 	if rec, ok := f.record(s); !ok || rec.Seq != 7 {
 		t.Errorf("the record to amend is %+v, %v", rec, ok)
 	}
-	f.forgetAllBut(nil)
+	f.forgetAllBut(nil, now)
 	if _, ok := f.next(now); ok {
-		t.Error("a step nobody wants is still remembered")
+		t.Error("a step nobody wants is still waited for")
+	}
+}
+
+// TestWhatComesAndGoesIsToldOnce: a failed step that is wanted again soon is tried at
+// once, and its record gone on with; later it has a record of its own.
+func TestWhatComesAndGoesIsToldOnce(t *testing.T) {
+	f, now := newFailures(), time.Unix(1000, 0)
+	s := plan.Step{Kind: plan.AddLearner, Nodes: []cluster.NodeName{"cp4"}}
+	p := plan.Plan{Steps: []plan.Step{s}}
+	for range 4 {
+		f.fail(s, errors.New("unhealthy cluster"), record.Record{Seq: 7}, now)
+	}
+	now = now.Add(time.Second)
+	f.forgetAllBut(nil, now)
+	now = now.Add(foldsFor)
+	f.forgetAllBut(keys(p, nil), now)
+	if runnable, shown := f.holdBack(p, now); len(runnable) != 1 || len(shown.Reasons) > 0 {
+		t.Errorf("asked for anew it is shown as %s", shown)
+	}
+	if rec, ok := f.record(s); !ok || rec.Seq != 7 {
+		t.Errorf("the record to amend is %+v, %v", rec, ok)
+	}
+	f.forgetAllBut(nil, now)
+	f.forgetAllBut(nil, now.Add(foldsFor+time.Second))
+	if rec, ok := f.record(s); ok {
+		t.Errorf("long after, the record to amend is %+v", rec)
 	}
 }
 
@@ -59,7 +85,7 @@ func TestStartThatDoesNotHold(t *testing.T) {
 	s := plan.Step{Kind: plan.StartMembers, Nodes: []cluster.NodeName{"cp2"}, Reason: "it ended with exit status 2"}
 	p := plan.Plan{Steps: []plan.Step{s}}
 	look := func() ([]plan.Step, plan.Plan) {
-		f.forgetAllBut(keys(p, nil))
+		f.forgetAllBut(keys(p, nil), now)
 		f.noticeEnded(p, now)
 		return f.holdBack(p, now)
 	}
@@ -84,7 +110,7 @@ func TestStartThatDoesNotHold(t *testing.T) {
 		}
 		f.succeed(s, record.Record{Seq: 3, Outcome: record.Done}, now)
 		now = now.Add(10 * time.Millisecond)
-		f.forgetAllBut(nil) // it runs for a moment
+		f.forgetAllBut(nil, now) // it runs for a moment
 	}
 	if _, shown := look(); !shown.Has(plan.Blocked) {
 		t.Errorf("after six starts: %v", shown)
@@ -126,7 +152,7 @@ func TestStepDoneInVain(t *testing.T) {
 	if _, shown := f.holdBack(p, now); waited != retryMax || !shown.Has(plan.Blocked) {
 		t.Errorf("after ten times it waits %s, and is shown as %s", waited, shown)
 	}
-	f.forgetAllBut(nil)
+	f.forgetAllBut(nil, now)
 	if runnable, shown := f.holdBack(p, now); len(runnable) != 1 || len(shown.Reasons) > 0 {
 		t.Errorf("asked for anew it is shown as %s", shown)
 	}

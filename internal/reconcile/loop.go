@@ -214,7 +214,7 @@ func (l *Loop) once(ctx context.Context) (turn, error) {
 	p = p.Beside(others)
 	t := turn{at: l.o.Now()}
 	wanted := keys(p, others)
-	l.failures.forgetAllBut(wanted)
+	l.failures.forgetAllBut(wanted, t.at)
 	l.again.forgetAllBut(wanted)
 	l.failures.noticeEnded(p, t.at)
 	var runnable []plan.Step
