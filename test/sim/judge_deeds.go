@@ -43,9 +43,9 @@ const (
 	// failuresMost is how often a step may fail in a minute: what etcd asks to wait
 	// for is tried each second, all else seldom.
 	failuresMost = 75
-	// unfoldedMost is how many records in a row may say the same failure of one step,
-	// for it may come and go.
-	unfoldedMost = 20
+	// unfoldedMost is how many records in a row may say the same failure of one step:
+	// a cke that begins anew begins a new one.
+	unfoldedMost = 6
 )
 
 // judgeFailure is of the pace of a step that fails, and of what is written of it.
