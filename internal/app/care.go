@@ -50,8 +50,8 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until, Late: func() { c.loop.Wake() }})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
-		Newest: &a.newest,
-		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
+		Newest: &a.newest, Proves: a.store.Proves,
+		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, SnapshotHere: snapshotHere, Boot: a.boot, Now: time.Now, Log: log,
 	})
 	c.etcd, c.observer, c.export = client, observer, out
