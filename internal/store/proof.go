@@ -10,7 +10,7 @@ import (
 // make this daemon believe that it was deposed. Empty while another leads.
 func (s *Store) Proof() string {
 	t := s.tenure.Load()
-	if t == nil {
+	if t == nil || s.ID() == "" { // one that is founded just now has no name yet
 		return ""
 	}
 	t.proving.Do(func() {
