@@ -346,6 +346,27 @@ func TestOnceDeposedAlwaysDeposed(t *testing.T) {
 	})
 }
 
+// TestWhoOnlySaysSoDeposesNobody: a machine that somebody has broken into may say what
+// it likes. It is left alone, and the others are cared for.
+func TestWhoOnlySaysSoDeposesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLookout(t, 4)
+		l.o.Proves = func(epoch int64, proof string) bool { return epoch == 9 && proof == "of 9" }
+		l.hosts["n2"].facts.Epoch, l.hosts["n2"].facts.Proof = 1<<60, "of 9"
+		st, _ := l.look(t)
+		if ns := st.Nodes["n2"]; st.NewerLeader != "" || ns.Deposed || !strings.Contains(ns.Fenced, "no proof") {
+			t.Errorf("the look says %q, %+v", st.NewerLeader, ns)
+		}
+		if node, deposed := l.Deposed(t.Context(), l.w); deposed {
+			t.Errorf("a guard believes %s", node)
+		}
+		l.hosts["n2"].facts.Epoch = 9
+		if st, _ := l.look(t); !st.Nodes["n2"].Deposed || st.NewerLeader == "" {
+			t.Errorf("of one that proves it the look says %q, %+v", st.NewerLeader, st.Nodes["n2"])
+		}
+	})
+}
+
 func TestCloseEndsQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLookout(t, 3)
