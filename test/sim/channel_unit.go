@@ -176,7 +176,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 			return refuse(host.OtherMember, "the unit is member "+m.unit.Member.String())
 		}
 		if m.running(req.Member) {
-			m.w.judgeStop(m)
+			m.w.judgeStop(ctx, h.c, m)
 			m.w.judgeBlindStop(m)
 			m.w.judgeStopStep(ctx, h.c, m)
 			m.w.interrupts = m.w.mayInterrupt(m)
