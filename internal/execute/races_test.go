@@ -29,7 +29,7 @@ type three struct {
 	// hashed is what happens while the data is compared.
 	hashed func()
 	// asked is what happens when a host is asked; nil: nothing.
-	asked func(cluster.NodeName)
+	asked func(context.Context, cluster.NodeName)
 	// ended is what cp2's process has ended with when its end was waited for.
 	ended *cluster.UnitState
 	did   []Effect
@@ -74,9 +74,9 @@ type machine struct {
 	name cluster.NodeName
 }
 
-func (m machine) Facts(context.Context, string, netip.Addr) (host.Facts, error) {
+func (m machine) Facts(ctx context.Context, _ string, _ netip.Addr) (host.Facts, error) {
 	if m.c.asked != nil {
-		m.c.asked(m.name)
+		m.c.asked(ctx, m.name)
 	}
 	if m.name != "cp2" {
 		return host.Facts{}, nil
@@ -192,12 +192,15 @@ func TestAVoterFallsWhileHostsAreAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newThree(t)
-				c.asked = func(n cluster.NodeName) {
+				c.asked = func(ctx context.Context, n cluster.NodeName) {
 					switch n {
 					case "cp1":
 						c.e.Members[1].Healthy = false
 					case "cp3":
-						time.Sleep(takes)
+						select {
+						case <-time.After(takes):
+						case <-ctx.Done():
+						}
 					}
 				}
 				err := c.run(t.Context(), plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, Serving: true})
