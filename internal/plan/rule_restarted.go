@@ -152,6 +152,8 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 		return ""
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
+	case u.Running && rollBackUnsafe(in.st.Etcd, m) != "":
+		return "" // ruleMembership tells of it
 	case u.Running && in.notServedSince(r, m) >= comeBackPatience && in.now.Sub(in.node(r.Node).RunsSince) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
@@ -242,7 +244,7 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 	if why := rollBackUnsafe(in.st.Etcd, m); why != "" {
 		v.reasons = append(v.reasons, Reason{
 			Level: Blocked, Rule: "quorumWouldBeLost", Node: r.Node,
-			Text: fmt.Sprintf("member %s serves for now and is to be rolled back, but %s", r.Member, why),
+			Text: fmt.Sprintf("member %s may serve for now and is to be rolled back, but %s", r.Member, why),
 			Hint: "bring the other members back first",
 		})
 		return v
@@ -253,10 +255,14 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 
 // rollBackUnsafe says why this voter must not be stopped to be rolled back, or
 // nothing. One that does not serve costs nothing; one that came to serve since may be
-// what the quorum needs.
+// what the quorum needs, and so may one that cke alone does not reach, where more take
+// part than it reaches.
 func rollBackUnsafe(e cluster.EtcdState, m cluster.Member) string {
-	voters, others := len(e.Voters()), len(e.HealthyVoters())-1
-	if !m.Healthy || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
+	voters, others := len(e.Voters()), len(e.HealthyVoters())
+	if m.Healthy {
+		others--
+	}
+	if !m.Healthy && !e.Quorum || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
 		return ""
 	}
 	return fmt.Sprintf("only %d of the other %d voters serve, and a quorum is %d", others, voters-1, cluster.Quorum(voters))
