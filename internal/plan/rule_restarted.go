@@ -154,6 +154,8 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 		return "it keeps ending: " + u.Exit + lastWords(u)
 	case u.Running && rollBackUnsafe(in.st.Etcd, m) != "":
 		return "" // ruleMembership tells of it
+	case !in.asksFor(r.To) && in.notServedSince(r, m) >= comeBackPatience:
+		return fmt.Sprintf("it has not served for %s, and the spec says other settings by now", comeBackPatience)
 	case u.Running && in.notServedSince(r, m) >= comeBackPatience && in.now.Sub(in.node(r.Node).RunsSince) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
@@ -173,9 +175,16 @@ func (in input) machineToBlame(r cluster.Restart) string {
 		return "another program has its ports"
 	case ns.CertificatesFail:
 		return "its certificates are not right"
+	case !in.asksFor(r.To):
+		return "" // whatever it said, a person has put others in their place
 	default:
 		return u.MachineToBlame()
 	}
+}
+
+// asksFor: these settings are the spec's.
+func (in input) asksFor(u cluster.Unit) bool {
+	return u.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
 }
 
 // notServedSince is for how long a member has not served since its record was
@@ -289,5 +298,5 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 // settingsFailed: what the spec asks for is what a member did not serve with.
 func (in input) settingsFailed() bool {
 	r := in.st.Restart
-	return r != nil && r.Failed != "" && !in.noWayBack(*r) && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
+	return r != nil && r.Failed != "" && !in.noWayBack(*r) && in.asksFor(r.To)
 }
