@@ -38,16 +38,16 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
-	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
-		return in.drainForReboot(r, name) // it did not go, and was needed
-	case !drain && r.Boot != "":
-		return finishReboot(r, name, "it was rebooted and is in service")
-	case r.Boot == "" && in.own(name):
+	case in.own(name) && (r.Boot == "" || !drain && r.Ends(in.node(name).Boot)):
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "ckeRunsThere", Node: name,
 			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
 			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
 		}}}
+	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
+		return in.drainForReboot(r, name) // it did not go, and was needed
+	case !drain && r.Boot != "":
+		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
 		return in.drainForReboot(r, name)
 	case !d.Reboot && r.Boot == "":
