@@ -46,6 +46,8 @@ func ruleReboot(in input) verdict {
 		}}}
 	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
 		return in.drainForReboot(r, name) // it did not go, and was needed
+	case !drain && r.Boot != "" && !usable(in.node(name)):
+		return rebootWaits(name, "or was by now, which its host tells once it answers")
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
