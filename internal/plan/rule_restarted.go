@@ -76,10 +76,10 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member is not in the cluster any more"
 	}
 	u := in.node(r.Node).Unit
-	if usable(in.node(r.Node)) && u != nil && u.Unit.Member == r.Member && !u.Unit.SameSettings(r.To) && !in.restartIsDue(r) {
+	if in.notBegun(r) && !in.restartIsDue(r) {
 		return "the restart was not begun: the member's unit is what it was"
 	}
-	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && !in.restartIsDue(r) && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
 	if in.blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
@@ -112,10 +112,21 @@ func (in input) peerURL(name cluster.NodeName) string {
 	return ""
 }
 
-// restartIsDue: the unit is there, and its process is still the old one.
+// restartIsDue: the unit is there, and its process is still the old one; or the unit
+// could not be installed a moment ago, and that is tried again.
 func (in input) restartIsDue(r cluster.Restart) bool {
 	u := in.node(r.Node).Unit
-	return r.Failed == "" && u != nil && u.Started != nil && (u.StaleCA || !u.Started.SameSettings(u.Unit))
+	if r.Failed != "" || u == nil || u.Started == nil {
+		return false
+	}
+	return u.StaleCA || !u.Started.SameSettings(u.Unit) || in.notBegun(r) && in.asksFor(r.To) && in.now.Sub(r.At) < comeBackPatience
+}
+
+// notBegun: the member has not got its new unit, and its process is not of another.
+func (in input) notBegun(r cluster.Restart) bool {
+	u := in.node(r.Node).Unit
+	return r.Failed == "" && usable(in.node(r.Node)) && u != nil && u.Unit.Member == r.Member && !u.Unit.SameSettings(r.To) &&
+		(u.Started == nil || u.Started.SameSettings(u.Unit))
 }
 
 // blameless: whatever becomes of the member, there is no way back. Its settings are
