@@ -25,6 +25,11 @@ func TestTheGuideShowsEveryKey(t *testing.T) {
 		}
 		// What is left out by default is there as a comment.
 		text = regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+:( |$))`).ReplaceAllString(first+text, "$1$2")
+		if _, isDaemons := into.(*Daemon); isDaemons {
+			if _, err := ParseDaemon("etcd.md", []byte(text)); err != nil {
+				t.Error(err)
+			}
+		}
 		d := readDocument("etcd.md", []byte(text), into)
 		for _, p := range d.problems {
 			t.Error(p)
