@@ -153,7 +153,7 @@ func (e *hintError) Hint() string  { return e.hint }
 func (e *hintError) Unwrap() error { return e.error }
 
 func (a *App) identity() host.Identity {
-	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch(), Elected: a.store.Shared()}
+	return host.Identity{StoreID: a.store.ID(), Epoch: a.store.Epoch(), Elected: a.store.Shared(), Proof: a.store.Proof()}
 }
 
 // caller is who a host is told that calls, as known right before it is asked. A

@@ -75,24 +75,34 @@ func (b backend) Clusters(ctx context.Context) ([]api.ClusterSummary, error) {
 	var mu sync.Mutex
 	var list []api.ClusterSummary
 	err := b.eachCluster(ctx, func(ctx context.Context, name string) error {
-		c, err := b.careFor(ctx, name)
-		if err != nil {
-			return err
-		}
-		v, err := firstView(ctx, c.loop)
+		s, err := b.summary(ctx, name)
 		if err != nil {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		list = append(list, api.ClusterSummary{
-			Name: name, Phase: v.State.Bootstrap.Phase, Healthy: healthy(v),
-			Voters: len(v.State.Etcd.HealthyVoters()), Nodes: len(v.Wanted.Spec.Nodes),
-		})
+		list = append(list, s)
 		return nil
 	})
 	slices.SortFunc(list, func(a, b api.ClusterSummary) int { return strings.Compare(a.Name, b.Name) })
 	return list, err
+}
+
+func (b backend) summary(ctx context.Context, name string) (api.ClusterSummary, error) {
+	c, err := b.careFor(ctx, name)
+	var sick *sickError
+	if errors.As(err, &sick) { // nobody looks at it, and status says why
+		w, err := b.store.Load(ctx, name)
+		return api.ClusterSummary{Name: name, Phase: w.Bootstrap.Phase, Nodes: len(w.Spec.Nodes)}, err
+	}
+	if err != nil {
+		return api.ClusterSummary{}, err
+	}
+	v, err := firstView(ctx, c.loop)
+	return api.ClusterSummary{
+		Name: name, Phase: v.State.Bootstrap.Phase, Healthy: healthy(v),
+		Voters: len(v.State.Etcd.HealthyVoters()), Nodes: len(v.Wanted.Spec.Nodes),
+	}, err
 }
 
 func (b backend) Status(ctx context.Context, name string) (api.Status, error) {

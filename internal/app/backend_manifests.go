@@ -20,7 +20,7 @@ func (b backend) Manifests(ctx context.Context, name string, to api.Subject) ([]
 	if err != nil {
 		return nil, err
 	}
-	return kube.Manifests(kube.ManifestOptions{Subject: subject, Bundles: bundles})
+	return kube.Manifests(kube.ManifestOptions{Subject: subject, Cluster: name, Bundles: bundles})
 }
 
 func boundTo(to api.Subject) (kube.Subject, error) {

@@ -15,6 +15,7 @@ import (
 	"cke/internal/observe"
 	"cke/internal/pki"
 	"cke/internal/reconcile"
+	"cke/internal/seal"
 	"cke/internal/store"
 )
 
@@ -50,8 +51,8 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 	client := etcd.New(etcd.Options{TLS: tlsConfig, Log: log, Until: t.tenure.Until, Late: func() { c.loop.Wake() }})
 	out := &export{a: a, cluster: name, authority: authority, until: t.tenure.Until}
 	observer := observe.New(observe.Options{
-		Newest: &a.newest,
-		Hosts:  a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
+		Newest: &a.newest, Proves: a.store.Proves,
+		Hosts: a.hosts, Etcd: client, Authority: authority, Identity: a.identity,
 		Releases: a.shelf.Have, Published: out.published, SnapshotHere: snapshotHere, Boot: a.boot, Now: time.Now, Log: log,
 	})
 	c.etcd, c.observer, c.export = client, observer, out
@@ -91,6 +92,16 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 	}, err
 }
 
+// sickError: what the store has of one cluster is damaged. The others are cared for.
+type sickError struct{ error }
+
+func (e *sickError) Unwrap() error { return e.error }
+
+// Hint says what to do.
+func (e *sickError) Hint() string {
+	return "its members go on; cke's state of it is damaged: start cke from a backup of its state, with --restore-state"
+}
+
 func loadAuthority(ctx context.Context, s *store.Store, name string) (pki.Authority, error) {
 	var a pki.Authority
 	var roles []string
@@ -98,6 +109,9 @@ func loadAuthority(ctx context.Context, s *store.Store, name string) (pki.Author
 		roles = append(roles, string(role))
 	}
 	stored, err := s.CAs(ctx, name, roles)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, seal.ErrTampered) || errors.Is(err, seal.ErrWrongKey) {
+		return a, &sickError{err}
+	}
 	if err != nil {
 		return a, err
 	}
@@ -105,7 +119,7 @@ func loadAuthority(ctx context.Context, s *store.Store, name string) (pki.Author
 	for _, role := range pki.Roles() {
 		one := stored[string(role)]
 		if *into[role], err = pki.LoadCA(role, one.Cert, one.Key); err != nil {
-			return a, fmt.Errorf("load the %s CA of cluster %s: %w", role, name, err)
+			return a, &sickError{fmt.Errorf("load the %s CA of cluster %s: %w", role, name, err)}
 		}
 	}
 	return a, nil

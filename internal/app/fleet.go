@@ -40,10 +40,16 @@ func each(ctx context.Context, names []string, do func(context.Context, string) 
 	return g.Wait()
 }
 
-// careForAll begins with the clusters the store knows.
+// careForAll begins with the clusters the store knows. One of which it knows too little
+// does not keep this daemon from the others.
 func (a *App) careForAll(ctx context.Context) error {
 	return a.eachCluster(ctx, func(ctx context.Context, name string) error {
 		_, err := a.careFor(ctx, name)
+		var sick *sickError
+		if errors.As(err, &sick) {
+			a.log.Error("cannot care for a cluster", "cluster", name, "err", err, "hint", sick.Hint())
+			return nil
+		}
 		return err
 	})
 }
@@ -137,6 +143,9 @@ func (a *App) nodesOf(ctx context.Context, name string) ([]cluster.Node, error) 
 // at most: many changes at the same time are looked at once.
 const tidyAfter = time.Second
 
+// tidyAgain is when that is tried again after it could not be found out.
+const tidyAgain = 30 * time.Second
+
 // followStore wakes a cluster's loop whenever what is wanted of it changes.
 func (a *App) followStore(t *term) {
 	changes, err := a.store.Watch(t.ctx)
@@ -173,7 +182,7 @@ func (a *App) followStore(t *term) {
 		case <-tidy:
 			tidy = nil
 			if machines, err = a.keepHosts(t.ctx, machines, a.log); err != nil {
-				tidy = time.After(tidyAfter)
+				tidy = time.After(tidyAgain)
 			}
 		case <-a.store.Done():
 			a.storeFails(t, fmt.Errorf("the store ended: %w", a.store.Err()))

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/config"
+	"cke/internal/store"
 )
 
 // TestOnlyWhatChangedIsLookedAt: a change of one cluster of many costs no look at the
@@ -128,6 +130,32 @@ func TestACareIsBegunOnce(t *testing.T) {
 	}
 	if len(a.beginning) > 0 {
 		t.Errorf("still beginning: %v", a.beginning)
+	}
+	must(t, a.Stop(t.Context()))
+}
+
+// TestADamagedClusterStopsNobody: the daemon starts, and cares for the
+// others; who asks for that one is told.
+func TestADamagedClusterStopsNobody(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a := fleetOf(t, dir, 2)
+	must(t, a.Start(t.Context()))
+	_, _, err := a.store.PutSpec(t.Context(), cluster.Spec{Name: "c0001x"}, 0) // and no authorities
+	must(t, err)
+	must(t, a.Stop(t.Context()))
+	a = New(a.o)
+	must(t, a.Start(t.Context()))
+	if len(a.cares) != 2 || a.cares["c0000"] == nil || a.cares["c0001"] == nil {
+		t.Errorf("cared for: %v", a.cares)
+	}
+	_, err = a.careFor(t.Context(), "c0001x")
+	if !errors.Is(err, store.ErrNotFound) || !strings.Contains(hintOf(err), "--restore-state") {
+		t.Errorf("the damaged one: %v, %q", err, hintOf(err))
+	}
+	list, err := backend{a}.Clusters(t.Context())
+	if err != nil || len(list) != 3 || list[2].Name != "c0001x" || list[2].Healthy {
+		t.Errorf("the list is %+v, %v", list, err)
 	}
 	must(t, a.Stop(t.Context()))
 }

@@ -124,6 +124,9 @@ func (c *Client) send(req *http.Request, verb string) (*http.Response, error) {
 	if id.Elected {
 		req.Header.Set(HeaderElected, "true")
 	}
+	if id.Proof != "" {
+		req.Header.Set(HeaderProof, id.Proof)
+	}
 	req.Header.Set(HeaderStore, id.StoreID)
 	req.Header.Set(HeaderEpoch, strconv.FormatInt(id.Epoch, 10))
 	resp, err := c.http.Do(req)

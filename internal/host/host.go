@@ -157,7 +157,8 @@ type Facts struct {
 	KeyFits map[FileKind]bool   `json:"key_fits,omitempty"`
 	StoreID string              `json:"store_id,omitempty"` // whom the machine belongs to
 	Epoch   int64               `json:"epoch,omitempty"`
-	Free    int64               `json:"free_bytes"` // on the data file system
+	Proof   string              `json:"proof,omitempty"` // of the epoch, as its leader gave it
+	Free    int64               `json:"free_bytes"`      // on the data file system
 	// Disk is where members' data lies.
 	Disk     cluster.Disk `json:"disk,omitzero"`
 	Helper   string       `json:"helper"` // the helper's version
@@ -190,4 +191,7 @@ type Identity struct {
 	// Elected says that the caller leads after others with the same store, one of
 	// which may not know it yet: the machine heeds its epoch from the first look on.
 	Elected bool `json:"elected,omitempty"`
+	// Proof shows to others with this store that such a leader was there. The machine
+	// keeps it beside the epoch, and cannot tell what it is worth.
+	Proof string `json:"proof,omitempty"`
 }

@@ -24,7 +24,7 @@ func Saying(err error) string { return saying(err.Error()) }
 // trim brings everything in facts that people will read to what may be kept and
 // shown.
 func (f *Facts) trim() {
-	all := []*string{&f.StoreID, &f.Helper, &f.Hostname, &f.Runtime, &f.Arch}
+	all := []*string{&f.StoreID, &f.Proof, &f.Helper, &f.Hostname, &f.Runtime, &f.Arch}
 	for i := range f.Versions {
 		all = append(all, &f.Versions[i])
 	}

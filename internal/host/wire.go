@@ -36,6 +36,8 @@ const (
 	HeaderEpoch = "Cke-Epoch"
 	// HeaderElected is "true" or left out.
 	HeaderElected = "Cke-Elected"
+	// HeaderProof may be left out.
+	HeaderProof = "Cke-Proof"
 )
 
 // FactsRequest is the body of facts. Without an address no port is looked at.

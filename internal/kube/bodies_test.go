@@ -135,7 +135,7 @@ func TestManifests(t *testing.T) {
 	}
 	for name, o := range map[string]ManifestOptions{
 		"manifests.yaml":         {},
-		"manifests_bundles.yaml": {Subject: Subject{Name: "etcd-keeper", Namespace: "ops"}, Bundles: bundles},
+		"manifests_bundles.yaml": {Subject: Subject{Name: "etcd-keeper", Namespace: "ops"}, Cluster: "main", Bundles: bundles},
 		"manifests_user.yaml":    {Subject: Subject{Kind: "User", Name: "cke"}},
 	} {
 		text, err := Manifests(o)
@@ -146,5 +146,32 @@ func TestManifests(t *testing.T) {
 	}
 	if _, err := Manifests(ManifestOptions{Subject: Subject{Kind: "Group"}}); err == nil {
 		t.Error("a group without a name")
+	}
+	if _, err := Manifests(ManifestOptions{Bundles: bundles}); err == nil {
+		t.Error("bundles of no cluster")
+	}
+}
+
+// TestClustersTakeNoRightsFromEachOther: who applies one cluster's manifests leaves
+// those of another, which has bundles in the same namespace, as they are.
+func TestClustersTakeNoRightsFromEachOther(t *testing.T) {
+	t.Parallel()
+	applied := map[string]string{}
+	for _, c := range []string{"main", "second"} {
+		text, err := Manifests(ManifestOptions{Cluster: c, Bundles: []cluster.Bundle{{User: "a", Namespace: "shop", Name: "of-" + c}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for object := range strings.SplitSeq(string(text), "---\n") {
+			var o unstructured.Unstructured
+			if err := yaml.Unmarshal([]byte(object), &o.Object); err != nil {
+				t.Fatal(err)
+			}
+			name := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+			if before, both := applied[name]; both && before != object {
+				t.Errorf("%s of %s takes the place of\n%s", name, c, before)
+			}
+			applied[name] = object
+		}
 	}
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,14 +27,17 @@ type Subject struct {
 // ManifestOptions say what Manifests is to allow to whom.
 type ManifestOptions struct {
 	Subject Subject
+	// Cluster is whose bundles they are: another may have some in the same Kubernetes,
+	// even in the same namespace, and each has roles of its own.
+	Cluster string
 	Bundles []cluster.Bundle
 }
 
 const (
 	subjectServiceAccount = "ServiceAccount"
 	roleEndpoints         = "cke-endpoints"
-	roleBundles           = "cke-bundles"
-	roleNamespaces        = "cke-bundle-namespaces"
+	roleBundles           = "cke-bundles-"           // and the cluster
+	roleNamespaces        = "cke-bundle-namespaces-" // likewise
 )
 
 // Manifests is the least RBAC that CKE needs, as YAML: a Role for the endpoints,
@@ -50,6 +54,9 @@ func Manifests(o ManifestOptions) ([]byte, error) {
 	if s.Name == "" {
 		return nil, fmt.Errorf("print manifests: the %s has no name", s.Kind)
 	}
+	if o.Cluster == "" && len(o.Bundles) > 0 {
+		return nil, errors.New("print manifests: the cluster of the bundles has no name")
+	}
 	var all []any
 	if s.Kind == subjectServiceAccount {
 		all = append(all, corev1.ServiceAccount{
@@ -63,10 +70,10 @@ func Manifests(o ManifestOptions) ([]byte, error) {
 		names[b.Namespace] = append(names[b.Namespace], b.Name)
 	}
 	for _, ns := range sortedKeys(names) {
-		all = append(all, roleAndBinding(ns, roleBundles, s, secretRule(names[ns]))...)
+		all = append(all, roleAndBinding(ns, roleBundles+o.Cluster, s, secretRule(names[ns]))...)
 	}
 	if len(names) > 0 {
-		all = append(all, clusterRoleAndBinding(roleNamespaces, s, namespaceRule(sortedKeys(names)))...)
+		all = append(all, clusterRoleAndBinding(roleNamespaces+o.Cluster, s, namespaceRule(sortedKeys(names)))...)
 	}
 	var out bytes.Buffer
 	for i, object := range all {

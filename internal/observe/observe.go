@@ -74,6 +74,9 @@ type Options struct {
 	Identity  func() host.Identity
 	// Releases lists the etcd binaries that can be put on hosts; nil for none.
 	Releases func() []cluster.Release
+	// Proves says whether a leader of this store had that epoch, by the proof that a
+	// host keeps of it; nil: hosts are believed.
+	Proves func(epoch int64, proof string) bool
 	// Newest is shared by all observers of a daemon; nil: this one has its own.
 	Newest *Newest
 	// Published is what Kubernetes was told last; nil for nothing.
@@ -272,6 +275,10 @@ func (o *Observer) fenced(f host.Facts) (why string, deposed bool) {
 	switch {
 	case f.StoreID != "" && f.StoreID != me.StoreID:
 		return fmt.Sprintf("the host belongs to the CKE store %s, this one is %s", f.StoreID, me.StoreID), false
+	case f.Epoch > me.Epoch && o.o.Proves != nil && !o.o.Proves(f.Epoch, f.Proof):
+		// It refuses this cke, and that is all: one machine that lies, or whose record is
+		// damaged, must not end the care for all others.
+		return fmt.Sprintf("the host says that a newer leader of this store has acted on it (epoch %d, this one is %d), and has no proof of it", f.Epoch, me.Epoch), false
 	case f.Epoch > me.Epoch:
 		return fmt.Sprintf("a newer leader of this store has acted on the host (epoch %d, this one is %d)", f.Epoch, me.Epoch), true
 	default:

@@ -12,7 +12,13 @@ import (
 // name steps, reasons, or both, and the first that finds the ground unsafe ends
 // the list. At most one step of a plan changes who votes or leads.
 func Decide(spec cluster.Spec, st cluster.State, now time.Time) Plan {
-	p, _ := newInput(spec, st, now).prepared().follow()
+	in := newInput(spec, st, now)
+	p, outgoing := in.follow()
+	if outgoing == in.outgoing {
+		return p // nobody goes: knowing it changes nothing
+	}
+	in.outgoing = outgoing
+	p, _ = in.follow()
 	return p
 }
 

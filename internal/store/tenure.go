@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,9 @@ type Tenure struct {
 	session *session
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	// proof is made when it is asked for.
+	proving sync.Once
+	proof   string
 }
 
 // Epoch is higher than that of every earlier tenure of this store.

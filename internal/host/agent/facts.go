@@ -55,7 +55,7 @@ func (a *Agent) machineFacts(ctx context.Context, _ host.FactsRequest, f *host.F
 	if _, err = readJSON(a.fencePath(), &owner); err != nil {
 		return err
 	}
-	f.StoreID, f.Epoch = owner.StoreID, owner.Epoch
+	f.StoreID, f.Epoch, f.Proof = owner.StoreID, owner.Epoch, owner.Proof
 	if f.Free, err = freeBytes(a.layout.dataRoot()); err != nil {
 		return err
 	}

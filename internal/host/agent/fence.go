@@ -13,13 +13,17 @@ import (
 	"cke/internal/host"
 )
 
-var storeRE = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+var (
+	storeRE = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+	proofRE = regexp.MustCompile(`^[A-Za-z0-9+/]{0,256}$`)
+)
 
 // fence is whom this machine obeys: one store, and of its leaders the newest
 // ever seen. The file is only written under its lock.
 type fence struct {
 	StoreID string `json:"store_id"`
 	Epoch   int64  `json:"epoch"`
+	Proof   string `json:"proof,omitempty"`
 }
 
 func (a *Agent) fencePath() string { return filepath.Join(a.layout.host(), "fence.json") }
@@ -29,7 +33,7 @@ func (a *Agent) lockFence(ctx context.Context) (func(), error) {
 }
 
 func checkIdentity(id host.Identity) error {
-	if !storeRE.MatchString(id.StoreID) || id.Epoch < 0 {
+	if !storeRE.MatchString(id.StoreID) || id.Epoch < 0 || !proofRE.MatchString(id.Proof) {
 		return invalid("the request does not say who calls: store %.80q, epoch %d", id.StoreID, id.Epoch)
 	}
 	return nil
@@ -64,7 +68,7 @@ func (a *Agent) admit(ctx context.Context, id host.Identity) error {
 	if claimed && f.Epoch == id.Epoch {
 		return nil
 	}
-	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch, id.Proof})
 }
 
 func (f fence) refuses(id host.Identity) error {
@@ -110,7 +114,7 @@ func (a *Agent) heed(ctx context.Context, id host.Identity) error {
 	if is, err := newer(); !is || err != nil {
 		return err
 	}
-	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch, id.Proof})
 }
 
 // stillAdmitted is asked while a long call waits: a newer leader ends it.
@@ -134,7 +138,7 @@ func (a *Agent) claim(ctx context.Context, id host.Identity) error {
 	}
 	defer unlock()
 	a.log.Info("claim machine", "store_id", id.StoreID, "epoch", id.Epoch)
-	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch})
+	return writeJSON(a.fencePath(), fence{id.StoreID, id.Epoch, id.Proof})
 }
 
 // holdsData names something of CKE's that an unclaimed machine holds. What was

@@ -120,6 +120,7 @@ func identity(r *http.Request) (host.Identity, error) {
 	}
 	return host.Identity{
 		StoreID: r.Header.Get(host.HeaderStore), Epoch: epoch, Elected: r.Header.Get(host.HeaderElected) == "true",
+		Proof: r.Header.Get(host.HeaderProof),
 	}, nil
 }
 

@@ -173,7 +173,8 @@ func TestMarksAndSealsSurviveTheirFormat(t *testing.T) {
 	for want, v := range map[string]any{
 		`{"cluster":"c","member":"ff"}`:                                 mark{"c", m},
 		`{"cluster":"c","member":"ff","sealed":true,"own_mount":false}`: seal{"c", m, true, false},
-		`{"store_id":"s","epoch":3}`:                                    fence{"s", 3},
+		`{"store_id":"s","epoch":3}`:                                    fence{"s", 3, ""},
+		`{"store_id":"s","epoch":3,"proof":"p"}`:                        fence{"s", 3, "p"},
 	} {
 		path := filepath.Join(t.TempDir(), "f")
 		must(t, writeJSON(path, v))

@@ -131,8 +131,11 @@ func TestFencing(t *testing.T) {
 		if f := facts(t, h, b); f.StoreID != "store-a" || f.Epoch != 7 || f.Unit == nil {
 			t.Fatalf("%+v", f)
 		}
-		as("store-a", 8)
+		b.id.Store(&host.Identity{StoreID: "store-a", Epoch: 8, Proof: "of8"})
 		must(t, h.InstallUnit(ctx, u))
+		if f := facts(t, h, b); f.Epoch != 8 || f.Proof != "of8" {
+			t.Errorf("epoch %d is kept with proof %q", f.Epoch, f.Proof)
+		}
 		as("store-a", 7)
 		refused("the leader of before", false)
 
@@ -173,9 +176,9 @@ func TestALookOfAnElectedLeaderFences(t *testing.T) {
 				t.Errorf("a look of %+v: store %s, epoch %d", looks, f.StoreID, f.Epoch)
 			}
 		}
-		as(host.Identity{StoreID: "store-a", Epoch: 4, Elected: true})
-		if f := facts(t, h, b); f.Epoch != 4 {
-			t.Errorf("the look of the elected leader leaves epoch %d", f.Epoch)
+		as(host.Identity{StoreID: "store-a", Epoch: 4, Elected: true, Proof: "of4"})
+		if f := facts(t, h, b); f.Epoch != 4 || f.Proof != "of4" {
+			t.Errorf("the look of the elected leader leaves epoch %d with proof %q", f.Epoch, f.Proof)
 		}
 		as(host.Identity{StoreID: "store-a", Epoch: 2})
 		var fenced *host.FencedError

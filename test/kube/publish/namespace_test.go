@@ -19,7 +19,7 @@ func (r *run) hasForgotten(bundle string) bool {
 func TestABundleWhoseNamespaceIsGone(t *testing.T) {
 	const subject = "secret shop/etcd"
 	s := kubernetes(t)
-	s.delete(t, "rolebindings", "shop", "cke-bundles")
+	s.delete(t, "rolebindings", "shop", "cke-bundles-main")
 	removed := shop()
 	removed.Removing = true
 	r := s.publish(t, s.kubeconfig(t, cke), newIssuer(t))

@@ -53,7 +53,7 @@ func (g grant) String() string { return g.verb + " " + g.resource }
 func everyGrant(t *testing.T) []grant {
 	t.Helper()
 	text, err := kube.Manifests(kube.ManifestOptions{
-		Subject: kube.Subject{Kind: "User", Name: "cke"}, Bundles: []cluster.Bundle{shop()},
+		Subject: kube.Subject{Kind: "User", Name: "cke"}, Cluster: "main", Bundles: []cluster.Bundle{shop()},
 	})
 	if err != nil {
 		t.Fatal(err)

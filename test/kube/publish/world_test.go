@@ -59,8 +59,8 @@ func (s *server) namespace(t *testing.T, name string) {
 func (s *server) endNamespace(t *testing.T, name string) {
 	t.Helper()
 	s.delete(t, "secrets", name, "etcd")
-	s.delete(t, "rolebindings", name, "cke-bundles")
-	s.delete(t, "roles", name, "cke-bundles")
+	s.delete(t, "rolebindings", name, "cke-bundles-main")
+	s.delete(t, "roles", name, "cke-bundles-main")
 	s.delete(t, "namespaces", "", name)
 	all := s.admin.Resource(gvr("namespaces"))
 	o, err := all.Get(t.Context(), name, metav1.GetOptions{})
@@ -134,7 +134,7 @@ func shop() cluster.Bundle {
 func (s *server) grant(t *testing.T, edit func(string) string) {
 	t.Helper()
 	text, err := kube.Manifests(kube.ManifestOptions{
-		Subject: kube.Subject{Kind: "User", Name: "cke"}, Bundles: []cluster.Bundle{shop()},
+		Subject: kube.Subject{Kind: "User", Name: "cke"}, Cluster: "main", Bundles: []cluster.Bundle{shop()},
 	})
 	if err != nil {
 		t.Fatal(err)
