@@ -105,6 +105,10 @@ func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finis
 	return a.Do(ctx)
 }
 
+// lookIsFresh is how long hosts may take to answer before the members are asked
+// again. Hosts that are known to be slow or silent are not waited for that long.
+const lookIsFresh = 250 * time.Millisecond
+
 // guard checks, immediately before the act, what etcd cannot check itself: that
 // this is the cluster that was founded, that no newer leader of this store has
 // acted meanwhile, and that the step is still safe.
@@ -118,8 +122,15 @@ func (t target) guard(ctx context.Context) error {
 	if !membership && s.Kind != plan.ConfigureAuth && s.Kind != plan.Compact && s.Kind != plan.DisarmAlarm {
 		return nil
 	}
+	asked := t.x.o.Now()
 	if node, deposed := t.x.o.Observer.Deposed(ctx, t.w); deposed {
 		return fmt.Errorf("guard %s: a newer leader has acted on %s", s.Kind, node)
+	}
+	// A host was waited for that answered promptly until now: it may have fallen since
+	// the members were asked, and with it the very one that is to go, or a voter that
+	// is needed.
+	if t.x.o.Now().Sub(asked) > lookIsFresh {
+		t.seen.forget()
 	}
 	e := t.members(ctx)
 	if want := t.w.Bootstrap.ClusterID; e.Mixed != "" || want != 0 && e.ClusterID != want {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cke/internal/cluster"
@@ -27,6 +28,8 @@ type three struct {
 	on cluster.UnitState // of cp2
 	// hashed is what happens while the data is compared.
 	hashed func()
+	// asked is what happens when a host is asked; nil: nothing.
+	asked func(cluster.NodeName)
 	// ended is what cp2's process has ended with when its end was waited for.
 	ended *cluster.UnitState
 	did   []Effect
@@ -72,6 +75,9 @@ type machine struct {
 }
 
 func (m machine) Facts(context.Context, string, netip.Addr) (host.Facts, error) {
+	if m.c.asked != nil {
+		m.c.asked(m.name)
+	}
 	if m.name != "cp2" {
 		return host.Facts{}, nil
 	}
@@ -176,6 +182,30 @@ func TestAVoterFallsWhileTheDataIsCompared(t *testing.T) {
 	err := c.run(t.Context(), removeCorrupt())
 	if err == nil || !strings.Contains(err.Error(), "guard remove-member") || len(c.did) > 0 {
 		t.Errorf("%v, did %v", err, c.did)
+	}
+}
+
+// The hosts are asked whether a newer leader has acted, and one that just fell is waited
+// for: what was known of the members before is no ground for a removal.
+func TestAVoterFallsWhileHostsAreAsked(t *testing.T) {
+	for name, takes := range map[string]time.Duration{"a silent one": 10 * time.Minute, "a slow one": lookIsFresh + time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newThree(t)
+				c.asked = func(n cluster.NodeName) {
+					switch n {
+					case "cp1":
+						c.e.Members[1].Healthy = false
+					case "cp3":
+						time.Sleep(takes)
+					}
+				}
+				err := c.run(t.Context(), plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, Serving: true})
+				if err == nil || !strings.Contains(err.Error(), "member 2 does not serve any more") || len(c.did) > 0 {
+					t.Errorf("%v, did %v", err, c.did)
+				}
+			})
+		})
 	}
 }
 

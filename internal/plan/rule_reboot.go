@@ -105,6 +105,16 @@ func (in input) rebooted(r cluster.Reboot, name cluster.NodeName) bool {
 	return r.Boot != "" && usable(ns) && ns.Boot != "" && !r.Ends(ns.Boot)
 }
 
+// toldToReboot: it is the turn of the node's machine, which was told.
+func (in input) toldToReboot(name cluster.NodeName) bool {
+	r := in.st.Reboot
+	if r == nil || r.Boot == "" {
+		return false
+	}
+	next, ok := r.Next()
+	return ok && next == name
+}
+
 // drainForReboot begins with the next machine, once everything is well.
 func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict {
 	if why := in.notWell(); why != "" {

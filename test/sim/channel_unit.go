@@ -75,13 +75,20 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 		return ctx.Err()
 	}
 	defer func() { <-m.lock }()
-	verb := "start " + id.String()
-	if err := h.call(ctx, verb, func() error { return h.act("begin to "+verb, func() error { return h.beginStart(id) }) }); err != nil {
+	verb, step, done := "start "+id.String(), 0, false
+	// The guard and what it guards are one request, and no answer lies between them:
+	// a slow host answers late, but looks at the data right before it starts the member.
+	if err := h.call(ctx, verb, func() (err error) {
+		if err = h.act("begin to "+verb, func() error { return h.beginStart(id) }); err == nil {
+			done, err = h.goOn(id, verb, &step)
+		}
+		return err
+	}); err != nil || done {
 		return err
 	}
 	sent := time.Now()
-	for step := 0; ; {
-		done, err := false, error(nil)
+	for {
+		var err error
 		m.w.do(func() {
 			h.c.sent = sent
 			done, err = h.goOn(id, verb, &step)
@@ -169,7 +176,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 			return refuse(host.OtherMember, "the unit is member "+m.unit.Member.String())
 		}
 		if m.running(req.Member) {
-			m.w.judgeStop(m)
+			m.w.judgeStop(ctx, h.c, m)
 			m.w.judgeBlindStop(m)
 			m.w.judgeStopStep(ctx, h.c, m)
 			m.w.interrupts = m.w.mayInterrupt(m)

@@ -36,7 +36,9 @@ type CKE struct {
 	// deposed is when a newer one began; sent is when what it does now was asked.
 	deposed, sent time.Time
 	stopped       time.Time // when it stood still last
-	deeds         deeds
+	// still is when it stood still last and went on again.
+	still struct{ from, to time.Time }
+	deeds deeds
 	// stallsIn is how many more calls it makes before it stands still; 0: it does not.
 	stallsIn int
 }
@@ -134,6 +136,7 @@ func (c *CKE) resume() {
 		c.w.logf("cke %d goes on", c.epoch)
 		close(c.frozen)
 		c.frozen = nil
+		c.still.from, c.still.to = c.stopped, time.Now()
 	}
 }
 

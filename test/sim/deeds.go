@@ -20,7 +20,7 @@ type deeds struct {
 	heard  map[cluster.NodeName][]heard
 	// saw is what a step's own look at the members told it last, by the instant at
 	// which the step is to be over: the loop's own looks have no such end.
-	saw map[time.Time]cluster.EtcdState
+	saw map[time.Time]sight
 	// idle is since when a step is asked for and was not begun.
 	idle map[string]time.Time
 }
@@ -40,6 +40,12 @@ type deed struct {
 	unfolded     int // records in a row that say the same failure
 }
 
+// sight is what the members said to a step, and when.
+type sight struct {
+	at    time.Time
+	state cluster.EtcdState
+}
+
 // heard is an answer of a host's.
 type heard struct {
 	at, came time.Time // when it was so, and when it was told
@@ -50,7 +56,7 @@ type heard struct {
 const heardMost = 32
 
 func newDeeds() deeds {
-	return deeds{steps: map[string]*deed{}, heard: map[cluster.NodeName][]heard{}, saw: map[time.Time]cluster.EtcdState{}}
+	return deeds{steps: map[string]*deed{}, heard: map[cluster.NodeName][]heard{}, saw: map[time.Time]sight{}}
 }
 
 // hears notes what a host has answered.
@@ -80,12 +86,37 @@ func (d *deeds) toldBetween(m *machine, since, until time.Time) bool {
 }
 
 // sees notes what a look at the members told, if it is a step's own.
-func (c *CKE) sees(ctx context.Context, s cluster.EtcdState) {
+func (c *CKE) sees(ctx context.Context, at time.Time, s cluster.EtcdState) {
 	if end, ok := ctx.Deadline(); ok {
 		c.w.mu.Lock()
 		defer c.w.mu.Unlock()
-		c.deeds.saw[end] = s
+		c.deeds.saw[end] = sight{at, s}
 	}
+}
+
+// sawAt is when the members told a step what it goes by: in its own look, if it has
+// one, and else in the loop's.
+func (c *CKE) sawAt(ctx context.Context) time.Time {
+	if end, ok := ctx.Deadline(); ok {
+		if s, ok := c.deeds.saw[end]; ok {
+			return s.at
+		}
+	}
+	return c.deeds.looked
+}
+
+// unawares: what began then did so after that, but for hardly more than a moment and
+// for the time the daemon stood still since: the look right before the deed is the
+// last that anybody can have.
+func (c *CKE) unawares(ctx context.Context, then time.Time) bool {
+	old := c.sent.Sub(then)
+	from := c.still.from
+	for _, t := range []time.Time{then, c.sawAt(ctx)} {
+		if t.After(from) {
+			from = t
+		}
+	}
+	return old-max(0, c.still.to.Sub(from)) <= fellJustNow
 }
 
 // looks notes that the loop begins to look.

@@ -53,10 +53,11 @@ func (e client) Observe(ctx context.Context, eps []etcd.Endpoint, nodes []cluste
 		return cluster.EtcdState{}
 	}
 	var s cluster.EtcdState
-	if err := e.ask(ctx, "observe", eps, askTimeout, func() { s = e.c.w.seen(eps, nodes) }); err != nil {
+	var at time.Time
+	if err := e.ask(ctx, "observe", eps, askTimeout, func() { s, at = e.c.w.seen(eps, nodes), time.Now() }); err != nil {
 		return cluster.EtcdState{Err: err.Error()}
 	}
-	e.c.sees(ctx, s)
+	e.c.sees(ctx, at, s)
 	return s
 }
 
@@ -266,7 +267,7 @@ func (e client) Promote(ctx context.Context, via etcd.Endpoint, id cluster.Membe
 func (e client) Remove(ctx context.Context, via etcd.Endpoint, id cluster.MemberID) error {
 	w := e.c.w
 	return e.membership(ctx, "remove "+id.String(), via, func() error {
-		w.judgeRemove(id)
+		w.judgeRemove(ctx, e.c, id)
 		w.judgeRemoveStep(ctx, e.c, id)
 		return w.remove(id)
 	})

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -132,7 +133,14 @@ const justNow = 5 * time.Second
 // be waited for.
 const fellJustNow = time.Second
 
-func (w *World) judgeRemove(id cluster.MemberID) {
+// leads: it does, and the daemon could know. One that was elected since its look is
+// stopped or removed as it would be by who looks a moment too soon: another election
+// follows, and nothing that was acknowledged is lost.
+func (w *World) leads(ctx context.Context, c *CKE, id cluster.MemberID) bool {
+	return w.raft.leader == id && len(w.raft.agreed.voters()) > 1 && (w.raft.voted.IsZero() || !c.unawares(ctx, w.raft.voted))
+}
+
+func (w *World) judgeRemove(ctx context.Context, c *CKE, id cluster.MemberID) {
 	p, ok := w.raft.agreed.find(id)
 	if !ok || p.learner {
 		return
@@ -142,7 +150,7 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	if others := w.servingVoters(id); others < cluster.Quorum(voters-1) || voters == 1 {
 		w.violate("quorumIsKept", "voter %s is removed, and of the other %d only %d serve", id, voters-1, others)
 	}
-	if w.raft.leader == id && voters > 1 {
+	if w.leads(ctx, c, id) {
 		w.violate("leaderIsMovedFirst", "voter %s is removed while it leads", id)
 	}
 	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(m, id) {
@@ -153,7 +161,7 @@ func (w *World) judgeRemove(id cluster.MemberID) {
 	}
 	serves := m.connected(now) && m.running(id)
 	switch {
-	case m.lingers(now) && now.Sub(m.gone) > fellJustNow+w.lags:
+	case m.lingers(now) && !c.unawares(ctx, m.gone):
 		w.violate("peersNoticeFirst", "voter %s is removed %s after its machine fell silent", id, now.Sub(m.gone))
 	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
@@ -234,19 +242,19 @@ func (w *World) mayInterrupt(m *machine) bool {
 }
 
 // judgeStop is of a stop by a daemon.
-func (w *World) judgeStop(m *machine) {
+func (w *World) judgeStop(ctx context.Context, c *CKE, m *machine) {
 	id := m.proc.unit.Member
 	if !w.raft.agreed.votes(id) || !m.connected(w.raft.at) || w.mayInterrupt(m) {
 		return
 	}
-	if !w.judgeDrainStop(m) {
-		w.judgeRest(m, "stopped")
+	if !w.judgeDrainStop(ctx, c, m) {
+		w.judgeRest(ctx, c, m, "stopped")
 	}
 }
 
 // judgeRest is of the rest of the cluster while a member is stopped or stands
 // still: all others serve, another leads, and clients go elsewhere.
-func (w *World) judgeRest(m *machine, what string) {
+func (w *World) judgeRest(ctx context.Context, c *CKE, m *machine, what string) {
 	id, voters := m.proc.unit.Member, w.raft.agreed.voters()
 	if !w.raft.agreed.votes(id) {
 		return
@@ -257,15 +265,15 @@ func (w *World) judgeRest(m *machine, what string) {
 			w.violate("oneMemberDownAtATime", "voter %s is %s while %s does not serve", id, what, p.id)
 		}
 	}
-	w.judgeLedAway(m, what)
+	w.judgeLedAway(ctx, c, m, what)
 	w.judgeGatewaysLeadAway(m, what, false)
 }
 
 // judgeLedAway: another leads, and clients are sent elsewhere.
-func (w *World) judgeLedAway(m *machine, what string) {
+func (w *World) judgeLedAway(ctx context.Context, c *CKE, m *machine, what string) {
 	id := m.proc.unit.Member
 	switch {
-	case w.raft.leader == id && len(w.raft.agreed.voters()) > 1:
+	case w.leads(ctx, c, id):
 		w.violate("leaderIsMovedFirst", "voter %s is %s while it leads", id, what)
 	case w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is %s while clients are sent to it", id, what)

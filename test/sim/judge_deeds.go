@@ -87,7 +87,8 @@ func (w *World) judgeStep(ctx context.Context, c *CKE, what string, asks func(pl
 		return nil
 	}
 	end, _ := ctx.Deadline()
-	saw, looked := c.deeds.saw[end]
+	sight, looked := c.deeds.saw[end]
+	saw := sight.state
 	if !looked {
 		w.violate("whatItSeesItselfAllowsIt", "%s, and the step has not looked at the members", what)
 		return d

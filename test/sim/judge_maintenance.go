@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"time"
 
 	"cke/internal/cluster"
@@ -45,7 +46,7 @@ func (w *World) mayDrain(m *machine) bool {
 
 // judgeDrainStop is of a stop for maintenance: the others are a quorum, another
 // leads, and clients go elsewhere. It tells whether it was one.
-func (w *World) judgeDrainStop(m *machine) bool {
+func (w *World) judgeDrainStop(ctx context.Context, c *CKE, m *machine) bool {
 	if _, is := w.drained(m.name()); !is {
 		return false
 	}
@@ -53,7 +54,7 @@ func (w *World) judgeDrainStop(m *machine) bool {
 	if others := w.servingVoters(id); others < cluster.Quorum(voters) {
 		w.violate("quorumIsKept", "voter %s is stopped for maintenance, and of the other %d only %d serve", id, voters-1, others)
 	}
-	w.judgeLedAway(m, "stopped for maintenance")
+	w.judgeLedAway(ctx, c, m, "stopped for maintenance")
 	w.judgeGatewaysLeadAway(m, "stopped for maintenance", true)
 	return true
 }

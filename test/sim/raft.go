@@ -96,6 +96,8 @@ type consensus struct {
 	room    room
 	line    line
 	moves   int // of the leadership
+	// voted is when the present leader was elected; zero: leadership was handed to it.
+	voted time.Time
 	// lost is since when nobody leads, again since when somebody does after long.
 	lost, again time.Time
 
@@ -116,7 +118,7 @@ func (r *consensus) elected(p *process) {
 	if r.leader == 0 && !r.lost.IsZero() && r.at.Sub(r.lost) >= longLost {
 		r.again = r.at
 	}
-	r.leader, r.due = p.unit.Member, time.Time{}
+	r.leader, r.due, r.voted = p.unit.Member, time.Time{}, time.Time{}
 	r.term++
 	r.moves++
 }
@@ -243,6 +245,7 @@ func (w *World) elect() {
 		w.raft.due = w.raft.at.Add(w.between("election", electionLeast, electionMost))
 	case !w.raft.at.Before(w.raft.due):
 		w.raft.elected(best)
+		w.raft.voted = w.raft.at
 		w.logf("etcd: %s leads, term %d", w.raft.leader, w.raft.term)
 		if best.index < w.raft.acked && best.token == w.raft.token {
 			w.violate("acknowledgedWritesSurvive", "member %s leads with %d entries, %d were acknowledged", best.unit.Member, best.index, w.raft.acked)

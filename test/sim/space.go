@@ -99,7 +99,7 @@ func (e client) Defragment(ctx context.Context, ep etcd.Endpoint) error {
 		m := w.byClientURL(string(ep))
 		id := m.proc.unit.Member
 		if !w.mayInterrupt(m) {
-			w.judgeRest(m, "defragmented")
+			w.judgeRest(ctx, e.c, m, "defragmented")
 		}
 		w.judgeDefragStep(ctx, e.c, id)
 		w.logf("%s: %s is defragmented from %d to %d MB", m.name(), id, m.proc.size>>20, (w.raft.room.live+w.raft.room.history)>>20)
