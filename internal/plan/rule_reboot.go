@@ -38,20 +38,22 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
-	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
-		return in.drainForReboot(r, name) // it did not go, and was needed
-	case !drain && r.Boot != "":
-		return finishReboot(r, name, "it was rebooted and is in service")
-	case r.Boot == "" && in.own(name):
+	case in.own(name) && (r.Boot == "" || !drain && r.Ends(in.node(name).Boot)):
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "ckeRunsThere", Node: name,
 			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
 			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
 		}}}
+	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
+		return in.drainForReboot(r, name) // it did not go, and was needed
+	case !drain && r.Boot != "" && !usable(in.node(name)):
+		return rebootWaits(name, "or was by now, which its host tells once it answers")
+	case !drain && r.Boot != "":
+		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
 		return in.drainForReboot(r, name)
 	case !d.Reboot && r.Boot == "":
-		return rebootWaits(name, fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody")))
+		return rebootWaits(name, awaitsOwner(d))
 	case !d.Reboot && in.rebooted(r, name):
 		return finishReboot(r, name, "it was rebooted, and its node stays drained")
 	case r.Boot == "":
@@ -110,6 +112,11 @@ func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict 
 	}
 	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
 	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
+}
+
+// awaitsOwner: nobody reboots a machine that a person is at work on.
+func awaitsOwner(d cluster.Drain) string {
+	return fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody"))
 }
 
 func rebootWaits(name cluster.NodeName, why string) verdict {
@@ -185,6 +192,9 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	switch {
 	case in.cameBack(d):
 		return in.endDrain(d, "its machine is back, with another boot")
+	case usable(ns) && since >= rebootAgain && !d.Reboot:
+		// It did not go, and a person has drained its node since.
+		return rebootWaits(d.Node, awaitsOwner(d))
 	case usable(ns) && since >= rebootAgain && in.neededFor(r):
 		// It did not go, and others fell since.
 		return in.endDrain(d, "it was told to reboot and did not, and the quorum needs its member; it is told again later")

@@ -30,7 +30,8 @@ import (
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
-//	restart NAME AGO [failed] [down] [mended] [older]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6
+//	restart NAME AGO [failed] [down] [mended] [older] [undone]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6;
+//	          undone: to other settings than those wanted now, from these
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
 //	snapshot V AGO [HOST] [from=V] | downgrade V     taken for version V, lies on HOST; what etcd prepares for
