@@ -120,6 +120,13 @@ func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict 
 	if why := in.notWell(); why != "" {
 		return rebootWaits(name, why)
 	}
+	if in.cannotBeSpared(r, name) {
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "quorumWouldBeLost", Node: name,
+			Text: "the machine is to be rebooted, but " + noneToSpare(in.st.Etcd),
+			Hint: "ckecli node reboot --cancel; if nobody need be served meanwhile, reboot it again with --interrupt",
+		}}}
+	}
 	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
 	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
 }
@@ -164,6 +171,9 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	case in.neededFor(r):
 		// Others fell since. Its turn comes again when they are back.
 		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
+	case in.cannotBeSpared(r, d.Node):
+		// As long as it counts as drained it would not be started when it ends.
+		return in.endDrain(d, noneToSpare(in.st.Etcd)+"; its machine is not rebooted")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
@@ -178,6 +188,13 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	}
 	r.Boot = ns.Boot
 	return rebootStep(r, d.Node, "its member is stopped")
+}
+
+// cannotBeSpared: there were more voters when the reboot was asked for, and nobody has
+// accepted that the service is interrupted.
+func (in input) cannotBeSpared(r cluster.Reboot, name cluster.NodeName) bool {
+	m, member := in.st.Etcd.MemberAt(in.nodeNamed(name))
+	return member && !m.Learner && tooFew(in.st.Etcd) && !r.Interrupt
 }
 
 // neededFor: the quorum needs each member, also that on the machine whose turn it is.

@@ -17,7 +17,7 @@ import (
 //	gateway NAME [[-|~]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; ~: restarting; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
-//	withdrawn NAME D                        a member has been about to go for so long
+//	withdrawn NAME D | parting NAME [restarts]    a member has been about to go for so long; a step under way takes it out
 //	releases VERSION/ARCH...                what cke can put on remote hosts
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
