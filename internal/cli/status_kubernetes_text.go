@@ -53,7 +53,10 @@ func upstreamsText(upstreams []cluster.Upstream) string {
 	var names []string
 	for _, u := range upstreams {
 		name := string(u.Node)
-		if u.Draining {
+		switch {
+		case u.Restarting:
+			name += " (restarting)"
+		case u.Draining:
 			name += " (draining)"
 		}
 		names = append(names, name)

@@ -93,6 +93,7 @@ func TestStatusText(t *testing.T) {
 				}
 			}
 			st.Nodes[1].Gateway.Applied = false
+			st.Nodes[1].Gateway.Gateway.Upstreams[1].Restarting = true
 			st.Nodes[3].Gateway = &cluster.GatewayState{Exit: "exit status 1: listen tcp 127.0.0.1:12379: bind: address already in use by another program on it"}
 		},
 		"kubernetes_ill": func(st *api.Status) {

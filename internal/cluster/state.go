@@ -47,8 +47,17 @@ type State struct {
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
 	WithdrawnSince map[MemberID]time.Time `json:"withdrawn_since,omitempty"`
+	// Parting is the member that a step under way takes out or stops, if any does.
+	Parting *Parting `json:"parting,omitempty"`
 	// Heard is the last that is known of each node's data.
 	Heard map[NodeName]Heard `json:"heard,omitempty"`
+}
+
+// Parting is a member that is on its way out.
+type Parting struct {
+	Member MemberID `json:"member"`
+	// ComesBack: it is only restarted.
+	ComesBack bool `json:"comes_back,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -172,6 +173,9 @@ func runDev(ctx context.Context, args []string, version string, stdout, stderr i
 	switch verb := fs.Arg(0); {
 	case fs.NArg() == 0:
 		return serveDev(ctx, o, version, stderr)
+	case slices.Contains([]string{"-h", "-help", "--help"}, fs.Arg(1)):
+		_, err := io.WriteString(stdout, devUsage)
+		return err
 	case fs.NArg() > 1:
 		return usageError{fmt.Errorf("unexpected argument %q after %q", fs.Arg(1), verb)}
 	case verb == "up":

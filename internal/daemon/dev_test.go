@@ -125,6 +125,16 @@ func (b *box) says(text string, want ...string) {
 	}
 }
 
+// TestHelpIsGivenWhereverItIsAskedFor: who asks after a verb starts and ends nothing.
+func TestHelpIsGivenWhereverItIsAskedFor(t *testing.T) {
+	for _, args := range [][]string{{"dev", "-h"}, {"dev", "up", "--help"}, {"dev", "down", "-h"}, {"dev", "forget", "-help"}} {
+		var out, errs bytes.Buffer
+		if code := Main(args, "test", &out, &errs); code != exitDone || out.String() != devUsage || errs.Len() > 0 {
+			t.Errorf("%v: exit code %d, %s%s", args, code, &out, &errs)
+		}
+	}
+}
+
 func TestRestoreStateIsPassedOn(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)

@@ -202,7 +202,7 @@ func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
 	a := answers[i]
 	st := a.status
 	m.Healthy = a.healthy()
-	m.Leader = st.Leader == st.Header.MemberId
+	m.Leader = st.Leader == st.Header.MemberId && !outlived(a, answers)
 	m.Version, m.RaftIndex, m.RaftApplied, m.RaftTerm = st.Version, st.RaftIndex, st.RaftAppliedIndex, st.RaftTerm
 	m.Storage = st.StorageVersion
 	m.DBSize, m.DBSizeInUse = st.DbSize, st.DbSizeInUse
@@ -213,6 +213,14 @@ func fill(m *cluster.Member, nodes []cluster.Node, answers []answer) {
 	case st.Leader == 0:
 		m.Err = "no leader known"
 	}
+}
+
+// outlived: others serve in a later term than a member that does not. One whose disk
+// hangs goes on saying that it leads, long after another was elected.
+func outlived(a answer, answers []answer) bool {
+	return !a.healthy() && slices.ContainsFunc(answers, func(o answer) bool {
+		return o.healthy() && !o.status.IsLearner && o.status.RaftTerm > a.status.RaftTerm
+	})
 }
 
 func unanswered(ep Endpoint, answers []answer) string {

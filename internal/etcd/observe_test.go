@@ -82,6 +82,36 @@ func TestWhyAMemberIsNotHealthy(t *testing.T) {
 	}
 }
 
+// TestWhoLeads: one whose disk hangs says so of itself though another was elected; while
+// none was, it may lead still.
+func TestWhoLeads(t *testing.T) {
+	in := func(term uint64, a answer) answer {
+		a.status.RaftTerm = term
+		return a
+	}
+	hangs := says("a", 1, 1, 1)
+	hangs.readErr = errors.New("timed out")
+	learner := in(3, says("b", 1, 2, 2))
+	learner.status.IsLearner = true
+	for name, c := range map[string]struct {
+		answers []answer
+		want    bool
+	}{
+		"it serves":             {[]answer{in(2, says("a", 1, 1, 1)), in(3, says("b", 1, 2, 2))}, true},
+		"nobody else answers":   {[]answer{in(2, hangs)}, true},
+		"the others follow it":  {[]answer{in(2, hangs), in(2, says("b", 1, 2, 1))}, true},
+		"another was elected":   {[]answer{in(2, hangs), in(3, says("b", 1, 2, 2))}, false},
+		"only a learner is on":  {[]answer{in(2, hangs), learner}, true},
+		"the other has nobody":  {[]answer{in(2, hangs), in(3, says("b", 1, 2, 0))}, true},
+		"it follows as it ever": {[]answer{in(2, says("a", 1, 1, 2)), in(2, says("b", 1, 2, 2))}, false},
+	} {
+		m := cluster.Member{ID: 1}
+		if fill(&m, nil, c.answers); m.Leader != c.want {
+			t.Errorf("%s: it leads: %v", name, m.Leader)
+		}
+	}
+}
+
 func TestTransientErrors(t *testing.T) {
 	for err, want := range map[error]bool{
 		fmt.Errorf("add learner: %w", rpctypes.ErrUnhealthy): true,

@@ -23,8 +23,8 @@ type Host interface {
 	// at even before a unit is installed.
 	Facts(ctx context.Context, cluster string, address netip.Addr) (Facts, error)
 	// Progress asks the cluster's member itself, on the machine, how far it has applied
-	// the log; 0 when it does not run, hears nothing from its peers, or knows no leader.
-	// It changes nothing.
+	// the log; 0 when it does not run, hears nothing from its peers, knows no leader, or
+	// cannot read through the quorum. It changes nothing.
 	Progress(ctx context.Context, cluster string, member cluster.MemberID) (uint64, error)
 	// PutFiles installs PKI files, each atomically, keys 0600.
 	PutFiles(ctx context.Context, req PutFiles) error

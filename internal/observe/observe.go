@@ -37,6 +37,8 @@ type Wanted struct {
 	Defrag []cluster.DefragRequest
 	// Restart is a member that is being restarted, or was rolled back.
 	Restart *cluster.Restart
+	// Parting is the member that a step under way takes out or stops.
+	Parting *cluster.Parting
 	// Snapshot was taken before a change of etcd's version.
 	Snapshot *cluster.Snapshot
 	// Drains are the nodes under maintenance.
@@ -169,6 +171,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
 		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot, OwnBoot: o.o.Boot,
+		Parting: w.Parting,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()

@@ -30,10 +30,11 @@ func (in input) prepared() input {
 }
 
 // follow goes through the rules. It says also which serving voter the plan is
-// about to take out, if any: now, or once nobody is sent to it any more.
+// about to take out, if any: now, or once nobody is sent to it any more. One that a
+// step under way takes out is that one, whatever has come to be wanted since.
 func (in input) follow() (Plan, leaver) {
 	p := Plan{Cluster: in.spec.Name}
-	var outgoing leaver
+	outgoing := in.onItsWay()
 	changing, held := false, false
 	for _, r := range rules() {
 		v := r(in)
@@ -52,8 +53,10 @@ func (in input) follow() (Plan, leaver) {
 		}
 		// Nobody else is added or taken out while one is on its way out, and nobody is
 		// on its way out who has to wait.
-		if v.outgoing != 0 && outgoing.member == 0 && !held {
-			outgoing, changing = leaver{v.outgoing, v.comesBack}, true
+		if v.outgoing != 0 && !held {
+			if changing = true; outgoing.member == 0 {
+				outgoing = leaver{v.outgoing, v.comesBack}
+			}
 		}
 		held, changing = held || v.hold, changing || v.hold
 		p.Reasons = append(p.Reasons, v.reasons...)

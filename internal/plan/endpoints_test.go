@@ -61,11 +61,15 @@ func TestEndpoints(t *testing.T) {
 		"once withdrawn, but another is down": {
 			three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nunit cp2 old\nmember cp3 = down 1s\nwithdrawn cp2 1s", "cp1+ cp2+ cp3-",
 		},
-		"paused":                  {leaving + "healthy cp1 cp2 cp3 old\npaused", "cp1+ cp2+ cp3+ old+"},
-		"no quorum, and a memory": {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nmember cp1 = down 1s\nmember cp2 = down 1s\nmember cp3 = down 1s\nstale", "cp1- cp2- cp3-"},
-		"nobody answers":          {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nnoquorum", ""},
-		"another cluster":         {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nclusterid ee", ""},
-		"before it is founded":    {three + "phase bootstrapping\nhealthy cp1 cp2 cp3", ""},
+		"a step takes it out, and another fell since": {leaving + "healthy cp1 cp2 cp3 old\nmember cp2 = down 1s\nparting old", "cp1+ cp2- cp3+ old~"},
+		"a step takes it out, and another is to go":   {leaving + "healthy cp1 cp2 cp3 old\nparting cp3", "cp1+ cp2+ cp3~ old+"},
+		"a step takes it out, and it does not serve":  {leaving + "healthy cp1 cp2 cp3 old\nmember cp3 = down 1s\nparting cp3", "cp1+ cp2+ cp3- old+"},
+		"of two none is led away":                     {"node cp1 10.0.0.1\nnode cp2 10.0.0.2\nphase bootstrapped\nhealthy cp1 cp2\nparting cp2 restarts", "cp1+ cp2+"},
+		"paused":                                      {leaving + "healthy cp1 cp2 cp3 old\npaused", "cp1+ cp2+ cp3+ old+"},
+		"no quorum, and a memory":                     {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nmember cp1 = down 1s\nmember cp2 = down 1s\nmember cp3 = down 1s\nstale", "cp1- cp2- cp3-"},
+		"nobody answers":                              {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nnoquorum", ""},
+		"another cluster":                             {three + "phase bootstrapped\nhealthy cp1 cp2 cp3\nclusterid ee", ""},
+		"before it is founded":                        {three + "phase bootstrapping\nhealthy cp1 cp2 cp3", ""},
 	} {
 		w := parseWorld(t, c.world)
 		if got := endpointLine(Endpoints(w.spec, w.st, w.now)); got != c.want {

@@ -49,7 +49,9 @@ func TestGuardOfWhatMakesRoom(t *testing.T) {
 		"no quorum":          {defrag(2, false), func() cluster.EtcdState { e := voters(3, nil); e.Quorum = false; return e }(), false},
 		"back, all serve":    {back, voters(3, nil), true},
 		"back, is needed":    {back, voters(3, ill(3)), false},
-		"back, is down":      {back, voters(3, ill(2, 3)), true},
+		"back, is down":      {back, voters(3, ill(2)), true},
+		"back, no quorum":    {back, func() cluster.EtcdState { e := voters(3, ill(2, 3)); e.Quorum = false; return e }(), true},
+		"back, only unseen":  {back, voters(3, ill(2, 3)), false}, // two take part, whichever
 		"back, nobody":       {back, cluster.EtcdState{}, true},
 		"back, one of two":   {back, voters(2, nil), true},
 		"back, of five":      {back, voters(5, ill(5)), true},

@@ -187,6 +187,16 @@ func (s *sim) measuredSlow(n cluster.NodeName) bool {
 	return ok && m.Machine.Fsync.P99 > cluster.DefaultMaxFsync.Std()
 }
 
+// removedUnawares: without a quorum nobody tells that the host's member was removed; it
+// ends once it is started, whatever etcd it has.
+func (s *sim) removedUnawares(b *box) bool {
+	if b.unit == nil {
+		return false
+	}
+	_, removed := s.raft.removed[b.unit.Member]
+	return removed && !s.serves()
+}
+
 // try carries one step out on a clone of the world, whatever becomes of the
 // others: it must work, unless the world outside forbids it.
 func (s *sim) try(step Step) {
@@ -209,7 +219,7 @@ func (s *sim) excused(step Step, err error) bool {
 			b := s.hosts[n]
 			forgot := b.unit != nil && s.raft.ran[b.unit.Member] && b.dirs[b.unit.Member] == nil
 			bad := b.unit != nil && !worksWith(*b.unit) || step.Kind == RestartMember && !worksWith(step.Restart.To)
-			return bad || !b.certs || b.portBusy || b.isolated || forgot
+			return bad || !b.certs || b.portBusy || b.isolated || forgot || s.removedUnawares(b)
 		})
 	}
 	return false

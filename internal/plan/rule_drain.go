@@ -98,7 +98,11 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 	follower := m
 	follower.Leader = false // leadership is moved first
 	if why := drainUnsafe(e, follower, d.Interrupt); why != "" {
-		return say(Blocked, "quorumWouldBeLost", "the node is to be drained, but "+why, "bring the other members back first, or "+howToUndrain(d))
+		hint := "bring the other members back first, or " + howToUndrain(d)
+		if tooFew(e) {
+			hint = howToUndrain(d) + "; if nobody need be served meanwhile, drain it again with --interrupt"
+		}
+		return say(Blocked, "quorumWouldBeLost", "the node is to be drained, but "+why, hint)
 	}
 	return in.stop(d, m)
 }
@@ -137,12 +141,18 @@ func drainUnsafe(e cluster.EtcdState, m cluster.Member, interrupt bool) string {
 		return fmt.Sprintf("member %s is a learner", m.ID)
 	case tooFew(e) && interrupt:
 		return ""
+	case tooFew(e):
+		return noneToSpare(e)
 	case others < cluster.Quorum(voters):
 		return fmt.Sprintf("only %d of the other %d voters serve, and a quorum is %d", others, voters-1, cluster.Quorum(voters))
 	case m.Leader:
 		return fmt.Sprintf("member %s leads", m.ID)
 	}
 	return ""
+}
+
+func noneToSpare(e cluster.EtcdState) string {
+	return fmt.Sprintf("of %d voters none can be spared", len(e.Voters()))
 }
 
 // undrain follows a member that is to run again until it is in sync.
@@ -193,7 +203,7 @@ func DrainRefused(spec cluster.Spec, st cluster.State, d cluster.Drain) (why, hi
 		return fmt.Sprintf("%s is drained already, and one member at a time is enough", o.Node), "ckecli node undrain " + string(o.Node)
 	}
 	if tooFew(e) && !d.Interrupt {
-		return fmt.Sprintf("of %d voters none can be spared: nobody would be served until it is undrained", len(e.Voters())), "if that is meant: --interrupt"
+		return noneToSpare(e) + ": nobody would be served until it is undrained", "if that is meant: --interrupt"
 	}
 	m.Leader = false // leadership is moved first
 	if why := drainUnsafe(e, m, d.Interrupt); why != "" {

@@ -38,20 +38,22 @@ func ruleReboot(in input) verdict {
 		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
-	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
-		return in.drainForReboot(r, name) // it did not go, and was needed
-	case !drain && r.Boot != "":
-		return finishReboot(r, name, "it was rebooted and is in service")
-	case r.Boot == "" && in.own(name):
+	case in.own(name) && (r.Boot == "" || !drain && r.Ends(in.node(name).Boot)):
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "ckeRunsThere", Node: name,
 			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
 			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
 		}}}
+	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
+		return in.drainForReboot(r, name) // it did not go, and was needed
+	case !drain && r.Boot != "" && !usable(in.node(name)):
+		return rebootWaits(name, "or was by now, which its host tells once it answers")
+	case !drain && r.Boot != "":
+		return finishReboot(r, name, "it was rebooted and is in service")
 	case !drain:
 		return in.drainForReboot(r, name)
 	case !d.Reboot && r.Boot == "":
-		return rebootWaits(name, fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody")))
+		return rebootWaits(name, awaitsOwner(d))
 	case !d.Reboot && in.rebooted(r, name):
 		return finishReboot(r, name, "it was rebooted, and its node stays drained")
 	case r.Boot == "":
@@ -118,8 +120,20 @@ func (in input) drainForReboot(r cluster.Reboot, name cluster.NodeName) verdict 
 	if why := in.notWell(); why != "" {
 		return rebootWaits(name, why)
 	}
+	if in.cannotBeSpared(r, name) {
+		return verdict{reasons: []Reason{{
+			Level: Blocked, Rule: "quorumWouldBeLost", Node: name,
+			Text: "the machine is to be rebooted, but " + noneToSpare(in.st.Etcd),
+			Hint: "ckecli node reboot --cancel; if nobody need be served meanwhile, reboot it again with --interrupt",
+		}}}
+	}
 	d := cluster.Drain{Node: name, By: r.By, Why: orElse(r.Why, "reboot"), At: in.now.UTC(), Interrupt: r.Interrupt, Reboot: true}
 	return verdict{steps: []Step{{Kind: DrainNode, Nodes: []cluster.NodeName{name}, Drain: &d, Reason: "its machine is to be rebooted"}}}
+}
+
+// awaitsOwner: nobody reboots a machine that a person is at work on.
+func awaitsOwner(d cluster.Drain) string {
+	return fmt.Sprintf("once %s, who drained its node, has put it into service again", orElse(d.By, "somebody"))
 }
 
 func rebootWaits(name cluster.NodeName, why string) verdict {
@@ -157,6 +171,9 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	case in.neededFor(r):
 		// Others fell since. Its turn comes again when they are back.
 		return in.endDrain(d, "the quorum needs its member; its machine is rebooted later")
+	case in.cannotBeSpared(r, d.Node):
+		// As long as it counts as drained it would not be started when it ends.
+		return in.endDrain(d, noneToSpare(in.st.Etcd)+"; its machine is not rebooted")
 	case !usable(ns), ns.Unit != nil && ns.Unit.Running:
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "rebootMustWait", Node: d.Node,
@@ -171,6 +188,13 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	}
 	r.Boot = ns.Boot
 	return rebootStep(r, d.Node, "its member is stopped")
+}
+
+// cannotBeSpared: there were more voters when the reboot was asked for, and nobody has
+// accepted that the service is interrupted.
+func (in input) cannotBeSpared(r cluster.Reboot, name cluster.NodeName) bool {
+	m, member := in.st.Etcd.MemberAt(in.nodeNamed(name))
+	return member && !m.Learner && tooFew(in.st.Etcd) && !r.Interrupt
 }
 
 // neededFor: the quorum needs each member, also that on the machine whose turn it is.
@@ -195,6 +219,9 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	switch {
 	case in.cameBack(d):
 		return in.endDrain(d, "its machine is back, with another boot")
+	case usable(ns) && since >= rebootAgain && !d.Reboot:
+		// It did not go, and a person has drained its node since.
+		return rebootWaits(d.Node, awaitsOwner(d))
 	case usable(ns) && since >= rebootAgain && in.neededFor(r):
 		// It did not go, and others fell since.
 		return in.endDrain(d, "it was told to reboot and did not, and the quorum needs its member; it is told again later")

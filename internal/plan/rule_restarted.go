@@ -76,10 +76,10 @@ func (in input) restartIsOver(r cluster.Restart) string {
 		return "the member is not in the cluster any more"
 	}
 	u := in.node(r.Node).Unit
-	if usable(in.node(r.Node)) && u != nil && u.Unit.Member == r.Member && !u.Unit.SameSettings(r.To) && !in.restartIsDue(r) {
+	if in.notBegun(r) && !in.restartIsDue(r) {
 		return "the restart was not begun: the member's unit is what it was"
 	}
-	if usable(in.node(r.Node)) && u != nil && u.Started != nil && u.Started.SameSettings(u.Unit) && !u.StaleCA && m.Healthy && InSync(e, m) {
+	if usable(in.node(r.Node)) && u != nil && u.Started != nil && !in.restartIsDue(r) && m.Healthy && InSync(e, m) {
 		return "the member serves with its settings"
 	}
 	if in.blameless(r) && !in.restartIsDue(r) && in.now.Sub(r.At) >= comeBackPatience {
@@ -112,10 +112,21 @@ func (in input) peerURL(name cluster.NodeName) string {
 	return ""
 }
 
-// restartIsDue: the unit is there, and its process is still the old one.
+// restartIsDue: the unit is there, and its process is still the old one; or the unit
+// could not be installed a moment ago, and that is tried again.
 func (in input) restartIsDue(r cluster.Restart) bool {
 	u := in.node(r.Node).Unit
-	return r.Failed == "" && u != nil && u.Started != nil && (u.StaleCA || !u.Started.SameSettings(u.Unit))
+	if r.Failed != "" || u == nil || u.Started == nil {
+		return false
+	}
+	return u.StaleCA || !u.Started.SameSettings(u.Unit) || in.notBegun(r) && in.asksFor(r.To) && in.now.Sub(r.At) < comeBackPatience
+}
+
+// notBegun: the member has not got its new unit, and its process is not of another.
+func (in input) notBegun(r cluster.Restart) bool {
+	u := in.node(r.Node).Unit
+	return r.Failed == "" && usable(in.node(r.Node)) && u != nil && u.Unit.Member == r.Member && !u.Unit.SameSettings(r.To) &&
+		(u.Started == nil || u.Started.SameSettings(u.Unit))
 }
 
 // blameless: whatever becomes of the member, there is no way back. Its settings are
@@ -152,6 +163,10 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 		return ""
 	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
+	case u.Running && rollBackUnsafe(in.st.Etcd, m) != "":
+		return "" // ruleMembership tells of it
+	case !in.asksFor(r.To) && in.notServedSince(r, m) >= comeBackPatience:
+		return fmt.Sprintf("it has not served for %s, and the spec says other settings by now", comeBackPatience)
 	case u.Running && in.notServedSince(r, m) >= comeBackPatience && in.now.Sub(in.node(r.Node).RunsSince) >= comeBackPatience:
 		return fmt.Sprintf("it runs and has not served for %s", comeBackPatience)
 	}
@@ -171,9 +186,16 @@ func (in input) machineToBlame(r cluster.Restart) string {
 		return "another program has its ports"
 	case ns.CertificatesFail:
 		return "its certificates are not right"
+	case !in.asksFor(r.To):
+		return "" // whatever it said, a person has put others in their place
 	default:
 		return u.MachineToBlame()
 	}
+}
+
+// asksFor: these settings are the spec's.
+func (in input) asksFor(u cluster.Unit) bool {
+	return u.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
 }
 
 // notServedSince is for how long a member has not served since its record was
@@ -242,7 +264,7 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 	if why := rollBackUnsafe(in.st.Etcd, m); why != "" {
 		v.reasons = append(v.reasons, Reason{
 			Level: Blocked, Rule: "quorumWouldBeLost", Node: r.Node,
-			Text: fmt.Sprintf("member %s serves for now and is to be rolled back, but %s", r.Member, why),
+			Text: fmt.Sprintf("member %s may serve for now and is to be rolled back, but %s", r.Member, why),
 			Hint: "bring the other members back first",
 		})
 		return v
@@ -253,10 +275,14 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 
 // rollBackUnsafe says why this voter must not be stopped to be rolled back, or
 // nothing. One that does not serve costs nothing; one that came to serve since may be
-// what the quorum needs.
+// what the quorum needs, and so may one that cke alone does not reach, where more take
+// part than it reaches.
 func rollBackUnsafe(e cluster.EtcdState, m cluster.Member) string {
-	voters, others := len(e.Voters()), len(e.HealthyVoters())-1
-	if !m.Healthy || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
+	voters, others := len(e.Voters()), len(e.HealthyVoters())
+	if m.Healthy {
+		others--
+	}
+	if !m.Healthy && !e.Quorum || m.Learner || tooFew(e) || others >= cluster.Quorum(voters) {
 		return ""
 	}
 	return fmt.Sprintf("only %d of the other %d voters serve, and a quorum is %d", others, voters-1, cluster.Quorum(voters))
@@ -283,5 +309,5 @@ func (in input) rollsBack(n cluster.NodeName) bool {
 // settingsFailed: what the spec asks for is what a member did not serve with.
 func (in input) settingsFailed() bool {
 	r := in.st.Restart
-	return r != nil && r.Failed != "" && !in.noWayBack(*r) && r.To.SameSettings(wantedUnit(cluster.Spec{Etcd: in.asked}, cluster.Node{}, 0))
+	return r != nil && r.Failed != "" && !in.noWayBack(*r) && in.asksFor(r.To)
 }

@@ -30,20 +30,23 @@ func whatChanges(from, to cluster.Unit) string {
 func ruleRolling(in input) verdict {
 	var v verdict
 	todo := in.outdatedVoters()
-	if r := in.st.Restart; r != nil && !in.restartIsDue(*r) {
+	r := in.st.Restart
+	if r != nil && !in.restartIsDue(*r) {
 		return in.nextWithdrawn(*r) // ruleRestarted speaks of it
-	} else if r != nil {
-		todo = only(todo, r.Node)
 	}
-	if len(todo) == 0 {
-		return v
-	}
+	// Of all of them, though only one may be due: ruleVersion waits here for the last.
 	for _, o := range todo {
 		if !hasVersion(in.node(o.node.Hostname), o.to.Version) {
 			in.needVersion(&v, o.node, o.to.Version)
 		}
 	}
 	if len(v.steps) > 0 || len(v.reasons) > 0 {
+		return v
+	}
+	if r != nil {
+		todo = only(todo, r.Node)
+	}
+	if len(todo) == 0 {
 		return v
 	}
 	if ruleVersion(in).hold {

@@ -113,3 +113,27 @@ func offers(g *cluster.GatewayState, to cluster.NodeName, comesBack bool) bool {
 	return !g.Applied || !comesBack && g.Connections[to] > 0 ||
 		slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
 }
+
+// Parting is the member that one of these steps takes out or stops, if any does.
+func Parting(others []UnderWay) *cluster.Parting {
+	for _, o := range others {
+		switch o.Step.Kind {
+		case RemoveMember, StopMember, Defragment, RestartMember:
+			return &cluster.Parting{Member: o.Step.Member, ComesBack: o.Step.Kind == RestartMember}
+		}
+	}
+	return nil
+}
+
+// onItsWay is a serving voter that a step under way takes out. The step may wait for a
+// slow host, or for etcd, and no client is sent back just before the member goes.
+func (in input) onItsWay() leaver {
+	p := in.st.Parting
+	if p == nil || tooFew(in.st.Etcd) {
+		return leaver{}
+	}
+	if m, ok := in.st.Etcd.Member(p.Member); !ok || m.Learner || !m.Healthy {
+		return leaver{}
+	}
+	return leaver{p.Member, p.ComesBack}
+}

@@ -44,6 +44,8 @@ func (w *world) kubernetes(word string, args []string) error {
 			return err
 		}
 		w.st.WithdrawnSince = map[cluster.MemberID]time.Time{idOf(w.find(cluster.NodeName(args[0]))): w.now.Add(-d)}
+	case "parting":
+		w.st.Parting = &cluster.Parting{Member: idOf(w.find(cluster.NodeName(args[0]))), ComesBack: len(args) > 1}
 	default:
 		return fmt.Errorf("unknown word %q", word)
 	}

@@ -26,6 +26,8 @@ func (w *world) restart(args []string) error {
 			r.From.Version = "3.6.16"
 		case "mended":
 			r.To.Quota++
+		case "undone":
+			r.From, r.To = r.To, r.From
 		}
 	}
 	w.st.Restart = r

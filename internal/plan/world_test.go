@@ -17,7 +17,7 @@ import (
 //	gateway NAME [[-|~]UPSTREAM[+]...] [stopped] [stale] [outdated]    -: draining; ~: restarting; +: has connections; stale: its list is not in force
 //	apiserver NAME due|fails                what of the API server's files is wrong
 //	published ADDRESS...|trouble            what Kubernetes offers
-//	withdrawn NAME D                        a member has been about to go for so long
+//	withdrawn NAME D | parting NAME [restarts]    a member has been about to go for so long; a step under way takes it out
 //	releases VERSION/ARCH...                what cke can put on remote hosts
 //	members N                               etcd.members
 //	phase new|bootstrapping|bootstrapped|forget    the founders are the nodes, or three that leave
@@ -30,7 +30,8 @@ import (
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
 //	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
-//	restart NAME AGO [failed] [down] [mended] [older]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6
+//	restart NAME AGO [failed] [down] [mended] [older] [undone]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6;
+//	          undone: to other settings than those wanted now, from these
 //	version V                               the spec's, installed everywhere beside 3.7.3
 //	runs NAME V STORAGE                     the version of a member and of its data
 //	snapshot V AGO [HOST] [from=V] | downgrade V     taken for version V, lies on HOST; what etcd prepares for

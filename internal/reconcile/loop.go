@@ -207,7 +207,7 @@ func (l *Loop) once(ctx context.Context) (turn, error) {
 	default:
 	}
 	others := l.flight.fresh()
-	w, st, p, err := l.Look(ctx)
+	w, st, p, err := l.look(ctx, others)
 	if err != nil {
 		return turn{}, err
 	}
@@ -252,10 +252,15 @@ func keys(p plan.Plan, others []plan.UnderWay) map[string]bool {
 
 // Look observes and decides without acting.
 func (l *Loop) Look(ctx context.Context) (Wanted, cluster.State, plan.Plan, error) {
+	return l.look(ctx, l.flight.now())
+}
+
+func (l *Loop) look(ctx context.Context, others []plan.UnderWay) (Wanted, cluster.State, plan.Plan, error) {
 	w, err := l.o.Store.Load(ctx, l.o.Cluster)
 	if err != nil {
 		return w, cluster.State{}, plan.Plan{}, fmt.Errorf("load what is wanted: %w", err)
 	}
+	w.Parting = plan.Parting(others)
 	st := l.o.Observer.Observe(ctx, w.Wanted)
 	return w, st, plan.Decide(w.Spec, st, l.o.Now()), nil
 }

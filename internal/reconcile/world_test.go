@@ -165,6 +165,7 @@ type fakeHost struct {
 	deaf      time.Duration // how long it goes on after its caller has given up
 	down      error         // nothing answers
 	full      error         // what is started ends so
+	unitless  error         // what comes of each unit that is to be installed
 	calls     map[string]int
 	under     int
 	ended     chan struct{} // closed and replaced when the process begins or ends
@@ -242,6 +243,9 @@ func (h *fakeHost) PutFiles(ctx context.Context, req host.PutFiles) error {
 
 func (h *fakeHost) InstallUnit(ctx context.Context, u cluster.Unit) error {
 	return h.call(ctx, "install-unit", func() error {
+		if h.unitless != nil {
+			return h.unitless
+		}
 		us := cluster.UnitState{}
 		if h.facts.Unit != nil {
 			us = *h.facts.Unit

@@ -197,6 +197,9 @@ func (o *outcome) rest(w *World) {
 		}) {
 			w.do(w.mendData)
 		}
+		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool { return r.Level == plan.Blocked && r.Rule == "quorumWouldBeLost" }) {
+			w.do(w.giveUpReboot)
+		}
 		if why := w.Misplaced(); why == "" && v.Plan.Settled() && len(v.Running) == 0 {
 			o.took = time.Since(began)
 			return

@@ -93,6 +93,16 @@ func (w *World) cancelReboot() {
 	w.wake()
 }
 
+// giveUpReboot is what a person does who reads that the quorum would be lost: with more
+// voters, as there were when the reboots were asked for, it would not be. Of two none can
+// be spared unless he accepts that, which is his to say and nobody else's.
+func (w *World) giveUpReboot() {
+	if r := w.shelf.reboot; r != nil && !r.Interrupt && len(w.raft.agreed.voters()) <= 2 {
+		w.logf("--- reboot-none")
+		w.cancelReboot()
+	}
+}
+
 // drained is since when a node is under maintenance, as long as it is.
 func (w *World) drained(n cluster.NodeName) (time.Time, bool) {
 	for _, d := range w.shelf.drains {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // write makes a module of its own, with one package per file.
@@ -95,6 +96,21 @@ func TestEveryPackageHasOneTier(t *testing.T) {
 	} {
 		if got := home(pkg); got != want {
 			t.Errorf("home(%s) = %q, want %q", pkg, got, want)
+		}
+	}
+}
+
+// What is asked to go on for hours is not cut off by the bound for what hangs.
+func TestTheBoundHoldsWhatIsAskedFor(t *testing.T) {
+	for asked, want := range map[string]time.Duration{"": 35 * time.Minute, "1h": 95 * time.Minute, "6h": 395 * time.Minute, "soon": 0} {
+		got, err := timeout(func(name string) string {
+			if name == "CKE_FAULTS_FOR" {
+				return asked
+			}
+			return ""
+		})
+		if got != want || (err == nil) != (want > 0) {
+			t.Errorf("CKE_FAULTS_FOR=%s: %s, %v, want %s", asked, got, err, want)
 		}
 	}
 }

@@ -1,7 +1,8 @@
 // Command tier runs tiers of tests with `go test` and says at the end how many
 // tests ran and which were skipped, and why. With CKE_TEST_REQUIRE=all a skip
 // is a failure. CKE_TEST_LONG=1 reaches the tests themselves, which then run
-// their long forms; here it only raises the time limit.
+// their long forms; here it only raises the time limit, as CKE_FAULTS_FOR does by
+// what it has the fault suite go on for.
 package main
 
 import (
@@ -72,8 +73,12 @@ func runTier(t tier) (tally, error) {
 		return tally{}, nil
 	}
 	fmt.Printf("tier %s: %s\n", t.name, t.holds)
+	limit, err := timeout(os.Getenv)
+	if err != nil {
+		return tally{}, err
+	}
 	var noRace []skip
-	args := []string{"-count=1", "-timeout=" + timeout().String()}
+	args := []string{"-count=1", "-timeout=" + limit.String()}
 	if !t.alone && !t.bare { // most of them wait for etcd's own times
 		args = append(args, "-parallel=4")
 	}
@@ -113,11 +118,21 @@ func testAgain(args, pkgs []string, test func(args []string) (tally, error)) (ta
 
 // timeout is for one test binary: a bound for what hangs, not a promise. go's own
 // default of 10 minutes is too short for the end-to-end tests on a busy machine.
-func timeout() time.Duration {
-	if os.Getenv("CKE_TEST_LONG") == "1" {
-		return 90 * time.Minute
+// What the fault suite is asked to go on for comes on top of it.
+func timeout(getenv func(string) string) (time.Duration, error) {
+	bound := 35 * time.Minute
+	if getenv("CKE_TEST_LONG") == "1" {
+		bound = 90 * time.Minute
 	}
-	return 35 * time.Minute
+	text := getenv("CKE_FAULTS_FOR")
+	if text == "" {
+		return bound, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("CKE_FAULTS_FOR: %w", err)
+	}
+	return bound + d, nil
 }
 
 // packages lists the tier's packages that have tests.

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"cke/internal/cluster"
 	"cke/internal/host"
@@ -86,15 +86,12 @@ func TestAMemberThatWaitsForAWatchIsKilled(t *testing.T) {
 	must(t, h.PutFiles(t.Context(), host.PutFiles{Cluster: u.Cluster, Files: ca.files(t, b.addr)}))
 	must(t, h.InstallUnit(t.Context(), u))
 	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
-	dir := t.TempDir()
-	cert, key := ca.issue(t, "root", b.addr)
-	for name, text := range map[string][]byte{"ca": ca.pem(), "cert": cert, "key": key} {
-		must(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
-	}
-	watch := exec.CommandContext(t.Context(), "../../../bin/etcdctl", "watch", "--prefix", "a", "--endpoints", "https://"+b.addr.String()+":2379",
-		"--cacert", filepath.Join(dir, "ca"), "--cert", filepath.Join(dir, "cert"), "--key", filepath.Join(dir, "key"))
-	must(t, watch.Start())
-	t.Cleanup(func() { _ = watch.Wait() }) // it is killed, and says so
+	watch, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{"https://" + b.addr.String() + ":2379"}, TLS: ca.client(t, b.addr), Logger: zap.NewNop(),
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, watch.Close()) })
+	watch.Watch(t.Context(), "a", clientv3.WithPrefix())
 	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
 	eventually(t, "the watch is open", func() bool {
 		open := false

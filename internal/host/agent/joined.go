@@ -85,20 +85,25 @@ func askProgress(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (p
 
 // readMetrics has what a member says on its metrics port read.
 func readMetrics(ctx context.Context, at netip.AddrPort, read func(io.Reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	return ask(ctx, at, "/metrics", metricsTimeout, read)
+}
+
+// ask has what a member answers to a question on its metrics port read.
+func ask(ctx context.Context, at netip.AddrPort, path string, timeout time.Duration, read func(io.Reader) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/metrics", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+path, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("ask %s for metrics: %w", at, err)
+		return fmt.Errorf("ask %s for %s: %w", at, path, err)
 	}
 	direct := &http.Transport{DisableKeepAlives: true} // and through nobody's proxy
 	resp, err := direct.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("ask %s for metrics: %w", at, err)
+		return fmt.Errorf("ask %s for %s: %w", at, path, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask %s for metrics: it answers %s", at, resp.Status)
+		return fmt.Errorf("ask %s for %s: it answers %s", at, path, resp.Status)
 	}
 	return read(io.LimitReader(resp.Body, metricsLimit))
 }

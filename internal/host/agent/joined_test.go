@@ -70,6 +70,7 @@ func TestARealMemberSaysHowFarItIs(t *testing.T) {
 	if p, err := askProgress(t.Context(), at, u.Member+1); err != nil || p.applied != 0 {
 		t.Errorf("another member has applied %d, %v", p.applied, err)
 	}
+	eventually(t, "it reads through the quorum, which is itself", func() bool { return readsThroughQuorum(t.Context(), at) == nil })
 }
 
 // One that hears nobody, does not run or is another is not said to take part.
