@@ -89,6 +89,9 @@ func (w *World) servingVoters(but cluster.MemberID) int {
 }
 
 func (w *World) judgeAdd(url string) {
+	if w.raft.agreed.hasURL(url) {
+		return // etcd refuses it: a killed cke asked for it, and the next one was faster
+	}
 	if m := w.byPeerURL(url); m != nil {
 		w.judgeDrainedAdd(m)
 	}
