@@ -21,6 +21,8 @@ type deeds struct {
 	// saw is what a step's own look at the members told it last, by the instant at
 	// which the step is to be over: the loop's own looks have no such end.
 	saw map[time.Time]sight
+	// met is when a look of this daemon last found a member to serve.
+	met map[cluster.MemberID]time.Time
 	// idle is since when a step is asked for and was not begun.
 	idle map[string]time.Time
 }
@@ -56,7 +58,7 @@ type heard struct {
 const heardMost = 32
 
 func newDeeds() deeds {
-	return deeds{steps: map[string]*deed{}, heard: map[cluster.NodeName][]heard{}, saw: map[time.Time]sight{}}
+	return deeds{steps: map[string]*deed{}, heard: map[cluster.NodeName][]heard{}, saw: map[time.Time]sight{}, met: map[cluster.MemberID]time.Time{}}
 }
 
 // hears notes what a host has answered.
@@ -85,11 +87,16 @@ func (d *deeds) toldBetween(m *machine, since, until time.Time) bool {
 	return slices.ContainsFunc(d.heard[m.name()], func(h heard) bool { return !h.at.Before(since) && !h.came.After(until) })
 }
 
-// sees notes what a look at the members told, if it is a step's own.
+// sees notes what a look at the members told, all of it if it is a step's own.
 func (c *CKE) sees(ctx context.Context, at time.Time, s cluster.EtcdState) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	for _, m := range s.Members {
+		if m.Healthy {
+			c.deeds.met[m.ID] = at
+		}
+	}
 	if end, ok := ctx.Deadline(); ok {
-		c.w.mu.Lock()
-		defer c.w.mu.Unlock()
 		c.deeds.saw[end] = sight{at, s}
 	}
 }

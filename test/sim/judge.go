@@ -156,7 +156,7 @@ func (w *World) judgeRemove(ctx context.Context, c *CKE, id cluster.MemberID) {
 	if w.leads(ctx, c, id) {
 		w.violate("leaderIsMovedFirst", "voter %s is removed while it leads", id)
 	}
-	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(m, id) {
+	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(c, m, id) {
 		w.violate("noVoterIsRemovedInVain", "voter %s is removed, though %s", id, why)
 	}
 	if m == nil {
@@ -196,7 +196,7 @@ func (w *World) needless(m *machine, id cluster.MemberID) string {
 
 // deadForLong: it has not served for replace_after, but for what a look takes. One
 // that crashes again and again serves for moments in between, which no look meets.
-func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
+func (w *World) deadForLong(c *CKE, m *machine, id cluster.MemberID) bool {
 	served, ok := w.raft.served[id]
 	if m.crashes {
 		return true
@@ -206,6 +206,8 @@ func (w *World) deadForLong(m *machine, id cluster.MemberID) bool {
 	}
 	if last, ok := w.raft.missed[id]; ok && m.running(id) && w.raft.at.Sub(m.proc.met) <= justNow {
 		served = last // that it is back no look has met
+	} else if ok && served.Sub(w.raft.back[id]) <= justNow && c.deeds.met[id].Before(w.raft.back[id]) {
+		served = last // it was back for a moment, which no look has met
 	}
 	if w.raft.again.After(served) {
 		served = w.raft.again // before that nobody could serve

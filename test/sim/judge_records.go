@@ -70,7 +70,7 @@ func (w *World) judgeDropDrain(d cluster.Drain) {
 		return
 	}
 	id := w.raft.agreed[i].id
-	if !d.Over() || w.stoppedByCKE[id] && !m.connected(w.raft.at) && !w.deadForLong(m, id) {
+	if !d.Over() || w.stoppedByCKE[id] && !m.connected(w.raft.at) && !w.deadForLong(w.newest(), m, id) {
 		w.violate("drainsAreFollowed", "the drain of %s is forgotten, whose member has not served since", d.Node)
 	}
 }

@@ -91,6 +91,7 @@ type consensus struct {
 	ran     map[cluster.MemberID]bool
 	served  map[cluster.MemberID]time.Time // when it was last connected
 	missed  map[cluster.MemberID]time.Time // when it had been before it was away last
+	back    map[cluster.MemberID]time.Time // since when it is again, or was when it last was
 	removed map[cluster.MemberID]uint64
 	rate    uint64 // of writes per second
 	room    room
@@ -106,7 +107,7 @@ type consensus struct {
 
 func newConsensus(now time.Time) consensus {
 	return consensus{
-		at: now, lastID: 0xc000, room: room{live: 50 << 20, revision: 1000}, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, missed: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
+		at: now, lastID: 0xc000, room: room{live: 50 << 20, revision: 1000}, ran: map[cluster.MemberID]bool{}, served: map[cluster.MemberID]time.Time{}, missed: map[cluster.MemberID]time.Time{}, back: map[cluster.MemberID]time.Time{}, removed: map[cluster.MemberID]uint64{}, rate: 100,
 		auth: cluster.Auth{Users: map[string][]string{}, Roles: map[string][]cluster.Permission{}},
 	}
 }
@@ -281,7 +282,7 @@ func (w *World) write(d time.Duration) {
 	for _, m := range w.members() {
 		id := m.proc.unit.Member
 		if last, ok := w.raft.served[id]; ok && w.raft.at.Sub(last) > justNow {
-			w.raft.missed[id] = last
+			w.raft.missed[id], w.raft.back[id] = last, w.raft.at
 		}
 		w.raft.served[id] = w.raft.at
 		delete(w.stoppedByCKE, m.proc.unit.Member)
