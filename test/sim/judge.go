@@ -102,9 +102,6 @@ func (w *World) judgeAdd(url string) {
 		}
 	}
 	m := w.byPeerURL(url)
-	if !slices.ContainsFunc(w.shelf.spec.Nodes, func(n cluster.Node) bool { return n.PeerURL() == url && n.ControlPlane }) && !w.editedLately() {
-		w.violate("onlyWhatIsWanted", "a learner is added for %s, which is no node that may carry one", url)
-	}
 	if m != nil && (m.unit != nil || len(m.dirs) > 0) && m.hears() {
 		w.violate("oldDataIsAsideFirst", "a learner is added for %s, which still carries another member's data", m.name())
 	}

@@ -130,6 +130,12 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 		return silentVoters(e, 0)
 	})
 	w.askedAgain(c, d, m, "learner "+url+" is added")
+	wanted := slices.ContainsFunc(w.shelf.spec.Nodes, func(n cluster.Node) bool { return n.PeerURL() == url && n.ControlPlane })
+	// An edit ends no step that waits for a slow host: who is added is taken out again.
+	begun := d != nil && d.failed == 0 && d.since.Before(w.shelf.edited)
+	if !wanted && !begun && !w.editedLately() && !w.raft.agreed.hasURL(url) {
+		w.violate("onlyWhatIsWanted", "a learner is added for %s, which is no node that may carry one", url)
+	}
 }
 
 func (w *World) judgePromoteStep(ctx context.Context, c *CKE, id cluster.MemberID) {
