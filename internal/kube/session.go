@@ -24,7 +24,7 @@ const (
 	// An apply or a list without an answer is sent again after this. Who is sent to a dead
 	// member waits for it; there may be hundreds of Secrets, and who reads them is
 	// not in such a hurry.
-	resendEndpoints = time.Second
+	resendEndpoints = 500 * time.Millisecond
 	resendSecret    = 4 * time.Second
 	dialPatience    = 4 * time.Second
 	// A connection that is silent for pingAfter is asked whether it lives.
