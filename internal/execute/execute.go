@@ -52,8 +52,10 @@ type Options struct {
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.
 	Boot string
-	// After is told of every mutation right after it happened; nil for nobody.
-	After After
+	// Before is told of every mutation right before it, After right after it happened;
+	// nil for nobody.
+	Before Before
+	After  After
 	// Outcome is told how each of them went; nil for nobody.
 	Outcome Outcome
 }
@@ -63,6 +65,9 @@ type Executor struct{ o Options }
 
 // New returns an executor.
 func New(o Options) *Executor {
+	if o.Before == nil {
+		o.Before = func() {}
+	}
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
 	}
@@ -87,7 +92,7 @@ type Finished func(cluster.NodeName)
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After, outcome: x.o.Outcome}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, before: x.o.Before, after: x.o.After, outcome: x.o.Outcome}}
 	a, err := t.action()
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package hosts
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"cke/internal/api"
@@ -25,12 +24,14 @@ func (e *env) chain(c change, chained map[string]bool) {
 		}
 		e.Kill() // collects it
 		effects := fileLines(e.t, trace)
-		if len(effects) == 0 || slices.Contains(killed, effects[len(effects)-1]) {
+		last := drive.KilledAfter(effects, killed)
+		if len(last) == 0 {
 			e.t.Fatalf("%s: a daemon ended after %q, those before it after %q", c.name, effects, killed)
 		}
-		last := effects[len(effects)-1]
-		killed = append(killed, last)
-		chained[last] = true
+		killed = append(killed, last...)
+		for _, effect := range last {
+			chained[effect] = true
+		}
 	}
 	e.Kill() // it would still end itself after another effect
 	e.Start()
