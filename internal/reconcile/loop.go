@@ -158,6 +158,18 @@ func (l *Loop) pause(t turn, err error, wait time.Duration, beside bool) time.Du
 }
 
 func (l *Loop) sleep(ctx context.Context, d time.Duration) {
+	// Of what came while the loop was busy the most urgent counts: an answer has the
+	// loop wait for others, the end of a step does not.
+	select {
+	case <-l.wake:
+		return
+	default:
+	}
+	select {
+	case <-l.flight.landed:
+		return
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
