@@ -136,6 +136,11 @@ func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cl
 	return still, s.f.did(StoreAdvanceReboot, err)
 }
 
+func (s effectStore) TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error) {
+	still, err := s.Store.TellReboot(ctx, name, from, to, drains)
+	return still, s.f.did(StoreAdvanceReboot, err)
+}
+
 type effectHost struct {
 	host.Host
 	f effects
