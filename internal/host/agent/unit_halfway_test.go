@@ -37,8 +37,8 @@ func withFiling(t *testing.T) (*box, *Agent, *filing, host.Host, cluster.Unit) {
 	a := b.agent()
 	f := &filing{runtime: a.runtime}
 	a.runtime = f
-	h := host.Local(a.Handler(), b.identity)
-	return b, a, f, h, b.founder()
+	u := b.founder()
+	return b, a, f, host.Local(a.Handler(), b.identity), u
 }
 
 // A unit that was half installed is told of, and the old one is not taken for installed:
