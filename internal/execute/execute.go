@@ -32,6 +32,7 @@ type Store interface {
 	ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error)
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
+	TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error)
 }
 
 // Options for New.

@@ -86,7 +86,7 @@ func New(o Options) *Loop {
 		o: o, wake: make(chan struct{}, 1), changed: make(chan struct{}),
 		failures: newFailures(), again: repetition{}, flight: newFlight(),
 	}
-	l.exits = exitWatch{hosts: o.Hosts, cluster: o.Cluster, ended: l.ended, watched: map[cluster.NodeName]struct{}{}}
+	l.exits = exitWatch{hosts: o.Hosts, cluster: o.Cluster, ended: l.ended, watched: map[cluster.NodeName]struct{}{}, began: map[cluster.NodeName]time.Time{}}
 	return l
 }
 
