@@ -24,8 +24,8 @@ import (
 // next one finishes the job, on machines. Here that is a sample, which a seed
 // repeats, of a founding and of a cleaning, and a chain of daemons, each killed after
 // another effect, through the replacement of the leader, what is given to an API
-// server's machine and taken from it again, and a machine's reboot. Every effect that
-// only machines have must have been among them.
+// server's machine and taken from it again, a machine's reboot, and the way to the older
+// etcd and back. Every effect that only machines have must have been among them.
 // The long form is all effects of these, and of the rebuilding of a member.
 func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
@@ -61,6 +61,8 @@ func (e *env) changes() []change {
 	three := func() []int { return []int{1, 2, 3} }
 	other := &seat{env: e, in: 3, out: 4}
 	reboot := &rebooting{seat: other}
+	down := &versions{other, cluster.DefaultVersion, drive.OlderVersion}
+	up := &versions{other, drive.OlderVersion, cluster.DefaultVersion}
 	return []change{
 		{"found", 2, false, e.bare, func() bool { return e.set(1, 2, 3) }, three},
 		{"rebuild", 0, false, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
@@ -69,6 +71,8 @@ func (e *env) changes() []change {
 		{"tenants", 0, true, other.alone, func() bool { return e.setTo(other.tenants()) }, other.nodes},
 		{"no tenants", 0, true, other.host, func() bool { return e.set(other.nodes()...) }, other.nodes},
 		{"reboot", 0, true, reboot.again, reboot.make, other.nodes},
+		{"downgrade", 0, true, down.again, down.make, other.nodes},
+		{"upgrade", 0, true, up.again, up.make, other.nodes},
 	}
 }
 
