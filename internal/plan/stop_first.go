@@ -15,12 +15,14 @@ func (in input) sendOff(m cluster.Member, why string) verdict {
 // removed. etcd then answers what was asked, and has each client come again by another
 // connection. A gateway that ends a connection cannot see what is under way on it, and
 // on one that is never quiet something always is. It costs what a restart costs, for a
-// moment, and wants the same: that every other voter serves.
+// moment, and wants the same: that every other voter serves. On a host that takes its
+// time it would be a long moment.
 func (in input) stopsFirst(m cluster.Member) bool {
 	n, known := in.nodeOf(m)
-	u := in.node(n.Hostname).Unit
+	ns := in.node(n.Hostname)
+	u := ns.Unit
 	m.Leader = false // leadership is moved first
-	return known && usable(in.node(n.Hostname)) && u != nil && u.Running && u.Unit.Member == m.ID &&
+	return known && usable(ns) && !ns.Awaited && u != nil && u.Running && u.Unit.Member == m.ID &&
 		slices.ContainsFunc(in.spec.Nodes, func(n cluster.Node) bool { return n.Gateway }) && stopFirstUnsafe(in.st.Etcd, m) == ""
 }
 

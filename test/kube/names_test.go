@@ -23,12 +23,18 @@ func TestNames(t *testing.T) {
 	// An API server waits 10 s and longer for a member whose machine is gone without
 	// a word, and tells nobody anything meanwhile. So it does not know of the one
 	// that this will happen to; behind a gateway it would not wait.
-	e.serve(1, 2, 3, 4, 6)
+	server := e.serve(1, 2, 3, 4, 6)
 	e.publish(1, 2, 3)
 	r := e.startDNS()
 	e.answers(r, 1, 2, 3)
 	t.Run("SRV", func(t *testing.T) { e.in(t).hasServiceRecords(r, 1, 2, 3) })
 	t.Run("each member replaced", func(t *testing.T) { e.in(t).surviveReplacement(r) })
+	// Its client waits ever longer, up to two minutes, before it tries a member again
+	// that was not there when it began: with the other killed it would have none. One
+	// that begins now knows both.
+	server.Kill()
+	e.serve(4, 6)
+	e.shows(4, 5, 6)
 	t.Run("a member killed", func(t *testing.T) {
 		e := e.in(t)
 		e.disappears(r, 4, func() (time.Time, func()) { return e.killForGood(4) })
