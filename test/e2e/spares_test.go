@@ -118,7 +118,7 @@ func TestLearnerThatNeverStarts(t *testing.T) {
 	t.Parallel()
 	e := newCluster(t, 1, 2)
 	e.Kill()
-	e.StartWith([]string{"CKE_EFFECT_KILL=start-members host.start-unit"}) // or it might vote before it hangs
+	e.StartWith([]string{"CKE_EFFECT_KILL=start-members host.start-unit"})           // or it might vote before it hangs
 	e.Run("ckecli", "cluster", "set", e.Write("cluster.yml", e.threeOf(1, 2, 3, 4))) // the daemon may die before it answers
 	select {
 	case <-e.Ended():
