@@ -44,7 +44,7 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 	root := &rootCertificate{ca: authority.Client, now: time.Now}
 	tlsConfig, err := root.tls(authority.Server)
 	if err != nil {
-		return nil, err
+		return nil, &sickError{err}
 	}
 	log := a.log.With("cluster", name)
 	c := &care{name: name, authority: authority, progress: execute.NewProgress()}

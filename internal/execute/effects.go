@@ -149,6 +149,14 @@ func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cl
 	return still, err
 }
 
+func (s effectStore) TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (still bool, err error) {
+	err = s.f.does(StoreAdvanceReboot, func() (err error) {
+		still, err = s.Store.TellReboot(ctx, name, from, to, drains)
+		return err
+	})
+	return still, err
+}
+
 type effectHost struct {
 	host.Host
 	f effects

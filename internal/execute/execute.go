@@ -6,6 +6,7 @@ package execute
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -31,6 +32,7 @@ type Store interface {
 	ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error)
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
+	TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error)
 }
 
 // Options for New.
@@ -48,6 +50,8 @@ type Options struct {
 	// Snapshots is the directory for those taken before a change of version, on the
 	// machine Hostname.
 	Snapshots, Hostname string
+	// Token makes the one of a founding; nil: a random one.
+	Token func() string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.
@@ -70,6 +74,9 @@ func New(o Options) *Executor {
 	}
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
+	}
+	if o.Token == nil {
+		o.Token = rand.Text
 	}
 	if o.Outcome == nil {
 		o.Outcome = func(plan.Kind, Effect, error) {}

@@ -150,8 +150,16 @@ func (e *env) overfill(c *clientv3.Client, prefix string) plan.Reason {
 func TestLiveDataExceedsTheQuota(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB", 1, 2, 3)
+	for n := range 50 { // they are not what the data is in
+		if err := e.try(func(ctx context.Context) error {
+			_, err := app.Put(ctx, fmt.Sprintf("/app/%d", n), "small")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r := e.overfill(app, "/app/big/")
-	e.Says("the reason", r.Text, "/app/big/ about", "32MiB", "writes are refused")
+	e.Says("the reason", r.Text, "the most is under /app/big/ about", "MiB in", ", /app/ about", "in 50 keys", "32MiB", "writes are refused")
 	e.Says("the hint", r.Hint, "set etcd.quota in cluster.yml to 64MiB")
 	e.Says("status", e.CLI("status"), "NOT healthy: alarm NOSPACE")
 	if s := e.Status(); len(s.Alarms) == 0 {

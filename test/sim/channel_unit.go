@@ -96,10 +96,10 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 		if done || err != nil {
 			return err
 		}
-		if err := h.c.sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := h.c.sleep(ctx, 10*time.Millisecond, verb); err != nil {
 			return err
 		}
-		if err := h.c.thaw(ctx); err != nil {
+		if err := h.c.thaw(ctx, verb); err != nil {
 			return err
 		}
 	}
@@ -182,6 +182,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 			m.w.interrupts = m.w.mayInterrupt(m)
 			m.runs++ // nothing starts it again by itself
 			m.stopped("signal: terminated")
+			m.last, m.again = cluster.Unit{}, 0
 			m.w.stoppedByCKE[req.Member] = true
 		}
 		return nil

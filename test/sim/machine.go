@@ -61,6 +61,8 @@ type machine struct {
 	quit     time.Time     // when the last process ended
 	ended    chan struct{} // closed and replaced when a process begins or ends
 	runs     int           // how many processes there were
+	last     cluster.Unit  // what was run last
+	again    int           // how often it was run with those settings before
 }
 
 // process is a running etcd. Its replica outlives the directory's files.
@@ -152,6 +154,11 @@ const (
 func (m *machine) launch(u cluster.Unit) {
 	w, id := m.w, u.Member
 	m.runs++
+	if m.last.Member == id && m.last.SameSettings(u) {
+		m.again++
+	} else {
+		m.last, m.again = u, 0
+	}
 	run := m.runs
 	why := m.cannotRun(u)
 	if why == "" && m.dirs[id] == nil {
@@ -173,7 +180,7 @@ func (m *machine) launch(u cluster.Unit) {
 	w.logf("%s: etcd %s starts", m.name(), id)
 	m.changed()
 	end := func(after time.Duration, why string) {
-		w.after(after, func() {
+		w.after(after, "end on "+string(m.name()), func() {
 			if m.proc != nil && m.runs == run {
 				m.exits("exit status 1: " + why)
 			}
@@ -233,7 +240,7 @@ func (m *machine) stopped(why string) {
 // restarts has the machine itself start its sealed member, as at boot.
 func (m *machine) restarts(after time.Duration) {
 	run := m.runs
-	m.w.after(after, func() {
+	m.w.after(after, "start on "+string(m.name()), func() {
 		u := m.unit
 		if !m.w.o.Systemd || m.down || m.proc != nil || m.runs != run || u == nil || !m.seals[u.Member] || !m.hasData(u.Member) {
 			return
@@ -264,6 +271,7 @@ func (m *machine) boot() {
 	m.down, m.gone, m.rebooting, m.struck = false, time.Time{}, false, m.w.raft.at
 	m.boots++
 	m.runs++
+	m.last, m.again = cluster.Unit{}, 0
 	m.restarts(2 * time.Second)
 }
 

@@ -3,6 +3,7 @@ package hosts
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"cke/internal/api"
@@ -103,4 +104,30 @@ func (e *env) boot(i int) string {
 		return ""
 	}
 	return out
+}
+
+// versions is a change of etcd's version, which restarts every member.
+type versions struct {
+	*seat
+	from, to string
+}
+
+// again has the members run what they come from, and one lead that would not be the
+// last in turn.
+func (v *versions) again() {
+	v.t.Helper()
+	v.Start()
+	v.Set(v.with(v.from))
+	v.lead(1, v.nodes()...)
+	v.Kill()
+}
+
+func (v *versions) make() bool {
+	v.t.Helper()
+	return v.setTo(v.with(v.to))
+}
+
+func (v *versions) with(version string) string {
+	v.t.Helper()
+	return strings.Replace(v.yaml(v.nodes()...), "etcd: {", "etcd: {version: "+version+", ", 1)
 }
