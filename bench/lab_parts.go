@@ -45,15 +45,28 @@ func partNames() string {
 	return strings.Join(names, ",")
 }
 
+// onlyParts are those of a list of names, in their own order.
+func onlyParts(all []part, list string) ([]part, error) {
+	wanted := strings.Split(list, ",")
+	for i, name := range wanted {
+		switch {
+		case slices.Contains(wanted[:i], name):
+			return nil, fmt.Errorf("-only names %q twice", name)
+		case !slices.ContainsFunc(all, func(p part) bool { return p.name == name }):
+			return nil, fmt.Errorf("-only names %q, which is no part; the parts are %s", name, partNames())
+		}
+	}
+	return slices.DeleteFunc(all, func(p part) bool { return !slices.Contains(wanted, p.name) }), nil
+}
+
 // onMachines measures on real machines (docs/LAB.md): what CKE takes over SSH,
 // beside the best that a person could do with ssh.
 func onMachines(ctx context.Context, o options) error {
 	todo := labParts()
 	if o.only != "" {
-		wanted := strings.Split(o.only, ",")
-		todo = slices.DeleteFunc(todo, func(p part) bool { return !slices.Contains(wanted, p.name) })
-		if len(todo) != len(wanted) {
-			return fmt.Errorf("-only says %q; the parts are %s", o.only, partNames())
+		var err error
+		if todo, err = onlyParts(todo, o.only); err != nil {
+			return err
 		}
 	}
 	var l *lab.Lab

@@ -30,8 +30,9 @@ type Options struct {
 	// RestoreState names a file of `ckecli state backup` to begin from; the data
 	// directory must then hold no store.
 	RestoreState string
-	// After is told of every mutation; for crash tests.
-	After execute.After
+	// Before and After are told of every mutation; for crash tests.
+	Before execute.Before
+	After  execute.After
 	// Outcome is told how each of them went.
 	Outcome execute.Outcome
 }
@@ -61,11 +62,15 @@ type App struct {
 	failed chan error
 	// boot is that of the machine this is.
 	boot string
+	// setting holds a token while a spec is checked and stored: two at a time could take
+	// one machine for two clusters. Another daemon's leader does not count, for the store
+	// takes nothing from who leads no more.
+	setting chan struct{}
 }
 
 // New returns a daemon that has not started.
 func New(o Options) *App {
-	return &App{o: o, log: o.Log, cares: map[string]*care{}, beginning: map[string]chan struct{}{}, failed: make(chan error, 1)}
+	return &App{o: o, log: o.Log, cares: map[string]*care{}, beginning: map[string]chan struct{}{}, failed: make(chan error, 1), setting: make(chan struct{}, 1)}
 }
 
 // Start opens the store, begins to care for its clusters and serves the API. It

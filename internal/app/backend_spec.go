@@ -35,20 +35,7 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 		return api.SpecChange{}, api.Invalid(err.Error(), "nothing was changed")
 	}
 	change := api.SpecChange{Cluster: spec.Name, Warnings: texts(warnings)}
-	ifRevision, err := b.checkChange(ctx, name, yaml, spec, &change)
-	if err != nil {
-		return api.SpecChange{}, err
-	}
-	if change.Created {
-		if err := createAuthority(ctx, b.store, spec.Name, time.Now()); err != nil {
-			return api.SpecChange{}, err
-		}
-	}
-	change.Revision, change.Changed, err = b.store.PutSpec(ctx, spec, ifRevision)
-	if errors.Is(err, store.ErrConflict) {
-		return api.SpecChange{}, api.Refused("the cluster's spec was changed by someone else meanwhile", "look at it with ckecli cluster get and try again")
-	}
-	if err != nil {
+	if err := b.setSpec(ctx, name, yaml, spec, &change); err != nil {
 		return api.SpecChange{}, err
 	}
 	if !change.Changed {
@@ -63,6 +50,30 @@ func (b backend) PutSpec(ctx context.Context, name string, yaml []byte) (api.Spe
 	}
 	c.loop.Wake()
 	return change, nil
+}
+
+// setSpec checks a spec against what there is and stores it, one at a time.
+func (b backend) setSpec(ctx context.Context, file string, yaml []byte, spec cluster.Spec, change *api.SpecChange) error {
+	select {
+	case b.setting <- struct{}{}:
+		defer func() { <-b.setting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ifRevision, err := b.checkChange(ctx, file, yaml, spec, change)
+	if err != nil {
+		return err
+	}
+	if change.Created {
+		if err := createAuthority(ctx, b.store, spec.Name, time.Now()); err != nil {
+			return err
+		}
+	}
+	change.Revision, change.Changed, err = b.store.PutSpec(ctx, spec, ifRevision)
+	if errors.Is(err, store.ErrConflict) {
+		return api.Refused("the cluster's spec was changed by someone else meanwhile", "look at it with ckecli cluster get and try again")
+	}
+	return err
 }
 
 // checkChange compares a spec with the present one and returns the revision the

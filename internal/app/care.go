@@ -44,7 +44,7 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 	root := &rootCertificate{ca: authority.Client, now: time.Now}
 	tlsConfig, err := root.tls(authority.Server)
 	if err != nil {
-		return nil, err
+		return nil, &sickError{err}
 	}
 	log := a.log.With("cluster", name)
 	c := &care{name: name, authority: authority, progress: execute.NewProgress()}
@@ -61,7 +61,7 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
 			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"), Hostname: a.self.Hostname,
-			Boot: a.boot, Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
+			Boot: a.boot, Now: time.Now, Log: log, Before: a.o.Before, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})

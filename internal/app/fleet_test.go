@@ -143,6 +143,9 @@ func TestADamagedClusterStopsNobody(t *testing.T) {
 	must(t, a.Start(t.Context()))
 	_, _, err := a.store.PutSpec(t.Context(), cluster.Spec{Name: "c0001x"}, 0) // and no authorities
 	must(t, err)
+	must(t, createAuthority(t.Context(), a.store, "c0001y", time.Now().AddDate(-100, 0, 0))) // which has expired
+	_, _, err = a.store.PutSpec(t.Context(), cluster.Spec{Name: "c0001y"}, 0)
+	must(t, err)
 	must(t, a.Stop(t.Context()))
 	a = New(a.o)
 	must(t, a.Start(t.Context()))
@@ -154,7 +157,7 @@ func TestADamagedClusterStopsNobody(t *testing.T) {
 		t.Errorf("the damaged one: %v, %q", err, hintOf(err))
 	}
 	list, err := backend{a}.Clusters(t.Context())
-	if err != nil || len(list) != 3 || list[2].Name != "c0001x" || list[2].Healthy {
+	if err != nil || len(list) != 4 || list[2].Name != "c0001x" || list[2].Healthy || list[3].Name != "c0001y" || list[3].Healthy {
 		t.Errorf("the list is %+v, %v", list, err)
 	}
 	must(t, a.Stop(t.Context()))

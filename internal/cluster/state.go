@@ -136,10 +136,14 @@ type NodeState struct {
 	// TookPart is when its member, which does not answer cke, was last known to take part
 	// in the quorum all the same, as its process said on the host; zero: it never was.
 	TookPart time.Time `json:"took_part,omitzero"`
+	// PartUnknown: whether it does is not known yet; its host is about to be asked.
+	PartUnknown bool `json:"part_unknown,omitempty"`
 	// RunsSince is since when its process has been seen to run, EndedAt when it was last
 	// seen to have ended, as far as this daemon remembers; zero where it did not see that.
 	RunsSince time.Time `json:"runs_since,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// EndedAnew: a process has ended that was begun after this daemon's first look.
+	EndedAnew bool `json:"ended_anew,omitempty"`
 	// Data are the data directories present, set-aside ones not included.
 	Data []DataDir `json:"data,omitempty"`
 	// Aside are the names of data directories of this cluster that were moved
@@ -149,6 +153,8 @@ type NodeState struct {
 	Certificates []string `json:"certificates,omitempty"`
 	// CertificatesFail: with these files handshakes fail now; else there is time.
 	CertificatesFail bool `json:"certificates_fail,omitempty"`
+	// CertificatesBar: with these files, as when one is missing, etcd does not start.
+	CertificatesBar bool `json:"certificates_bar,omitempty"`
 	// Gateway is nil when the machine has none.
 	Gateway *GatewayState `json:"gateway,omitempty"`
 	// APIServer lists what is wrong with the API server's client files; empty is
@@ -195,6 +201,9 @@ type UnitState struct {
 	// Started is what the running process was started with; a difference to
 	// Unit takes effect at the next start. Nil when not running.
 	Started *Unit `json:"started,omitempty"`
+	// Unfinished: another unit was being installed, and the machine may start its member
+	// with that.
+	Unfinished bool `json:"unfinished,omitempty"`
 	// StaleCA: the running process read other certificate authorities at its start
 	// than those that are installed now.
 	StaleCA bool `json:"stale_ca,omitempty"`
@@ -211,6 +220,9 @@ type UnitState struct {
 	// joined, as its own process says on the host before it serves anybody; 0 when
 	// that is not known.
 	Applied uint64 `json:"applied,omitempty"`
+	// Restarts is how often its process was started again with the settings it has: by
+	// the machine since cke last did, or by cke where only that does.
+	Restarts int `json:"restarts,omitempty"`
 	// Exit describes how the last process ended, with the end of its log.
 	Exit string `json:"exit,omitempty"`
 	Log  string `json:"log,omitempty"`
@@ -222,6 +234,15 @@ type UnitState struct {
 // Ended: a process of the member has ended, and none runs now.
 func (u UnitState) Ended() bool {
 	return !u.Running && (strings.HasPrefix(u.Exit, "exit status") || strings.HasPrefix(u.Exit, "signal") || u.Exit == "ended unseen")
+}
+
+// Ends is how many of its processes have ended since it was first started with the
+// settings it has.
+func (u UnitState) Ends() int {
+	if u.Ended() {
+		return u.Restarts + 1
+	}
+	return u.Restarts
 }
 
 // DataDir is one member's data directory on a host.

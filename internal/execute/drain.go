@@ -68,8 +68,9 @@ func (a rebootMachine) Do(ctx context.Context) error {
 	}
 	to.Told = a.x.o.Now().UTC()
 	return a.onNode(ctx, func(ctx context.Context, _ cluster.Node, h host.Host) error {
-		// Whoever was told that the reboot is cancelled must not see it happen.
-		if still, err := a.store().AdvanceReboot(ctx, a.cluster(), *a.w.Reboot, to); err != nil || !still {
+		// Whoever was told that the reboot is cancelled must not see it happen, nor who has
+		// drained a node since that was decided.
+		if still, err := a.store().TellReboot(ctx, a.cluster(), *a.w.Reboot, to, a.w.Drains); err != nil || !still {
 			return err
 		}
 		return h.Reboot(ctx, host.Reboot{Boot: to.Boot})

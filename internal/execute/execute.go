@@ -32,6 +32,7 @@ type Store interface {
 	ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error)
 	DropDrain(ctx context.Context, name string, d cluster.Drain) error
 	AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error)
+	TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error)
 }
 
 // Options for New.
@@ -55,8 +56,10 @@ type Options struct {
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.
 	Boot string
-	// After is told of every mutation right after it happened; nil for nobody.
-	After After
+	// Before is told of every mutation right before it, After right after it happened;
+	// nil for nobody.
+	Before Before
+	After  After
 	// Outcome is told how each of them went; nil for nobody.
 	Outcome Outcome
 }
@@ -66,6 +69,9 @@ type Executor struct{ o Options }
 
 // New returns an executor.
 func New(o Options) *Executor {
+	if o.Before == nil {
+		o.Before = func() {}
+	}
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
 	}
@@ -93,7 +99,7 @@ type Finished func(cluster.NodeName)
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After, outcome: x.o.Outcome}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, before: x.o.Before, after: x.o.After, outcome: x.o.Outcome}}
 	a, err := t.action()
 	if err != nil {
 		return err

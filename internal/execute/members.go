@@ -16,6 +16,11 @@ import (
 // pinned to it fails all that time.
 const stopGrace = time.Second
 
+// calmBeforeMove is how long nothing else is done before leadership moves. etcd drops
+// what is written in the milliseconds without a leader, and these are more while the
+// members are busy with what was done right before: one started, clients came back.
+const calmBeforeMove = 300 * time.Millisecond
+
 // leader returns what the members say and the leader's client URL, where a
 // mutation takes one hop fewer; a leader only its peers can reach is replaced by
 // any serving voter, which passes the mutation on.
@@ -75,8 +80,10 @@ func (a addLearner) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
-	return a.did(EtcdAddLearner, err)
+	return a.does(EtcdAddLearner, func() error {
+		_, err := a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
+		return err
+	})
 }
 
 // promoteLearner makes the learner a voter.
@@ -103,7 +110,7 @@ func (a promoteLearner) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdPromote, a.x.o.Etcd.Promote(ctx, via, a.step.Member))
+	return a.does(EtcdPromote, func() error { return a.x.o.Etcd.Promote(ctx, via, a.step.Member) })
 }
 
 // moveLeader hands leadership from one member to another.
@@ -111,8 +118,18 @@ type moveLeader struct{ target }
 
 func (a moveLeader) Done(ctx context.Context) (bool, error) {
 	e, err := a.membership(ctx)
-	m, ok := e.Member(a.step.Member)
-	return !ok || !m.Leader, err
+	if m, ok := e.Member(a.step.Member); !ok || !m.Leader || err != nil {
+		return err == nil, err
+	}
+	calm := time.NewTimer(calmBeforeMove)
+	defer calm.Stop()
+	select {
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait for calm before leadership moves: %w", ctx.Err())
+	case <-calm.C:
+	}
+	a.seen.forget() // the guard looks anew
+	return false, nil
 }
 
 func (a moveLeader) Do(ctx context.Context) error {
@@ -120,7 +137,7 @@ func (a moveLeader) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdMoveLeader, a.x.o.Etcd.MoveLeader(ctx, via, a.step.To))
+	return a.does(EtcdMoveLeader, func() error { return a.x.o.Etcd.MoveLeader(ctx, via, a.step.To) })
 }
 
 // removeMember takes a member out of the membership. Its process ends by itself
@@ -160,7 +177,7 @@ func (a removeMember) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdRemove, a.x.o.Etcd.Remove(ctx, via, a.step.Member))
+	return a.does(EtcdRemove, func() error { return a.x.o.Etcd.Remove(ctx, via, a.step.Member) })
 }
 
 // retireMember stops a member that is out and moves its data aside.

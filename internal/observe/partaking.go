@@ -19,6 +19,7 @@ const (
 // partaking is what a host said of a voter that does not answer cke.
 type partaking struct {
 	open  bool // a question is under way
+	heard bool // one was answered, or was in vain
 	asked time.Time
 	// takes: it takes part in the quorum, as was said last; took is when that was said
 	// or, afterwards, when it was not so any more. Zero: it never was.
@@ -53,15 +54,20 @@ func (o *Observer) partake(w Wanted, st *cluster.State) {
 			o.wg.Go(func() { o.askPart(w.Spec.Name, n, m.ID, p) })
 		}
 		ns.TookPart = p.took
+		ns.PartUnknown = st.Etcd.Quorum && !p.heard && runsMute(m, ns)
 		st.Nodes[n.Hostname] = ns
 	}
 	o.partaking = next
 }
 
-// isMute: its process runs on a host that answers, and has not served for a while.
+// isMute: it has not served for a while, and may do so for its peers.
 func isMute(m cluster.Member, ns cluster.NodeState, now time.Time) bool {
-	return now.Sub(m.UnhealthySince) >= muteFor && ns.Reachable() && ns.Fenced == "" &&
-		ns.Unit != nil && ns.Unit.Running && ns.Unit.Unit.Member == m.ID
+	return now.Sub(m.UnhealthySince) >= muteFor && runsMute(m, ns)
+}
+
+// runsMute: the process of a member that does not serve runs on a host that answers.
+func runsMute(m cluster.Member, ns cluster.NodeState) bool {
+	return ns.Reachable() && ns.Fenced == "" && ns.Unit != nil && ns.Unit.Running && ns.Unit.Unit.Member == m.ID
 }
 
 func (o *Observer) askPart(clusterName string, n cluster.Node, id cluster.MemberID, p *partaking) {
@@ -80,7 +86,8 @@ func (o *Observer) askPart(clusterName string, n cluster.Node, id cluster.Member
 	if p.open = false; applied > 0 || p.takes {
 		p.took = o.o.Now()
 	}
-	changed := p.takes != (applied > 0)
+	changed := !p.heard || p.takes != (applied > 0)
+	p.heard = true
 	if p.takes = applied > 0; changed && o.ctx.Err() == nil {
 		select {
 		case o.news <- struct{}{}:

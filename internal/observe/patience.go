@@ -58,7 +58,7 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 			s.Measured = &last
 		}
 		if s.Unit != nil {
-			s.RunsSince, s.EndedAt = m.pulse.runs, m.pulse.ended
+			s.RunsSince, s.EndedAt, s.EndedAnew = m.pulse.runs, m.pulse.ended, m.pulse.anew()
 		}
 		states[n.Hostname] = s
 	}

@@ -12,7 +12,13 @@ import (
 type pulse struct {
 	member      cluster.MemberID
 	runs, ended time.Time
+	// ends is how many processes had ended when it was looked at last, old how many of
+	// them were there when it was looked at first.
+	ends, old int
 }
+
+// anew: one has ended that was not there when it was looked at first.
+func (p *pulse) anew() bool { return p.ends > p.old }
 
 // note takes in what the host said of the member's unit at that time.
 func (p *pulse) note(u *cluster.UnitState, at time.Time) {
@@ -22,7 +28,11 @@ func (p *pulse) note(u *cluster.UnitState, at time.Time) {
 		return
 	case u.Unit.Member != p.member:
 		*p = pulse{member: u.Unit.Member}
+		p.first(*u)
+	case u.Ends() < p.ends: // they are counted from the beginning
+		p.first(*u)
 	}
+	p.ends = u.Ends()
 	if u.Running {
 		if p.runs.IsZero() {
 			p.runs = at
@@ -31,5 +41,11 @@ func (p *pulse) note(u *cluster.UnitState, at time.Time) {
 	}
 	if p.runs = (time.Time{}); u.Ended() {
 		p.ended = at
+	}
+}
+
+func (p *pulse) first(u cluster.UnitState) {
+	if p.old = u.Ends(); u.Running {
+		p.old++
 	}
 }

@@ -34,3 +34,30 @@ func TestPulse(t *testing.T) {
 		}
 	}
 }
+
+// What a process has said counts as said to this daemon only when it was begun after
+// the first look: the peers it was begun beside are those that are known.
+func TestAProcessThatWasBegunAfterTheFirstLook(t *testing.T) {
+	type seen struct {
+		running  bool
+		restarts int
+		anew     bool
+	}
+	for name, all := range map[string][]seen{
+		"it had ended":              {{false, 4, false}, {false, 4, false}, {true, 5, false}, {false, 5, true}, {true, 6, true}},
+		"it ran":                    {{true, 4, false}, {false, 4, false}, {true, 5, false}, {false, 5, true}},
+		"others were not seen":      {{true, 4, false}, {true, 6, true}},
+		"counted anew, and it runs": {{false, 4, false}, {true, 0, false}, {false, 0, false}, {true, 1, false}, {false, 1, true}},
+	} {
+		var p pulse
+		for i, c := range all {
+			u := cluster.UnitState{Unit: cluster.Unit{Member: 1}, Running: c.running, Restarts: c.restarts}
+			if !c.running {
+				u.Exit = "exit status 1"
+			}
+			if p.note(&u, time.Unix(int64(i), 0)); p.anew() != c.anew {
+				t.Errorf("%s, %d: %v, want %v", name, i, p.anew(), c.anew)
+			}
+		}
+	}
+}

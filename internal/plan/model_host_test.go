@@ -38,6 +38,9 @@ type box struct {
 	ended cluster.MemberID // whose last process ended by itself
 	// roomless: it said that there is no room.
 	roomless bool
+	// last is what was run last, again how often it was run with those settings before.
+	last  cluster.Unit
+	again int
 }
 
 // process is a running etcd. Its replica outlives the directory's files.
@@ -192,7 +195,11 @@ func (h *hand) startUnit(b *box) error {
 
 // run is what etcd does at its start.
 func (s *sim) run(b *box, u cluster.Unit) error {
-	b.ended, b.roomless = 0, b.full
+	if b.ended, b.roomless = 0, b.full; b.last.Member == u.Member && b.last.SameSettings(u) {
+		b.again++
+	} else {
+		b.last, b.again = u, 0
+	}
 	if !b.certs || b.portBusy || b.full || !worksWith(u) || s.tooOld(u) {
 		b.ended = u.Member
 		return errEnds
@@ -262,7 +269,10 @@ func (h *hand) stopUnit(b *box) error {
 	if err := b.admit(); err != nil {
 		return err
 	}
-	return h.does("stop etcd on "+string(b.node.Hostname), func() error { b.proc = nil; return nil })
+	return h.does("stop etcd on "+string(b.node.Hostname), func() error {
+		b.proc, b.last, b.again = nil, cluster.Unit{}, 0
+		return nil
+	})
 }
 
 // retireUnit moves the data first and forgets the member last.

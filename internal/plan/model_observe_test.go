@@ -110,7 +110,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.BusyPorts = []int{cluster.ClientPort}
 	}
 	if !b.certs || b.certDue {
-		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
+		ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt is due"}, !b.certs, !b.certs
 	}
 	s.tenantFacts(b, &ns)
 	ns.Disk = spaceFacts(b)
@@ -124,6 +124,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 	}
 	sealed, known := b.seals[b.unit.Member]
 	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member)}
+	if b.last.Member == b.unit.Member && b.last.SameSettings(*b.unit) {
+		ns.Unit.Restarts = b.again
+	}
 	if !ns.Unit.Running && b.ended == b.unit.Member {
 		ns.Unit.Exit = "exit status 1"
 		if b.roomless {
@@ -131,7 +134,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		}
 	}
 	if ns.Unit.Running {
-		ns.Unit.StaleCA = b.proc.staleCA
+		ns.Unit.StaleCA, ns.RunsSince = b.proc.staleCA, b.proc.up
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
 		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New && !b.isolated {

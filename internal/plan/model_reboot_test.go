@@ -67,6 +67,9 @@ func (h *hand) rebootStep(step Step) error {
 	}
 	b, to := s.hosts[name], *step.Reboot
 	to.Told = s.now
+	if slices.ContainsFunc(s.store.drains, func(d cluster.Drain) bool { return d.Node == name && !d.Reboot || d.Node != name && !d.Over() }) {
+		return nil // somebody has drained a node meanwhile
+	}
 	if err := advance(to); err != nil || s.store.reboot == nil {
 		return err
 	}

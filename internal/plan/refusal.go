@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
@@ -24,12 +25,16 @@ func (c Corruption) withRefusing(ids []cluster.MemberID) Corruption {
 }
 
 // refusing are the voters that refuse to start, and have had the time to try beside
-// none whose data is bad.
+// none whose data is bad. What one has said before this cke led it may have said beside
+// one that was taken out since, so it must say it again.
 func (in input) refusing() []cluster.MemberID {
 	if at := in.st.Etcd.DifferedAt; !at.IsZero() && in.now.Sub(at) < refusalPatience {
 		return nil
 	}
-	return in.st.Refusing()
+	return slices.DeleteFunc(in.st.Refusing(), func(id cluster.MemberID) bool {
+		m, _ := in.st.Etcd.Member(id)
+		return !in.node(in.name(m)).EndedAnew
+	})
 }
 
 // triedAgain waits for those.
@@ -40,7 +45,7 @@ func (in input) triedAgain() verdict {
 		v.hold = true
 		v.reasons = append(v.reasons, Reason{
 			Level: Waiting, Rule: "refuserIsTriedAgain", Node: in.name(m),
-			Text: fmt.Sprintf("member %s refused to start beside one whose data was bad, and is started again before its own is blamed", id),
+			Text: fmt.Sprintf("member %s refused to start beside one whose data was bad, or may have been, and is started again before its own is blamed", id),
 		})
 	}
 	return v

@@ -15,6 +15,8 @@ const staysUp = 15 * time.Second
 // short replace_after is: one that has ended must stay up meanwhile.
 const stuckLeast = 4 * staysUp
 
+const learnerIsCatchingUp = "learnerIsCatchingUp"
+
 // ruleLearners brings each learner to the end of its road: a voter when it has
 // caught up, out again when it is not wanted or cannot live. While one is on the
 // way nobody else is added.
@@ -50,7 +52,7 @@ func ruleLearners(in input) verdict {
 			s.Reason, s.ByHost = "the learner has caught up, and is about to serve", true
 			v.steps = append(v.steps, s)
 		default:
-			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "learnerIsCatchingUp", Node: name, Text: learnerProgress(in.st.Etcd, m)})
+			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: learnerIsCatchingUp, Node: name, Text: learnerProgress(in.st.Etcd, m)})
 		}
 	}
 	return v
@@ -69,16 +71,23 @@ func (in input) caughtUp(m cluster.Member, n cluster.Node) bool {
 
 // mustStayUp: its process has ended before, and has not run for long since. One that
 // ends again and again has caught up whenever it runs; as a voter it would cost the
-// others a failure they can bear.
+// others a failure they can bear. A cke that has begun to lead since has seen none of
+// that, so its host's word for it counts too.
 func (in input) mustStayUp(n cluster.Node) bool {
 	ns := in.node(n.Hostname)
-	return usable(ns) && !ns.EndedAt.IsZero() && (ns.RunsSince.IsZero() || in.now.Sub(ns.RunsSince) < staysUp)
+	ended := !ns.EndedAt.IsZero() || ns.Unit != nil && ns.Unit.Restarts > 0
+	return usable(ns) && ended && (ns.RunsSince.IsZero() || in.now.Sub(ns.RunsSince) < staysUp)
 }
 
 func (in input) staysLearner(m cluster.Member, n cluster.Node) Reason {
+	ns := in.node(n.Hostname)
+	ended := "was started again, as one that had ended"
+	if !ns.EndedAt.IsZero() {
+		ended = "was seen to have ended at " + in.clock(ns.EndedAt)
+	}
 	return Reason{
 		Level: Waiting, Rule: "learnerMustStayUp", Node: n.Hostname,
-		Text: fmt.Sprintf("learner %s has caught up, but was seen to have ended at %s; it votes once it has run for %s", m.ID, in.clock(in.node(n.Hostname).EndedAt), staysUp),
+		Text: fmt.Sprintf("learner %s has caught up, but %s; it votes once it has run for %s", m.ID, ended, staysUp),
 	}
 }
 

@@ -14,7 +14,7 @@ func ruleQuorum(in input) verdict {
 	if e.Quorum {
 		return verdict{}
 	}
-	var facts []string
+	var facts, ending []string
 	away, startable := 0, 0
 	for _, n := range in.nodes {
 		ns := in.node(n.Hostname)
@@ -27,12 +27,21 @@ func ruleQuorum(in input) verdict {
 			away++
 		case dataThere:
 			startable++
+			if u := ns.Unit; keepsEnding(u) && u.Ends() >= endsToBlame && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
+				ending = append(ending, fmt.Sprintf("%s: %s%s", n.Hostname, u.Exit, lastWords(u)))
+			}
 		}
 		facts = append(facts, string(n.Hostname)+": "+word)
 	}
 	voters := in.voterCount()
 	v := verdict{stop: true}
 	switch {
+	case startable >= cluster.Quorum(voters) && startable-len(ending) < cluster.Quorum(voters):
+		v.reasons = append([]Reason{{
+			Level: Blocked, Rule: "membersKeepEnding",
+			Text: fmt.Sprintf("%d voters, a quorum is %d, and members that have their data end whenever they are started: %s", voters, cluster.Quorum(voters), strings.Join(ending, "; ")),
+			Hint: "ckecli node logs NODE has all of it. Settings are mended in cluster.yml; of data that is damaged, see " + quorumLossPage,
+		}}, in.whichDataIsWhere()...)
 	case startable >= cluster.Quorum(voters):
 		v.reasons = []Reason{{Level: Waiting, Rule: "membersAreStarting", Text: fmt.Sprintf("no quorum yet (%s): %s", orElse(e.Err, "no leader known"), strings.Join(facts, "; "))}}
 	case startable+away >= cluster.Quorum(voters):

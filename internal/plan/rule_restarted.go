@@ -13,6 +13,9 @@ import (
 const (
 	keepsEndingPatience = 10 * time.Second
 	comeBackPatience    = time.Minute
+	// endsToBlame is how often a member must have ended with its settings for that to be
+	// theirs: once or twice it may for a reason that passes.
+	endsToBlame = 3
 )
 
 // ruleRestarted follows a member that was restarted with other settings until it
@@ -161,10 +164,13 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 	switch {
 	case in.machineToBlame(r) != "":
 		return ""
-	case keepsEnding(u) && in.now.Sub(r.At) >= keepsEndingPatience:
+	case rollBackUnsafe(in.st.Etcd, m) != "":
+		return "" // ruleMembership tells of it; one that ends may be started again by now
+	case keepsEnding(u) && u.Ends() >= endsToBlame && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
-	case u.Running && rollBackUnsafe(in.st.Etcd, m) != "":
-		return "" // ruleMembership tells of it
+	// Who was killed says nothing of its settings, unless it is whenever it runs.
+	case u.Ended() && u.Ends() >= endsToBlame && in.notServedSince(r, m) >= comeBackPatience:
+		return fmt.Sprintf("it keeps ending and has not served for %s: %s", comeBackPatience, u.Exit)
 	case !in.asksFor(r.To) && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it has not served for %s, and the spec says other settings by now", comeBackPatience)
 	case u.Running && in.notServedSince(r, m) >= comeBackPatience && in.now.Sub(in.node(r.Node).RunsSince) >= comeBackPatience:

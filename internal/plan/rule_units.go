@@ -15,7 +15,7 @@ func ruleUnits(in input) verdict {
 	if !in.st.Etcd.Quorum {
 		return mendedUnits(in)
 	}
-	var units []cluster.Unit
+	var units, halves []cluster.Unit
 	for _, m := range in.st.Etcd.Members {
 		n, ok := in.nodeOf(m)
 		ns := in.node(n.Hostname)
@@ -30,13 +30,19 @@ func ruleUnits(in input) verdict {
 			want = joiningUnit(in, n, m)
 		}
 		want = mended(ns.Unit, want)
-		if ns.Unit != nil && (ns.Unit.Unit.Equal(want) || in.keepsItsSettings(n, m, ns.Unit, want)) {
+		if u := ns.Unit; u != nil && (u.Unit.Equal(want) || in.keepsItsSettings(n, m, u, want)) {
+			if u.Unfinished {
+				in.installUnit(&v, &halves, n, u.Unit)
+			}
 			continue
 		}
 		in.installUnit(&v, &units, n, want)
 	}
 	if len(units) > 0 {
 		v.steps = append(v.steps, unitStep(units, "the installed unit differs from the wanted one"))
+	}
+	if len(halves) > 0 {
+		v.steps = append(v.steps, unitStep(halves, halfInstalled))
 	}
 	return v
 }
@@ -60,23 +66,39 @@ func (in input) keepsItsSettings(n cluster.Node, m cluster.Member, u *cluster.Un
 }
 
 // mendedUnits lets a person mend, by a spec edit, what keeps members from
-// starting. It changes settings only, so it needs no membership.
+// starting, and finishes what was begun. It changes settings only, so it needs no
+// membership.
 func mendedUnits(in input) verdict {
 	var v verdict
-	var units []cluster.Unit
+	var units, halves []cluster.Unit
 	for _, n := range in.nodes { // one that leaves may be needed for the quorum
 		ns := in.node(n.Hostname)
-		if u := ns.Unit; usable(ns) && u != nil && u.Sealed && !u.DataLost && u.NotMounted == "" && keepsEnding(u) && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
-			if want := mended(u, wantedUnit(in.spec, n, u.Unit.Member)); !u.Unit.SameSettings(want) {
-				in.installUnit(&v, &units, n, want)
-			}
+		u := ns.Unit
+		if !usable(ns) || u == nil || !u.Sealed || u.DataLost || u.NotMounted != "" {
+			continue
+		}
+		want := u.Unit
+		if keepsEnding(u) && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
+			want = mended(u, wantedUnit(in.spec, n, u.Unit.Member))
+		}
+		switch {
+		case !u.Unit.SameSettings(want):
+			in.installUnit(&v, &units, n, want)
+		case u.Unfinished:
+			in.installUnit(&v, &halves, n, u.Unit)
 		}
 	}
 	if len(units) > 0 {
 		v.steps = append(v.steps, unitStep(units, "the member keeps ending, and the spec now says other settings"))
 	}
+	if len(halves) > 0 {
+		v.steps = append(v.steps, unitStep(halves, halfInstalled))
+	}
 	return v
 }
+
+// halfInstalled: whoever did it was killed, or the machine's disk was full.
+const halfInstalled = "another unit was being installed, and the machine may start the member with that"
 
 // mended is the wanted unit of a member that keeps ending. Another line of etcd is
 // no mending: only ruleVersion knows whether its data allows it.

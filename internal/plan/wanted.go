@@ -81,9 +81,11 @@ func (in input) dispensable(n cluster.Node, among []cluster.Node) int {
 	}
 }
 
-// dead: it has not served for replace_after.
+// dead: it has not served for replace_after, nor its peers as far as can be known. A
+// host is asked about that after a while only, and however short replace_after is, its
+// answer is waited for.
 func (in input) dead(m cluster.Member) bool {
-	return in.silence(m) >= in.spec.Etcd.ReplaceAfter.Std()
+	return in.silence(m) >= in.spec.Etcd.ReplaceAfter.Std() && !in.node(in.name(m)).PartUnknown
 }
 
 // silence is how long a member has not served that should have: one under

@@ -37,11 +37,22 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		}
 		return true, err
 	case "partakes": // though it does not answer
+		if args[1] == "unknown" {
+			w.edit(args[0], func(ns *cluster.NodeState) { ns.PartUnknown = true })
+			return true, nil
+		}
 		d, err := time.ParseDuration(args[1])
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.TookPart = w.now.Add(-d) })
 		return true, err
 	case "ran": // since when, and when it ended before that
 		return true, w.ran(cluster.NodeName(args[0]), args[1:])
+	case "running": // and was not seen to end before
+		d, err := time.ParseDuration(args[1])
+		w.edit(args[0], func(ns *cluster.NodeState) { ns.RunsSince = w.now.Add(-d) })
+		return true, err
+	case "again": // how often its process was
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Restarts) })
+		return true, err
 	case "applied": // what its process says on its host
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
 		return true, err

@@ -29,7 +29,7 @@ import (
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca]    flags: runs with others; old: says and runs with others
+//	unit NAME [ID] [stopped] [ended] [killed] [refuses [unseen]] [unsealed] [lost] [unmounted] [flags] [founding|joining] [old] [staleca] [unfinished]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended] [older] [undone]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6;
 //	          undone: to other settings than those wanted now, from these
 //	version V                               the spec's, installed everywhere beside 3.7.3
@@ -45,8 +45,10 @@ import (
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far
 //	behind NODE D                           a learner has come no nearer to the end of the log for so long
-//	partakes NODE D                         its process said so long ago that it takes part in the quorum
+//	partakes NODE D|unknown                 its process said so long ago that it takes part in the quorum; was not asked yet
 //	ran NODE D D                            its process has run for so long, and ended so long ago before that
+//	running NODE D                          its process has been seen to run for so long
+//	again NODE N                            its process was started again so often with the settings it has
 //	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
@@ -308,9 +310,9 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 		case "busy":
 			ns.BusyPorts = []int{2379}
 		case "certs":
-			ns.Certificates, ns.CertificatesFail = []string{"server.crt is missing"}, true
+			ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt is missing"}, true, true
 			if len(args) > 1 {
-				ns.Certificates, ns.CertificatesFail = []string{"server.crt lacks the name cke-etcd.kube-system.svc.example.org"}, false
+				ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt lacks the name cke-etcd.kube-system.svc.example.org"}, false, false
 			}
 		case "version":
 			if ns.Versions = []string{args[1]}; args[1] == "none" {
@@ -343,6 +345,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.Sealed = false
 		case "ended":
 			us.Exit, us.Log = "exit status 1", "cannot lock data directory\n"
+		case "killed":
+			us.Running, us.Started, us.Exit = false, nil, "signal: killed"
 		case "roomless":
 			us.Running, us.Started, us.Exit = false, nil, "exit status 1: save raft entries: write wal: no space left on device"
 		case "refuses":
@@ -359,6 +363,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 			us.Started = &old
 		case "staleca":
 			us.StaleCA = true
+		case "unfinished":
+			us.Unfinished = true
 		case "old":
 			us.Unit.Quota--
 			if us.Running {
@@ -370,9 +376,14 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 				peers[f.Node.Hostname] = f.Node.PeerURL()
 			}
 			us.Unit.Founding = &cluster.Founding{New: true, Token: token, Peers: peers}
+		case "joining":
+			us.Unit = joiningUnit(newInput(w.spec, w.st, w.now), n, cluster.Member{ID: id})
 		}
 	}
-	w.edit(string(name), func(ns *cluster.NodeState) { ns.Unit = us })
+	w.edit(string(name), func(ns *cluster.NodeState) {
+		ns.Unit = us
+		ns.EndedAnew = slices.Contains(args, "refuses") && !slices.Contains(args, "unseen")
+	})
 	return nil
 }
 

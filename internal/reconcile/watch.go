@@ -21,8 +21,14 @@ type exitWatch struct {
 
 	mu      sync.Mutex
 	watched map[cluster.NodeName]struct{}
-	wg      sync.WaitGroup
+	// began is when the end of each was last waited for.
+	began map[cluster.NodeName]time.Time
+	wg    sync.WaitGroup
 }
+
+// waitAgain is how long lies between two waits at one host, at least: one that says at
+// once each time that the process has ended must not keep the loop turning.
+const waitAgain = time.Second
 
 // follow watches every running unit that is not watched yet.
 func (e *exitWatch) follow(ctx context.Context, nodes []cluster.Node, st cluster.State) {
@@ -44,6 +50,9 @@ func (e *exitWatch) follow(ctx context.Context, nodes []cluster.Node, st cluster
 func (e *exitWatch) watch(ctx context.Context, n cluster.Node) {
 	h, err := e.hosts.Host(n)
 	if err == nil {
+		err = e.rest(ctx, n.Hostname)
+	}
+	if err == nil {
 		// An error means that the host is away; the next look says so, and the
 		// one after it watches again.
 		err = h.WaitUnit(ctx, e.cluster, true)
@@ -53,6 +62,25 @@ func (e *exitWatch) watch(ctx context.Context, n cluster.Node) {
 	e.mu.Unlock()
 	if err == nil {
 		e.ended(n.Hostname)
+	}
+}
+
+// rest lets the time pass that the next wait must not begin in.
+func (e *exitWatch) rest(ctx context.Context, n cluster.NodeName) error {
+	e.mu.Lock()
+	left := waitAgain - time.Since(e.began[n])
+	e.began[n] = time.Now().Add(max(0, left))
+	e.mu.Unlock()
+	if left <= 0 {
+		return nil
+	}
+	t := time.NewTimer(left)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -118,3 +118,25 @@ func TestNoElectionLastsForEver(t *testing.T) {
 		}
 	}
 }
+
+// TestAHostThatLiesDoesNotTurnTheLoop: one that says at once each time that the process
+// has ended, which runs, is asked about once a second, and looked at no more often.
+func TestAHostThatLiesDoesNotTurnTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, 3)
+		l, end := w.begin(t)
+		settle(t, w, l)
+		w.do(func() { w.hosts["n1"].lies = true; w.hosts["n1"].running(true) })
+		pass(time.Second)
+		waits, looks := w.calls("n1", "wait-unit"), w.looks()
+		const while = 20
+		pass(while * time.Second)
+		if waits, looks = w.calls("n1", "wait-unit")-waits, w.looks()-looks; waits < while/2 || waits > while+2 || looks > 4*while {
+			t.Errorf("in %d seconds it was waited for %d times, and there were %d looks", while, waits, looks)
+		}
+		// The end of another's process is still seen at once.
+		w.do(func() { w.hosts["n2"].running(false) })
+		w.until(t, 100*time.Millisecond, "start it again", func() bool { return w.hosts["n2"].facts.Unit.Running })
+		end()
+	})
+}

@@ -32,6 +32,15 @@ func (s fakeStore) AdvanceReboot(_ context.Context, _ string, _, to cluster.Rebo
 	return still, nil
 }
 
+func (s fakeStore) TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error) {
+	same := false
+	s.w.do(func() { same = slices.Equal(s.w.wanted.Drains, drains) })
+	if !same {
+		return false, nil
+	}
+	return s.AdvanceReboot(ctx, name, from, to)
+}
+
 func (h *fakeHost) Reboot(ctx context.Context, _ host.Reboot) error {
 	return h.call(ctx, "reboot", func() error { return nil })
 }

@@ -165,6 +165,7 @@ type fakeHost struct {
 	deaf      time.Duration // how long it goes on after its caller has given up
 	down      error         // nothing answers
 	full      error         // what is started ends so
+	lies      bool          // it says of a process that runs that it has ended
 	unitless  error         // what comes of each unit that is to be installed
 	calls     map[string]int
 	under     int
@@ -286,9 +287,9 @@ func (h *fakeHost) WaitUnit(ctx context.Context, _ string, running bool) error {
 	}
 	for {
 		h.w.mu.Lock()
-		is, ended := h.facts.Unit != nil && h.facts.Unit.Running, h.ended
+		is, ended, lies := h.facts.Unit != nil && h.facts.Unit.Running, h.ended, h.lies
 		h.w.mu.Unlock()
-		if is != running {
+		if is != running || lies {
 			return nil
 		}
 		select {

@@ -159,6 +159,9 @@ func (m *machine) facts() host.Facts {
 	id := m.unit.Member
 	sealed, known := m.seals[id]
 	f.Unit = &cluster.UnitState{Unit: *m.unit, Sealed: sealed, Running: m.running(id), Exit: m.exit}
+	if m.last.Member == id && m.last.SameSettings(*m.unit) {
+		f.Unit.Restarts = m.again
+	}
 	if f.Unit.Running {
 		u := m.proc.unit
 		f.Unit.Started, f.Unit.Exit = &u, ""

@@ -182,6 +182,7 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 			m.w.interrupts = m.w.mayInterrupt(m)
 			m.runs++ // nothing starts it again by itself
 			m.stopped("signal: terminated")
+			m.last, m.again = cluster.Unit{}, 0
 			m.w.stoppedByCKE[req.Member] = true
 		}
 		return nil

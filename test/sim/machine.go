@@ -61,6 +61,8 @@ type machine struct {
 	quit     time.Time     // when the last process ended
 	ended    chan struct{} // closed and replaced when a process begins or ends
 	runs     int           // how many processes there were
+	last     cluster.Unit  // what was run last
+	again    int           // how often it was run with those settings before
 }
 
 // process is a running etcd. Its replica outlives the directory's files.
@@ -155,6 +157,11 @@ func (m *machine) launch(u cluster.Unit) {
 		w.violate("noStartWithoutItsData", "member %s is started on %s, where its data is gone or not mounted", id, m.name())
 	}
 	m.runs++
+	if m.last.Member == id && m.last.SameSettings(u) {
+		m.again++
+	} else {
+		m.last, m.again = u, 0
+	}
 	run := m.runs
 	why := m.cannotRun(u)
 	if why == "" && m.dirs[id] == nil {
@@ -267,6 +274,7 @@ func (m *machine) boot() {
 	m.down, m.gone, m.rebooting, m.struck = false, time.Time{}, false, m.w.raft.at
 	m.boots++
 	m.runs++
+	m.last, m.again = cluster.Unit{}, 0
 	m.restarts(2 * time.Second)
 }
 

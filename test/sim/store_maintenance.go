@@ -51,6 +51,18 @@ func (s store) AdvanceReboot(ctx context.Context, _ string, from, to cluster.Reb
 	return still, err
 }
 
+// TellReboot implements execute.Store.
+func (s store) TellReboot(ctx context.Context, _ string, from, to cluster.Reboot, drains []cluster.Drain) (still bool, err error) {
+	f := &s.c.w.shelf
+	err = s.change(ctx, "record that a machine is told to reboot", func() error {
+		if still = f.reboot != nil && reflect.DeepEqual(*f.reboot, from) && slices.Equal(f.drains, drains); still {
+			f.reboot = &to
+		}
+		return nil
+	})
+	return still, err
+}
+
 func without(drains []cluster.Drain, n cluster.NodeName) []cluster.Drain {
 	return slices.DeleteFunc(slices.Clone(drains), func(d cluster.Drain) bool { return d.Node == n })
 }

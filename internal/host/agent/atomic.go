@@ -37,27 +37,43 @@ func stage(path string, b []byte, mode fs.FileMode, o *owner) (_ staged, err err
 	return staged{f.Name(), path}, errors.Join(err, f.Close())
 }
 
+// put gives the file its content; that takes no room any more.
+func (s staged) put() error {
+	if err := os.Rename(s.tmp, s.path); err != nil {
+		return errors.Join(err, os.Remove(s.tmp))
+	}
+	return syncDir(filepath.Dir(s.path))
+}
+
+// drop leaves the file as it is.
+func (s staged) drop() error { return os.Remove(s.tmp) }
+
 // writeAtomic replaces a file so that after a crash it is the old or the new one.
 func writeAtomic(path string, b []byte, mode fs.FileMode) error {
 	s, err := stage(path, b, mode, nil)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(s.tmp, s.path); err != nil {
-		return errors.Join(err, os.Remove(s.tmp))
-	}
-	return syncDir(filepath.Dir(path))
+	return s.put()
 }
 
 func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
+	s, err := stageJSON(path, v)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
-	}
-	if err := mkdirs(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return writeAtomic(path, append(b, '\n'), 0o600)
+	return s.put()
+}
+
+func stageJSON(path string, v any) (staged, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return staged{}, fmt.Errorf("encode %s: %w", path, err)
+	}
+	if err := mkdirs(filepath.Dir(path)); err != nil {
+		return staged{}, err
+	}
+	return stage(path, append(b, '\n'), 0o600, nil)
 }
 
 // readJSON reports false when there is no such file.

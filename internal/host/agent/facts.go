@@ -79,15 +79,22 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 	if st.ended != u.Member { // the member before says nothing about this one
 		st.exit, st.log = "", ""
 	}
+	if st.asked.Member != u.Member || !st.asked.SameSettings(u) {
+		st.again = 0 // nor do other settings about these
+	}
 	s, _, err := a.readSeal(req.Cluster, u.Member)
 	if err != nil {
 		return err
 	}
 	f.Unit = &cluster.UnitState{
 		Unit: u, Running: st.running, Started: st.started, Sealed: s.Sealed, Exit: st.exit, Log: st.log,
-		Overridden: st.overridden,
+		Overridden: st.overridden, Restarts: st.again,
 	}
 	if f.Unit.StaleCA, err = a.readOthers(req.Cluster, st); err != nil {
+		return err
+	}
+	is, err := a.runtime.installed(u, s.Sealed)
+	if f.Unit.Unfinished = !is; err != nil {
 		return err
 	}
 	if f.Unit.NotMounted, err = a.notMounted(s); err != nil || f.Unit.NotMounted != "" || !s.Sealed {

@@ -43,6 +43,8 @@ type procRecord struct {
 	process              // without a pid: about to be started
 	Unit    cluster.Unit `json:"unit"`
 	LogFrom int64        `json:"log_from"` // where its part of the log begins
+	// Again is how many processes with these settings were there before it, in this boot.
+	Again int `json:"again,omitempty"`
 }
 
 // exitRecord is how a process ended, as far as its parent lived to see it.
@@ -62,6 +64,8 @@ func (p *processes) exitPath(c string) string { return filepath.Join(p.layout.st
 
 // install has nothing to do: flags are derived from the unit at each start.
 func (p *processes) install(context.Context, cluster.Unit, bool) error { return nil }
+
+func (p *processes) installed(cluster.Unit, bool) (bool, error) { return true, nil }
 
 // keep has nothing to do: nothing starts a member without being asked.
 func (p *processes) keep(context.Context, cluster.Unit) error { return nil }
@@ -124,7 +128,8 @@ func (p *processes) start(_ context.Context, u cluster.Unit, _ bool) error {
 	if running {
 		return p.adopt(u, found)
 	}
-	if err := p.settle(u.Cluster); err != nil {
+	again, err := p.settle(u)
+	if err != nil {
 		return err
 	}
 	files, err := p.openLogs(u.Cluster)
@@ -132,7 +137,7 @@ func (p *processes) start(_ context.Context, u cluster.Unit, _ bool) error {
 		return err
 	}
 	defer files.close()
-	rec := procRecord{Unit: u, LogFrom: files.from}
+	rec := procRecord{Unit: u, LogFrom: files.from, Again: again}
 	if err := writeJSON(p.recordPath(u.Cluster), rec); err != nil {
 		return err
 	}
@@ -224,13 +229,26 @@ func (p *processes) reap(cluster string, c child, cmd *exec.Cmd) {
 	}
 }
 
-// settle lets the last process's end be written before the next one begins.
-func (p *processes) settle(cluster string) error {
-	rec, running, err := p.last(cluster)
-	if err == nil && !running {
-		p.awaitReaped(cluster, rec.process)
+// settle lets the last process's end be written before the next one begins, and says
+// how many with the same settings there were.
+func (p *processes) settle(u cluster.Unit) (again int, err error) {
+	rec, running, err := p.last(u.Cluster)
+	if err != nil {
+		return 0, err
 	}
-	return err
+	if !running {
+		p.awaitReaped(u.Cluster, rec.process)
+	}
+	boot, err := bootID()
+	switch {
+	case err != nil, rec.Unit.Member != u.Member, !rec.Unit.SameSettings(u):
+		return 0, err
+	case rec.PID == 0: // it was never begun
+		return rec.Again, nil
+	case rec.Boot != boot:
+		return 0, nil
+	}
+	return rec.Again + 1, nil
 }
 
 // awaitReaped waits until the end of a process that has ended is written, if

@@ -22,7 +22,7 @@ func (p *processes) state(_ context.Context, cluster string) (procState, error) 
 		return procState{}, err
 	}
 	if running {
-		return procState{running: true, who: rec.process, started: &rec.Unit}, nil
+		return procState{running: true, who: rec.process, started: &rec.Unit, asked: rec.Unit, again: rec.Again}, nil
 	}
 	if rec.Unit.Cluster == "" {
 		return procState{}, nil
@@ -33,7 +33,7 @@ func (p *processes) state(_ context.Context, cluster string) (procState, error) 
 		return procState{}, err
 	}
 	said, err := p.said(cluster, rec.LogFrom)
-	return procState{exit: exit, cause: said.cause(), log: said.summary(), ended: rec.Unit.Member}, err
+	return procState{exit: exit, cause: said.cause(), log: said.summary(), ended: rec.Unit.Member, asked: rec.Unit, again: rec.Again}, err
 }
 
 func (p *processes) exit(cluster string, rec procRecord) (string, error) {

@@ -40,6 +40,8 @@ type runtime interface {
 	// is removed: whatever the runtime keeps of it outside follows. What starts a
 	// member without being asked is kept for sealed ones only.
 	install(ctx context.Context, u cluster.Unit, sealed bool) error
+	// installed says whether what is kept outside is of this unit.
+	installed(u cluster.Unit, sealed bool) (bool, error)
 	remove(ctx context.Context, cluster string) error
 	// start begins to run the member and returns when the process exists. It
 	// does nothing to one that runs.
@@ -72,6 +74,8 @@ type procState struct {
 	running bool
 	who     process          // that runs
 	started *cluster.Unit    // of the running process
+	asked   cluster.Unit     // what CKE started last, zero when that is not known
+	again   int              // how often a process was started anew with that since
 	exit    string           // how the last one ended; empty while running
 	cause   string           // the one message that says most about why; empty while running
 	log     string           // the last one's last messages of weight; empty while running

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,21 @@ func (s *services) install(ctx context.Context, u cluster.Unit, sealed bool) err
 		return nil // its first start writes it
 	}
 	return s.keep(ctx, u)
+}
+
+// installed reads by its hash which unit the lasting file is of. What somebody has put
+// in its place is told otherwise (overridden).
+func (s *services) installed(u cluster.Unit, sealed bool) (bool, error) {
+	path := s.filePath(u.Cluster)
+	if _, err := os.Readlink(path); !sealed || err == nil {
+		return true, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	u.Founding = nil
+	return strings.Contains(string(text), unitVar+"="+serviceFile{unit: u}.hash()), nil
 }
 
 // keep writes the lasting unit and lets it start at boot.

@@ -43,17 +43,20 @@ func (s *services) state(ctx context.Context, c string) (procState, error) {
 	if err != nil {
 		return procState{}, fmt.Errorf("look at unit %s: %w", serviceName(c), err)
 	}
-	st := procState{running: now.running, who: now.process, overridden: s.overridden(c, now.unit)}
+	var rec serviceRecord
+	known, err := readJSON(s.recordPath(c), &rec)
+	if err != nil {
+		return procState{}, err
+	}
+	st := procState{
+		running: now.running, who: now.process, overridden: s.overridden(c, now.unit),
+		asked: rec.Unit, again: int(now.service.number("NRestarts")), // anew with each start that follows a stop
+	}
 	if st.running {
 		st.started, err = s.startedWith(c, now.pid)
 		return st, err
 	}
 	boot, err := bootID()
-	if err != nil {
-		return procState{}, err
-	}
-	var rec serviceRecord
-	known, err := readJSON(s.recordPath(c), &rec)
 	if err != nil {
 		return procState{}, err
 	}

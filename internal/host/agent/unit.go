@@ -70,21 +70,34 @@ func (a *Agent) installUnit(ctx context.Context, id host.Identity, u cluster.Uni
 	if err := a.allowFounding(u); err != nil {
 		return err
 	}
-	if installed && old.Equal(u) {
-		return nil
-	}
-	if err := a.versions.knows(ctx, u.Version, u.ExtraArgs); err != nil {
-		return err
-	}
 	s, _, err := a.readSeal(u.Cluster, u.Member)
 	if err != nil {
 		return err
 	}
-	if err := a.runtime.install(ctx, u, s.Sealed); err != nil {
+	if installed && old.Equal(u) {
+		if is, err := a.runtime.installed(u, s.Sealed); err != nil || is {
+			return err
+		}
+	}
+	if err := a.versions.knows(ctx, u.Version, u.ExtraArgs); err != nil {
 		return err
 	}
 	a.log.Info("install unit", "cluster", u.Cluster, "member", u.Member, "version", u.Version)
-	return writeJSON(a.layout.unit(u.Cluster), u)
+	return a.replaceUnit(ctx, u, s.Sealed)
+}
+
+// replaceUnit has the runtime follow first: what it keeps is what the machine starts.
+// Killed in between, the two differ, which is told (cluster.UnitState.Unfinished). Where
+// there is no room for the unit's own file the runtime is left alone.
+func (a *Agent) replaceUnit(ctx context.Context, u cluster.Unit, sealed bool) error {
+	next, err := stageJSON(a.layout.unit(u.Cluster), u)
+	if err != nil {
+		return err
+	}
+	if err := a.runtime.install(ctx, u, sealed); err != nil {
+		return errors.Join(err, next.drop())
+	}
+	return next.put()
 }
 
 // vacated refuses to replace the unit of another member that is still here.
