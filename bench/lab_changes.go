@@ -35,7 +35,7 @@ func addInLab(ctx context.Context, o options, l *lab.Lab) error {
 			if err := t.put(ctx, 1, 2, 3, 4); err != nil {
 				return err
 			}
-			at, err := t.promoted(ctx, 4)
+			at, err := t.promoted(ctx, 1, 2, 3, 4)
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func swapInLab(ctx context.Context, o options, l *lab.Lab) error {
 			if err := t.put(ctx, p.carry...); err != nil {
 				return err
 			}
-			at, err := t.promoted(ctx, p.newest())
+			at, err := t.promoted(ctx, p.carry...)
 			if err != nil {
 				return err
 			}
@@ -164,7 +164,7 @@ func (t *tended) silenceUnderLoad(ctx context.Context, o options, p *places, dea
 	if err := t.put(ctx, p.carry...); err != nil {
 		return cut, removed, err
 	}
-	if _, err := t.promoted(ctx, p.newest()); err != nil {
+	if _, err := t.promoted(ctx, p.carry...); err != nil {
 		return cut, removed, err
 	}
 	if err := t.tellSince(ctx, o, cut); err != nil {

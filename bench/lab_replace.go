@@ -149,7 +149,7 @@ func (t *tended) replaceDecided(ctx context.Context, o options, p *places) (time
 	if err := t.put(ctx, p.carry...); err != nil {
 		return 0, err
 	}
-	at, err := t.promoted(ctx, p.newest())
+	at, err := t.promoted(ctx, p.carry...)
 	if err != nil {
 		return 0, err
 	}

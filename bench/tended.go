@@ -106,8 +106,12 @@ func (t *tended) settled(ctx context.Context, nodes ...int) error {
 	})
 }
 
-// promoted waits until etcd counts the member on a machine among the voters.
-func (t *tended) promoted(ctx context.Context, i int) (time.Time, error) {
+// promoted waits until etcd counts the member on the last of these machines among the
+// voters. The others are asked: a connection to a machine that died says nothing, and
+// is found out late.
+func (t *tended) promoted(ctx context.Context, carry ...int) (time.Time, error) {
+	i := carry[len(carry)-1]
+	t.etcd.SetEndpoints(t.endpointsBut(carry, i)...)
 	url := "https://" + net.JoinHostPort(t.address(i), "2380")
 	var at time.Time
 	err := poll(ctx, func(ctx context.Context) bool {

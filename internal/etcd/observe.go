@@ -18,6 +18,10 @@ import (
 // not serving in the sense of anyone's request timeout.
 const askTimeout = 2 * time.Second
 
+// betweenLeaders is longer than leadership is on its way when it is handed over, and
+// well under the second in which members find out that their leader is gone.
+const betweenLeaders = 100 * time.Millisecond
+
 // answer is what one member said of itself.
 type answer struct {
 	endpoint  Endpoint
@@ -129,7 +133,24 @@ func (c *Client) askStrangers(ctx context.Context, members []cluster.Member, nod
 	return c.askAll(ctx, eps)
 }
 
+// ask asks a member, and once more if it knew no leader just then: between two
+// leaders there is none for some milliseconds, in which nobody is unhealthy.
 func (c *Client) ask(ctx context.Context, ep Endpoint) answer {
+	a := c.askOnce(ctx, ep)
+	if a.statusErr != nil || a.status.Leader != 0 && !errors.Is(a.readErr, rpctypes.ErrLeaderChanged) {
+		return a
+	}
+	again := time.NewTimer(betweenLeaders)
+	defer again.Stop()
+	select {
+	case <-ctx.Done():
+		return a
+	case <-again.C:
+		return c.askOnce(ctx, ep)
+	}
+}
+
+func (c *Client) askOnce(ctx context.Context, ep Endpoint) answer {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	a := answer{endpoint: ep}

@@ -16,6 +16,11 @@ import (
 // pinned to it fails all that time.
 const stopGrace = time.Second
 
+// calmBeforeMove is how long nothing else is done before leadership moves. etcd drops
+// what is written in the milliseconds without a leader, and these are more while the
+// members are busy with what was done right before: one started, clients came back.
+const calmBeforeMove = 300 * time.Millisecond
+
 // leader returns what the members say and the leader's client URL, where a
 // mutation takes one hop fewer; a leader only its peers can reach is replaced by
 // any serving voter, which passes the mutation on.
@@ -111,8 +116,18 @@ type moveLeader struct{ target }
 
 func (a moveLeader) Done(ctx context.Context) (bool, error) {
 	e, err := a.membership(ctx)
-	m, ok := e.Member(a.step.Member)
-	return !ok || !m.Leader, err
+	if m, ok := e.Member(a.step.Member); !ok || !m.Leader || err != nil {
+		return err == nil, err
+	}
+	calm := time.NewTimer(calmBeforeMove)
+	defer calm.Stop()
+	select {
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait for calm before leadership moves: %w", ctx.Err())
+	case <-calm.C:
+	}
+	a.seen.forget() // the guard looks anew
+	return false, nil
 }
 
 func (a moveLeader) Do(ctx context.Context) error {
