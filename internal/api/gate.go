@@ -36,6 +36,15 @@ func unled(ctx context.Context, err error) error {
 	}
 }
 
+// unread says the same of a request that reads, and of which nothing was sent: the next
+// leader can be asked.
+func unread(ctx context.Context, err error) error {
+	if !errors.Is(context.Cause(ctx), ErrLeadLost) {
+		return err
+	}
+	return NotLeader(ErrLeadLost.Error(), "ckecli leader names the next one; ask it", "")
+}
+
 // anyDaemon marks an operation that reads the store only, so that a daemon that
 // does not lead answers it too.
 const anyDaemon = "any-daemon"

@@ -120,6 +120,29 @@ func TestAChangeThatWasCutOffIsNotSentElsewhere(t *testing.T) {
 	}
 }
 
+// A stream only reads, so that one which was cut off before it began is asked for elsewhere.
+func TestAStreamThatWasCutOffIsAskedForElsewhere(t *testing.T) {
+	cut := led(t, asked{watch: func(ctx context.Context, _ func(Status) error) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}, func(ctx context.Context) (context.Context, func(), error) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		cancel(ErrLeadLost)
+		return ctx, func() {}, nil
+	})
+	err := newTestClient(t, cut, ClientTLS{}).WatchStatus(t.Context(), "main", func(Status) error { return nil })
+	var e *Error
+	if !errors.As(err, &e) || e.Code != CodeNotLeader || e.Hint == "" {
+		t.Errorf("got %v", err)
+	}
+	enough := errors.New("enough")
+	next := led(t, asked{watch: func(_ context.Context, fn func(Status) error) error { return fn(Status{}) }}, nil)
+	err = newTestClient(t, cut+","+next, ClientTLS{}).WatchStatus(t.Context(), "main", func(Status) error { return enough })
+	if !errors.Is(err, enough) {
+		t.Errorf("with another: %v", err)
+	}
+}
+
 func TestClientAsksOneDaemonAfterAnother(t *testing.T) {
 	answers := asked{status: func(context.Context, string) (Status, error) { return Status{Cluster: "main"}, nil }}
 	refuses := asked{status: func(context.Context, string) (Status, error) { return Status{}, Refused("no", "") }}

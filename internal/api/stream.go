@@ -129,7 +129,7 @@ func stream[I any](s *server, op huma.Operation, do func(context.Context, *I, *s
 			_, raw := humago.Unwrap(hc)
 			ctx := hc.Context() // the gate's, which is not the request's own
 			w := &streamWriter{w: raw, control: http.NewResponseController(raw)}
-			err := unled(ctx, do(ctx, in, w))
+			err := do(ctx, in, w)
 			if err != nil && w.begun {
 				level := slog.LevelWarn
 				if ctx.Err() != nil {
@@ -139,7 +139,7 @@ func stream[I any](s *server, op huma.Operation, do func(context.Context, *I, *s
 				panic(http.ErrAbortHandler)
 			}
 			if err != nil {
-				writeProblem(raw, problemOf(err))
+				writeProblem(raw, problemOf(unread(ctx, err)))
 				return
 			}
 			w.begin()

@@ -30,8 +30,9 @@ type Options struct {
 	// RestoreState names a file of `ckecli state backup` to begin from; the data
 	// directory must then hold no store.
 	RestoreState string
-	// After is told of every mutation; for crash tests.
-	After execute.After
+	// Before and After are told of every mutation; for crash tests.
+	Before execute.Before
+	After  execute.After
 	// Outcome is told how each of them went.
 	Outcome execute.Outcome
 }

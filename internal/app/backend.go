@@ -27,7 +27,11 @@ func (b backend) care(ctx context.Context, name string) (*care, error) {
 	if _, _, err := b.store.Spec(ctx, name); err != nil {
 		return nil, notFound(err, name)
 	}
-	return b.careFor(ctx, name)
+	c, err := b.careFor(ctx, name)
+	if errors.Is(err, errNotLeading) { // since the request was let in; nothing was done for it
+		err = b.notLeading(ctx)
+	}
+	return c, err
 }
 
 func notFound(err error, name string) error {

@@ -39,7 +39,7 @@ func (b backend) CleanNode(ctx context.Context, name, which string, forget bool)
 		return err
 	}
 	if err == nil {
-		err = b.did(storeForgetLeft, b.store.ForgetLeft(ctx, name, n))
+		err = b.does(storeForgetLeft, func() error { return b.store.ForgetLeft(ctx, name, n) })
 	}
 	err = b.note(ctx, name, action+string(n.Hostname), "", err, began)
 	c.loop.Wake()
@@ -78,7 +78,7 @@ func (b backend) clean(ctx context.Context, c *care, w reconcile.Wanted, st clus
 	if err != nil {
 		return err
 	}
-	err = b.did(hostPurge, h.Purge(ctx))
+	err = b.does(hostPurge, func() error { return h.Purge(ctx) })
 	var guard *host.GuardError
 	if errors.As(err, &guard) {
 		return api.Refused(fmt.Sprintf("node %s is not cleaned: its host refuses: %s", n.Hostname, guard.Reason), "ckecli status")

@@ -61,7 +61,7 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
 			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"), Hostname: a.self.Hostname,
-			Boot: a.boot, Now: time.Now, Log: log, After: a.o.After, Outcome: a.o.Outcome,
+			Boot: a.boot, Now: time.Now, Log: log, Before: a.o.Before, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})

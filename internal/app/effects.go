@@ -32,16 +32,35 @@ const (
 	storeForgetLeft execute.Effect = "store.forget-left"
 )
 
-// did tells of a mutation, right after it.
-func (a *App) did(e execute.Effect, err error) error {
+// does a mutation and tells of it.
+func (a *App) does(e execute.Effect, mutate func() error) error {
+	if a.o.Before != nil {
+		a.o.Before()
+	}
+	err := mutate()
 	if a.o.After != nil {
 		a.o.After(cleanNode, e)
 	}
 	return err
 }
 
+// Hook is told of a daemon's mutations, notes them, and ends or stops it in the midst of
+// them.
+type Hook struct {
+	trace      string
+	kill, stop *moment
+	// end ends the process; past is for who ends something else, and says when it has.
+	end  func()
+	past <-chan struct{}
+
+	mu sync.Mutex
+	// seen are those that are over, underWay those that are not.
+	seen, underWay int
+	dying          bool
+}
+
 // EffectHook reads the variables; nil when none of those it needs is set.
-func EffectHook(getenv func(string) string) (execute.After, error) {
+func EffectHook(getenv func(string) string) (*Hook, error) {
 	trace := getenv(envTrace)
 	kill, err := parseMoment(getenv, envKill)
 	if err != nil {
@@ -51,24 +70,53 @@ func EffectHook(getenv func(string) string) (execute.After, error) {
 	if err != nil || trace == "" && kill == nil && stop == nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	seen := 0
-	return func(step plan.Kind, e execute.Effect) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen++
-		if err := appendLine(trace, traced(step, e)+"\n"); err != nil {
-			panic(fmt.Sprintf("%s: %v", envTrace, err))
-		}
-		if kill.has(seen, step, e) {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // nothing runs after it
-			select {}
-		}
-		if stop.has(seen, step, e) {
-			stop.past = true
-			standStill()
-		}
-	}, nil
+	return &Hook{trace: trace, kill: kill, stop: stop, end: die}, nil
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // nothing runs after it
+}
+
+// Before is called right before each mutation. Of a daemon that is about to end there
+// are no more.
+func (h *Hook) Before() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dying {
+		h.wait()
+	}
+	h.underWay++
+}
+
+// After is called right after each mutation. A daemon that ends after the first that is
+// none of others lets those under way come to their end, so that nothing is done that
+// none was killed after.
+func (h *Hook) After(step plan.Kind, e execute.Effect) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen++
+	h.underWay--
+	if err := appendLine(h.trace, traced(step, e)+"\n"); err != nil {
+		panic(fmt.Sprintf("%s: %v", envTrace, err))
+	}
+	h.dying = h.dying || h.kill.has(h.seen, step, e)
+	switch {
+	case h.dying && (h.underWay == 0 || h.kill.others == nil):
+		h.end()
+		<-h.past // nobody gets the lock any more
+	case h.dying:
+		h.wait()
+	case h.stop.has(h.seen, step, e):
+		h.stop.past = true
+		standStill()
+	}
+}
+
+// wait is for the end, which another brings. The caller holds the lock.
+func (h *Hook) wait() {
+	h.mu.Unlock()
+	<-h.past
+	h.mu.Lock()
 }
 
 // standStill stops this process until somebody else wakes it. The signal may take its

@@ -1,7 +1,11 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"cke/internal/execute"
 	"cke/internal/plan"
@@ -49,5 +53,54 @@ func TestMoments(t *testing.T) {
 	}
 	if m, err := parseMoment(func(string) string { return "" }, envKill); m.has(1, plan.Compact, execute.EtcdCompact) || err != nil {
 		t.Errorf("nothing is a moment (%v)", err)
+	}
+}
+
+// TestWhatIsUnderWayIsNotCutShort: a daemon that ends after an effect that is none of
+// others begins no more, and ends when the last of those it had begun is noted.
+func TestWhatIsUnderWayIsNotCutShort(t *testing.T) {
+	trace := filepath.Join(t.TempDir(), "trace")
+	synctest.Test(t, func(t *testing.T) {
+		past := make(chan struct{})
+		ends := 0
+		h := &Hook{trace: trace, kill: &moment{others: []string{"retire-member host.stop-unit"}}, end: func() { ends++ }, past: past}
+		var begun sync.WaitGroup
+		began := map[string]bool{}
+		do := func(kind plan.Kind, e execute.Effect) (finish func()) {
+			done := make(chan struct{})
+			begun.Go(func() {
+				h.Before()
+				began[string(e)] = true
+				<-done
+				h.After(kind, e)
+			})
+			synctest.Wait()
+			return func() { close(done); synctest.Wait() }
+		}
+		stop, promote, known := do(plan.RetireMember, execute.HostRetireUnit), do(plan.PromoteLearner, execute.EtcdPromote), do(plan.RetireMember, execute.HostStopUnit)
+		known()
+		stop()
+		if ends != 0 {
+			t.Error("it ends while a promotion is under way")
+		}
+		late := do(plan.AddLearner, execute.EtcdAddLearner)
+		if began[string(execute.EtcdAddLearner)] {
+			t.Error("another mutation begins")
+		}
+		promote()
+		if ends != 1 {
+			t.Errorf("it has ended %d times when nothing is under way", ends)
+		}
+		close(past)
+		late()
+		begun.Wait()
+	})
+	b, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "retire-member host.stop-unit\nretire-member host.retire-unit\npromote-learner etcd.promote\nadd-learner etcd.add-learner\n"
+	if string(b) != want {
+		t.Errorf("the trace is %q, want %q", b, want)
 	}
 }

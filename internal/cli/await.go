@@ -21,7 +21,7 @@ func awaitStatus(ctx context.Context, s *session, c *api.Client, name string, ti
 	ctx, cancel := context.WithTimeoutCause(ctx, units.Duration(timeout).Std(), errTimeout)
 	defer cancel()
 	var last api.Status
-	err := watchStatus(ctx, s, c, name, func(st api.Status) error {
+	err := watchOutcome(ctx, s, c, name, func(st api.Status) error {
 		last = st
 		arrived, err := there(st)
 		if err == nil && arrived {

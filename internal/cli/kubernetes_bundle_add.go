@@ -85,7 +85,7 @@ func awaitBundle(ctx context.Context, s *session, c *api.Client, name string, b 
 	defer cancel()
 	done := errors.New("it is there")
 	last := cluster.Condition{Text: "cke has not tried yet"}
-	err := watchStatus(ctx, s, c, name, func(st api.Status) error {
+	err := watchOutcome(ctx, s, c, name, func(st api.Status) error {
 		if st.Kubernetes == nil {
 			return api.Refused("no Secret is made: cluster.yml has no kubernetes.kubeconfig", "the bundle is recorded; cke makes the Secret once there is one")
 		}

@@ -62,7 +62,7 @@ func (w *waiter) run(ctx context.Context) (api.Status, error) {
 	ended := make(chan error, 1)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		ended <- watchStatus(ctx, w.s, w.client, w.change.Cluster, func(st api.Status) error {
+		ended <- watchOutcome(ctx, w.s, w.client, w.change.Cluster, func(st api.Status) error {
 			select {
 			case updates <- st:
 				return nil

@@ -11,8 +11,18 @@ import (
 // watchStatus follows a cluster's status until ctx ends or fn fails. Once it
 // has begun it outlives a restart of cke, and another cke that takes over.
 func watchStatus(ctx context.Context, s *session, c *api.Client, name string, fn func(api.Status) error) error {
+	return watchOn(ctx, s, c, name, false, fn)
+}
+
+// watchOutcome is watchStatus for what cke was just asked to do: it was there and has
+// taken it, so that this outlives its end from the beginning.
+func watchOutcome(ctx context.Context, s *session, c *api.Client, name string, fn func(api.Status) error) error {
+	return watchOn(ctx, s, c, name, true, fn)
+}
+
+func watchOn(ctx context.Context, s *session, c *api.Client, name string, begun bool, fn func(api.Status) error) error {
 	var fnErr error
-	begun, told := false, false
+	told := false
 	for {
 		err := c.WatchStatus(ctx, name, func(st api.Status) error {
 			begun, told = true, false

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,12 @@ import (
 
 // serveMemory serves a backend with one cluster and returns an environment for it.
 func serveMemory(t *testing.T, stdout, stderr io.Writer) (*memory, Env) {
+	t.Helper()
+	return serveLed(t, nil, stdout, stderr)
+}
+
+// serveLed is serveMemory by a daemon that does not lead all the time.
+func serveLed(t *testing.T, lead api.Lead, stdout, stderr io.Writer) (*memory, Env) {
 	t.Helper()
 	m := newMemory()
 	if _, err := m.PutSpec(t.Context(), "x", []byte("name: main\n")); err != nil {
@@ -28,7 +35,7 @@ func serveMemory(t *testing.T, stdout, stderr io.Writer) (*memory, Env) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	srv := api.HTTPServer(api.NewServer(m, api.Options{Log: log}), log)
+	srv := api.HTTPServer(api.NewServer(m, api.Options{Log: log, Lead: lead}), log)
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return m, Env{
@@ -97,6 +104,32 @@ func TestFullStdoutFails(t *testing.T) {
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestWaitingOutlivesAHandOver: who was told that the change is taken waits for it, though
+// the daemon that took it stops at once; who begins to watch is told.
+func TestWaitingOutlivesAHandOver(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		taken int32 // so many requests are answered before it stops
+		code  int
+	}{
+		{[]string{"cluster", "set", "-", "-wait"}, 1, exitDone},
+		{[]string{"status", "-watch", "--cluster", "main"}, 0, exitUnreachable},
+	} {
+		var asked atomic.Int32
+		var out, errs bytes.Buffer
+		_, env := serveLed(t, func(ctx context.Context) (context.Context, func(), error) {
+			if n := asked.Add(1); n > c.taken && n <= c.taken+2 {
+				return nil, nil, api.NotLeader("this cke is stopping", "ask another one", "")
+			}
+			return ctx, func() {}, nil
+		}, &out, &errs)
+		env.Stdin = strings.NewReader("name: main\n# changed\n")
+		if code := Main(t.Context(), c.args, env); code != c.code {
+			t.Errorf("%v: exit code %d, want %d\n%s%s", c.args, code, c.code, &out, &errs)
+		}
+	}
+}
 
 func TestWaitingEndsWhenInterrupted(t *testing.T) {
 	r, w := io.Pipe()

@@ -153,6 +153,8 @@ type NodeState struct {
 	Certificates []string `json:"certificates,omitempty"`
 	// CertificatesFail: with these files handshakes fail now; else there is time.
 	CertificatesFail bool `json:"certificates_fail,omitempty"`
+	// CertificatesBar: with these files, as when one is missing, etcd does not start.
+	CertificatesBar bool `json:"certificates_bar,omitempty"`
 	// Gateway is nil when the machine has none.
 	Gateway *GatewayState `json:"gateway,omitempty"`
 	// APIServer lists what is wrong with the API server's client files; empty is

@@ -211,11 +211,14 @@ const stopPatience = 20 * time.Second
 
 // serve runs the daemon until a signal or a failure, then stops it gracefully.
 func serve(ctx context.Context, o app.Options, started func(context.Context) error) error {
-	after, err := app.EffectHook(os.Getenv)
+	hook, err := app.EffectHook(os.Getenv)
 	if err != nil {
 		return err
 	}
-	o.After, o.Outcome = after, app.OutcomeHook(os.Getenv)
+	if hook != nil {
+		o.Before, o.After = hook.Before, hook.After
+	}
+	o.Outcome = app.OutcomeHook(os.Getenv)
 	kube.RouteLogs(o.Log)
 	a := app.New(o)
 	if err := a.Start(ctx); err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	startPatience   = 30 * time.Second
+	startPatience   = time.Minute
 	healthyPatience = 2 * time.Minute
 )
 

@@ -15,16 +15,16 @@ import (
 
 const (
 	usageTimeout = 20 * time.Second
-	// usageParts bounds how many parts a prefix is told apart into.
+	// usageParts bounds how many parts of a prefix are asked for.
 	usageParts = 60
 	// usageSample is how many keys of a part are read with their values.
 	usageSample = 20
 )
 
 // Usage estimates what lies under each of these prefixes, which do not overlap,
-// and beside them, largest first. A prefix whose keys are all one level further
-// down, as kube-apiserver's are, is told apart there. Keys are counted; their
-// size is taken from a few of each part.
+// and beside them, largest first. A prefix with keys one level further down, as all of
+// kube-apiserver's are, is told apart there. Keys are counted; their size is taken from
+// a few of each part.
 func (c *Client) Usage(ctx context.Context, ep Endpoint, prefixes []string) ([]cluster.PrefixUsage, error) {
 	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
 	defer cancel()
@@ -61,8 +61,14 @@ type measure struct{ conn *clientv3.Client }
 
 // part counts what begins with a prefix and sizes it by its first keys.
 func (m measure) part(ctx context.Context, prefix string) (cluster.PrefixUsage, error) {
-	u := cluster.PrefixUsage{Prefix: prefix}
-	r, err := m.conn.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithLimit(usageSample), clientv3.WithSerializable())
+	first := cmp.Or(prefix, "\x00") // etcd takes no empty key
+	u, err := m.between(ctx, first, clientv3.GetPrefixRangeEnd(prefix))
+	u.Prefix = prefix
+	return u, err
+}
+
+func (m measure) between(ctx context.Context, from, end string) (u cluster.PrefixUsage, err error) {
+	r, err := m.conn.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(usageSample), clientv3.WithSerializable())
 	if err != nil || len(r.Kvs) == 0 {
 		return u, err
 	}
@@ -75,30 +81,47 @@ func (m measure) part(ctx context.Context, prefix string) (cluster.PrefixUsage, 
 	return u, nil
 }
 
-// apart is a prefix's parts one level down; the prefix itself where keys lie right
-// below it, or there are too many parts.
+// apart is a prefix's parts one level down, and under its own name what lies right
+// below it, sized by the first keys of each letter; the prefix as a whole where that
+// is too much to ask for.
 func (m measure) apart(ctx context.Context, prefix string) (parts []cluster.PrefixUsage, whole cluster.PrefixUsage, err error) {
 	if whole, err = m.part(ctx, prefix); err != nil || whole.Keys == 0 {
 		return nil, whole, err
 	}
+	own := cluster.PrefixUsage{Prefix: prefix}
 	end := clientv3.GetPrefixRangeEnd(prefix)
-	for from := prefix; ; {
+	from := prefix
+	for range usageParts {
 		r, err := m.conn.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly(), clientv3.WithSerializable())
 		if err != nil {
 			return nil, whole, err
 		}
 		if len(r.Kvs) == 0 {
+			if own.Keys > 0 {
+				parts = append(parts, own)
+			}
 			return parts, whole, nil
 		}
 		below, _, deeper := strings.Cut(strings.TrimPrefix(string(r.Kvs[0].Key), prefix), "/")
-		if !deeper || len(parts) == usageParts {
-			return []cluster.PrefixUsage{whole}, whole, nil
+		if deeper {
+			from = clientv3.GetPrefixRangeEnd(prefix + below + "/")
+			u, err := m.part(ctx, prefix+below+"/")
+			if err != nil {
+				return nil, whole, err
+			}
+			parts = append(parts, u)
+			continue
 		}
-		u, err := m.part(ctx, prefix+below+"/")
+		next := prefix + "\x00" // behind a key that is the prefix itself
+		if below != "" {
+			next = clientv3.GetPrefixRangeEnd(prefix + below[:1])
+		}
+		u, err := m.between(ctx, from, next)
 		if err != nil {
 			return nil, whole, err
 		}
-		parts = append(parts, u)
-		from = clientv3.GetPrefixRangeEnd(prefix + below + "/")
+		own.Keys, own.Bytes = own.Keys+u.Keys, own.Bytes+u.Bytes
+		from = next
 	}
+	return []cluster.PrefixUsage{whole}, whole, nil
 }

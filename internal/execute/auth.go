@@ -83,23 +83,23 @@ func (a configureAuth) apply(ctx context.Context, via etcd.Endpoint, c plan.Auth
 	x := a.x.o.Etcd
 	switch c.Op {
 	case plan.DeleteUser:
-		return a.did(EtcdDeleteUser, x.DeleteUser(ctx, via, c.User))
+		return a.does(EtcdDeleteUser, func() error { return x.DeleteUser(ctx, via, c.User) })
 	case plan.DeleteRole:
-		return a.did(EtcdDeleteRole, x.DeleteRole(ctx, via, c.Role))
+		return a.does(EtcdDeleteRole, func() error { return x.DeleteRole(ctx, via, c.Role) })
 	case plan.AddRole:
-		return a.did(EtcdAddRole, x.AddRole(ctx, via, c.Role))
+		return a.does(EtcdAddRole, func() error { return x.AddRole(ctx, via, c.Role) })
 	case plan.GrantPermission:
-		return a.did(EtcdGrant, x.Grant(ctx, via, c.Role, c.Permission))
+		return a.does(EtcdGrant, func() error { return x.Grant(ctx, via, c.Role, c.Permission) })
 	case plan.RevokePermission:
-		return a.did(EtcdRevoke, x.Revoke(ctx, via, c.Role, c.Permission))
+		return a.does(EtcdRevoke, func() error { return x.Revoke(ctx, via, c.Role, c.Permission) })
 	case plan.AddUser:
-		return a.did(EtcdAddUser, x.AddUser(ctx, via, c.User))
+		return a.does(EtcdAddUser, func() error { return x.AddUser(ctx, via, c.User) })
 	case plan.GrantRole:
-		return a.did(EtcdGrantRole, x.GrantRole(ctx, via, c.User, c.Role))
+		return a.does(EtcdGrantRole, func() error { return x.GrantRole(ctx, via, c.User, c.Role) })
 	case plan.RevokeRole:
-		return a.did(EtcdRevokeRole, x.RevokeRole(ctx, via, c.User, c.Role))
+		return a.does(EtcdRevokeRole, func() error { return x.RevokeRole(ctx, via, c.User, c.Role) })
 	case plan.EnableAuth:
-		return a.did(EtcdEnableAuth, x.EnableAuth(ctx, via))
+		return a.does(EtcdEnableAuth, func() error { return x.EnableAuth(ctx, via) })
 	default:
 		return fmt.Errorf("auth change %q is unknown", c.Op)
 	}

@@ -2,7 +2,6 @@ package execute
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 
 	"cke/internal/cluster"
@@ -19,7 +18,7 @@ func (a recordBootstrap) Done(ctx context.Context) (bool, error) {
 }
 
 func (a recordBootstrap) Do(ctx context.Context) error {
-	b := cluster.Bootstrap{Phase: cluster.PhaseBootstrapping, Token: a.cluster() + "-" + rand.Text()}
+	b := cluster.Bootstrap{Phase: cluster.PhaseBootstrapping, Token: a.cluster() + "-" + a.x.o.Token()}
 	for _, name := range a.step.Nodes {
 		n, err := a.node(name)
 		if err != nil {

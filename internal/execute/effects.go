@@ -71,6 +71,9 @@ func Effects() []Effect {
 	}
 }
 
+// Before is told of each mutation right before it.
+type Before func()
+
 // After is told of each mutation, successful or not, right after it.
 type After func(plan.Kind, Effect)
 
@@ -79,11 +82,15 @@ type Outcome func(plan.Kind, Effect, error)
 
 type effects struct {
 	kind    plan.Kind
+	before  Before
 	after   After
 	outcome Outcome
 }
 
-func (f effects) did(e Effect, err error) error {
+// does a mutation, which is the only way to the outside.
+func (f effects) does(e Effect, mutate func() error) error {
+	f.before()
+	err := mutate()
 	f.outcome(f.kind, e, err)
 	f.after(f.kind, e)
 	return err
@@ -95,50 +102,59 @@ type effectStore struct {
 }
 
 func (s effectStore) AdvanceBootstrap(ctx context.Context, name string, from cluster.Phase, b cluster.Bootstrap) error {
-	return s.f.did(StoreAdvanceBootstrap, s.Store.AdvanceBootstrap(ctx, name, from, b))
+	return s.f.does(StoreAdvanceBootstrap, func() error { return s.Store.AdvanceBootstrap(ctx, name, from, b) })
 }
 
 func (s effectStore) ForgetLeaving(ctx context.Context, name string, n cluster.NodeName) error {
-	return s.f.did(StoreForgetLeaving, s.Store.ForgetLeaving(ctx, name, n))
+	return s.f.does(StoreForgetLeaving, func() error { return s.Store.ForgetLeaving(ctx, name, n) })
 }
 
 func (s effectStore) ForgetUser(ctx context.Context, name string, u cluster.RemovedUser) error {
-	return s.f.did(StoreForgetUser, s.Store.ForgetUser(ctx, name, u))
+	return s.f.does(StoreForgetUser, func() error { return s.Store.ForgetUser(ctx, name, u) })
 }
 
 func (s effectStore) ForgetDefrag(ctx context.Context, name string, n cluster.NodeName) error {
-	return s.f.did(StoreForgetDefrag, s.Store.ForgetDefrag(ctx, name, n))
+	return s.f.does(StoreForgetDefrag, func() error { return s.Store.ForgetDefrag(ctx, name, n) })
 }
 
 func (s effectStore) PutRestart(ctx context.Context, name string, r cluster.Restart) error {
-	return s.f.did(StorePutRestart, s.Store.PutRestart(ctx, name, r))
+	return s.f.does(StorePutRestart, func() error { return s.Store.PutRestart(ctx, name, r) })
 }
 
 func (s effectStore) PutSnapshot(ctx context.Context, name string, snap cluster.Snapshot) error {
-	return s.f.did(StorePutSnapshot, s.Store.PutSnapshot(ctx, name, snap))
+	return s.f.does(StorePutSnapshot, func() error { return s.Store.PutSnapshot(ctx, name, snap) })
 }
 
 func (s effectStore) DropRestart(ctx context.Context, name string, r cluster.Restart) error {
-	return s.f.did(StoreDropRestart, s.Store.DropRestart(ctx, name, r))
+	return s.f.does(StoreDropRestart, func() error { return s.Store.DropRestart(ctx, name, r) })
 }
 
 func (s effectStore) DropDrain(ctx context.Context, name string, d cluster.Drain) error {
-	return s.f.did(StoreDropDrain, s.Store.DropDrain(ctx, name, d))
+	return s.f.does(StoreDropDrain, func() error { return s.Store.DropDrain(ctx, name, d) })
 }
 
-func (s effectStore) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (bool, error) {
-	still, err := s.Store.ChangeDrain(ctx, name, from, to)
-	return still, s.f.did(StorePutDrain, err)
+func (s effectStore) ChangeDrain(ctx context.Context, name string, from *cluster.Drain, to cluster.Drain) (still bool, err error) {
+	err = s.f.does(StorePutDrain, func() (err error) {
+		still, err = s.Store.ChangeDrain(ctx, name, from, to)
+		return err
+	})
+	return still, err
 }
 
-func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (bool, error) {
-	still, err := s.Store.AdvanceReboot(ctx, name, from, to)
-	return still, s.f.did(StoreAdvanceReboot, err)
+func (s effectStore) AdvanceReboot(ctx context.Context, name string, from, to cluster.Reboot) (still bool, err error) {
+	err = s.f.does(StoreAdvanceReboot, func() (err error) {
+		still, err = s.Store.AdvanceReboot(ctx, name, from, to)
+		return err
+	})
+	return still, err
 }
 
-func (s effectStore) TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (bool, error) {
-	still, err := s.Store.TellReboot(ctx, name, from, to, drains)
-	return still, s.f.did(StoreAdvanceReboot, err)
+func (s effectStore) TellReboot(ctx context.Context, name string, from, to cluster.Reboot, drains []cluster.Drain) (still bool, err error) {
+	err = s.f.does(StoreAdvanceReboot, func() (err error) {
+		still, err = s.Store.TellReboot(ctx, name, from, to, drains)
+		return err
+	})
+	return still, err
 }
 
 type effectHost struct {
@@ -148,55 +164,58 @@ type effectHost struct {
 	changed func()
 }
 
-// did comes after the mutation, so that no answer from during it is taken for
-// one from after it.
-func (h effectHost) did(e Effect, err error) error {
-	h.changed()
-	return h.f.did(e, err)
+// does says that the host has changed after the mutation, so that no answer from
+// during it is taken for one from after it.
+func (h effectHost) does(e Effect, mutate func() error) error {
+	return h.f.does(e, func() error {
+		err := mutate()
+		h.changed()
+		return err
+	})
 }
 
 func (h effectHost) PutRelease(ctx context.Context, r host.Release, offset int64, packed io.Reader) error {
-	return h.did(HostPutRelease, h.Host.PutRelease(ctx, r, offset, packed))
+	return h.does(HostPutRelease, func() error { return h.Host.PutRelease(ctx, r, offset, packed) })
 }
 
 func (h effectHost) PutFiles(ctx context.Context, req host.PutFiles) error {
-	return h.did(HostPutFiles, h.Host.PutFiles(ctx, req))
+	return h.does(HostPutFiles, func() error { return h.Host.PutFiles(ctx, req) })
 }
 
 func (h effectHost) InstallUnit(ctx context.Context, u cluster.Unit) error {
-	return h.did(HostInstallUnit, h.Host.InstallUnit(ctx, u))
+	return h.does(HostInstallUnit, func() error { return h.Host.InstallUnit(ctx, u) })
 }
 
 func (h effectHost) StartUnit(ctx context.Context, name string, id cluster.MemberID) error {
-	return h.did(HostStartUnit, h.Host.StartUnit(ctx, name, id))
+	return h.does(HostStartUnit, func() error { return h.Host.StartUnit(ctx, name, id) })
 }
 
 func (h effectHost) StopUnit(ctx context.Context, req host.StopUnit) error {
-	return h.did(HostStopUnit, h.Host.StopUnit(ctx, req))
+	return h.does(HostStopUnit, func() error { return h.Host.StopUnit(ctx, req) })
 }
 
 func (h effectHost) RetireUnit(ctx context.Context, name string, id cluster.MemberID) error {
-	return h.did(HostRetireUnit, h.Host.RetireUnit(ctx, name, id))
+	return h.does(HostRetireUnit, func() error { return h.Host.RetireUnit(ctx, name, id) })
 }
 
 func (h effectHost) Reboot(ctx context.Context, req host.Reboot) error {
-	return h.did(HostReboot, h.Host.Reboot(ctx, req))
+	return h.does(HostReboot, func() error { return h.Host.Reboot(ctx, req) })
 }
 
 func (h effectHost) Clean(ctx context.Context, name string) error {
-	return h.did(HostClean, h.Host.Clean(ctx, name))
+	return h.does(HostClean, func() error { return h.Host.Clean(ctx, name) })
 }
 
 func (h effectHost) PutClientFiles(ctx context.Context, req host.PutClientFiles) error {
-	return h.did(HostPutClientFiles, h.Host.PutClientFiles(ctx, req))
+	return h.does(HostPutClientFiles, func() error { return h.Host.PutClientFiles(ctx, req) })
 }
 
 func (h effectHost) PutGateway(ctx context.Context, g cluster.Gateway) error {
-	return h.did(HostPutGateway, h.Host.PutGateway(ctx, g))
+	return h.does(HostPutGateway, func() error { return h.Host.PutGateway(ctx, g) })
 }
 
 func (h effectHost) RemoveGateway(ctx context.Context, name string) error {
-	return h.did(HostRemoveGateway, h.Host.RemoveGateway(ctx, name))
+	return h.does(HostRemoveGateway, func() error { return h.Host.RemoveGateway(ctx, name) })
 }
 
 // Etcd is the part of the managed cluster's client that steps use.

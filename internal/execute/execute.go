@@ -6,6 +6,7 @@ package execute
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -49,12 +50,16 @@ type Options struct {
 	// Snapshots is the directory for those taken before a change of version, on the
 	// machine Hostname.
 	Snapshots, Hostname string
+	// Token makes the one of a founding; nil: a random one.
+	Token func() string
 	// Progress is told how far long steps are; nil for nobody.
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.
 	Boot string
-	// After is told of every mutation right after it happened; nil for nobody.
-	After After
+	// Before is told of every mutation right before it, After right after it happened;
+	// nil for nobody.
+	Before Before
+	After  After
 	// Outcome is told how each of them went; nil for nobody.
 	Outcome Outcome
 }
@@ -64,8 +69,14 @@ type Executor struct{ o Options }
 
 // New returns an executor.
 func New(o Options) *Executor {
+	if o.Before == nil {
+		o.Before = func() {}
+	}
 	if o.After == nil {
 		o.After = func(plan.Kind, Effect) {}
+	}
+	if o.Token == nil {
+		o.Token = rand.Text
 	}
 	if o.Outcome == nil {
 		o.Outcome = func(plan.Kind, Effect, error) {}
@@ -88,7 +99,7 @@ type Finished func(cluster.NodeName)
 // Run carries a step out unless it is done already, after checking its guard on
 // a fresh observation.
 func (x *Executor) Run(ctx context.Context, w observe.Wanted, s plan.Step, finished Finished) error {
-	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, after: x.o.After, outcome: x.o.Outcome}}
+	t := target{x: x, w: w, step: s, seen: &seen{}, finished: finished, effects: effects{kind: s.Kind, before: x.o.Before, after: x.o.After, outcome: x.o.Outcome}}
 	a, err := t.action()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -65,6 +66,9 @@ func (a startMembers) right(_ cluster.Node, ns cluster.NodeState) bool {
 func (a startMembers) work(ctx context.Context, _ cluster.Node, h host.Host, ns cluster.NodeState) error {
 	if ns.Unit == nil {
 		return nil // retired meanwhile
+	}
+	if !ns.Unit.Running && ns.CertificatesBar {
+		return fmt.Errorf("start etcd: %s", strings.Join(ns.Certificates, ", "))
 	}
 	return h.StartUnit(ctx, a.cluster(), ns.Unit.Unit.Member)
 }

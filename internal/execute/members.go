@@ -80,8 +80,10 @@ func (a addLearner) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
-	return a.did(EtcdAddLearner, err)
+	return a.does(EtcdAddLearner, func() error {
+		_, err := a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
+		return err
+	})
 }
 
 // promoteLearner makes the learner a voter.
@@ -108,7 +110,7 @@ func (a promoteLearner) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdPromote, a.x.o.Etcd.Promote(ctx, via, a.step.Member))
+	return a.does(EtcdPromote, func() error { return a.x.o.Etcd.Promote(ctx, via, a.step.Member) })
 }
 
 // moveLeader hands leadership from one member to another.
@@ -135,7 +137,7 @@ func (a moveLeader) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdMoveLeader, a.x.o.Etcd.MoveLeader(ctx, via, a.step.To))
+	return a.does(EtcdMoveLeader, func() error { return a.x.o.Etcd.MoveLeader(ctx, via, a.step.To) })
 }
 
 // removeMember takes a member out of the membership. Its process ends by itself
@@ -175,7 +177,7 @@ func (a removeMember) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdRemove, a.x.o.Etcd.Remove(ctx, via, a.step.Member))
+	return a.does(EtcdRemove, func() error { return a.x.o.Etcd.Remove(ctx, via, a.step.Member) })
 }
 
 // retireMember stops a member that is out and moves its data aside.

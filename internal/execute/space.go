@@ -27,7 +27,7 @@ func (a compact) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdCompact, a.x.o.Etcd.Compact(ctx, via, a.step.Revision))
+	return a.does(EtcdCompact, func() error { return a.x.o.Etcd.Compact(ctx, via, a.step.Revision) })
 }
 
 // defragment has one member give free pages back. What a person asked for is done
@@ -66,7 +66,7 @@ func (a defragment) Do(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("member %s is on no known node", m.ID)
 	}
-	if err := a.did(EtcdDefragment, a.x.o.Etcd.Defragment(ctx, ep)); err != nil || !a.asked() {
+	if err := a.does(EtcdDefragment, func() error { return a.x.o.Etcd.Defragment(ctx, ep) }); err != nil || !a.asked() {
 		return err
 	}
 	return a.store().ForgetDefrag(ctx, a.cluster(), a.step.Nodes[0])
@@ -100,5 +100,5 @@ func (a disarmAlarm) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdDisarm, a.x.o.Etcd.Disarm(ctx, via, a.step.Alarm))
+	return a.does(EtcdDisarm, func() error { return a.x.o.Etcd.Disarm(ctx, via, a.step.Alarm) })
 }

@@ -38,14 +38,14 @@ func (a takeSnapshot) Do(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closed(stream)) }()
-	res, err := backup.WriteLocal(ctx, backup.LocalOptions{
-		Dir: filepath.Join(a.x.o.Snapshots, a.cluster()), MaxBackups: keptSnapshots, Now: a.x.o.Now,
-	}, stream, nil)
-	if res.Path == "" {
+	err = a.does(WriteSnapshot, func() error {
+		res, err := backup.WriteLocal(ctx, backup.LocalOptions{
+			Dir: filepath.Join(a.x.o.Snapshots, a.cluster()), MaxBackups: keptSnapshots, Now: a.x.o.Now,
+		}, stream, nil)
+		snap.Host, snap.Path, snap.Bytes, snap.Revision, snap.Hash = a.x.o.Hostname, res.Path, res.Bytes, res.Revision, res.Hash
 		return err
-	}
-	snap.Host, snap.Path, snap.Bytes, snap.Revision, snap.Hash = a.x.o.Hostname, res.Path, res.Bytes, res.Revision, res.Hash
-	if err := a.did(WriteSnapshot, err); err != nil {
+	})
+	if err != nil || snap.Path == "" {
 		return err
 	}
 	return a.store().PutSnapshot(ctx, a.cluster(), snap)
@@ -86,7 +86,7 @@ func (a enableDowngrade) Do(ctx context.Context) error {
 	if err := a.x.o.Etcd.ValidateDowngrade(ctx, via, to); err != nil {
 		return err
 	}
-	return a.did(EtcdEnableDowngrade, a.x.o.Etcd.EnableDowngrade(ctx, via, to))
+	return a.does(EtcdEnableDowngrade, func() error { return a.x.o.Etcd.EnableDowngrade(ctx, via, to) })
 }
 
 // cancelDowngrade has etcd go on with the version it has.
@@ -102,5 +102,5 @@ func (a cancelDowngrade) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.did(EtcdCancelDowngrade, a.x.o.Etcd.CancelDowngrade(ctx, via))
+	return a.does(EtcdCancelDowngrade, func() error { return a.x.o.Etcd.CancelDowngrade(ctx, via) })
 }

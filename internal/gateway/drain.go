@@ -5,29 +5,31 @@ import "time"
 // glance is a connection at one moment.
 type glance struct {
 	silent   time.Duration // since somebody spoke last
-	question bool          // the client spoke last
+	asked    time.Duration // since the client did
+	question bool          // it was the client
 	inHand   bool          // bytes are on their way through the gateway
 	queued   int           // bytes that the kernel has: not read yet, or not acknowledged
 }
 
-// quiet says whether ending it now takes no word out of anyone's mouth. When
-// most of the time for waiting is over, a shorter silence must do: who asks
-// again as soon as it is answered is silent for no longer.
+// quiet says whether ending it now takes no word out of anyone's mouth, as far as
+// that can be seen: a client may have asked more than what was answered, so it must
+// have asked nothing for a while. When most of the time for waiting is over, a short
+// silence after an answer must do: who asks again and again is silent for no longer.
 func (l glance) quiet(p pace, late bool) bool {
-	needed := p.afterAnswer
-	switch {
-	case l.question:
-		needed = p.afterQuestion
-	case late:
-		needed = p.afterAnswer / 6
+	if l.inHand || l.queued != 0 {
+		return false
 	}
-	return l.silent >= needed && !l.inHand && l.queued == 0
+	if late && !l.question {
+		return l.silent >= p.afterAnswer/6
+	}
+	return l.silent >= p.afterAnswer && l.asked >= p.afterQuestion
 }
 
 // quiet looks at the sockets only if the rest is quiet.
 func (p *pair) quiet(late bool) bool {
 	l := glance{
 		silent:   time.Duration(p.now() - p.last.Load()),
+		asked:    time.Duration(p.now() - p.askedLast.Load()),
 		question: p.question.Load(),
 		inHand:   p.inHand.Load() != 0,
 	}

@@ -15,13 +15,14 @@ func TestQuiet(t *testing.T) {
 		l          glance
 		soon, late bool
 	}{
-		"an answer just now":        {glance{silent: short - 1}, false, false},
-		"an answer, a moment ago":   {glance{silent: p.afterAnswer - 1}, false, true},
-		"after an answer":           {glance{silent: p.afterAnswer}, true, true},
-		"a question is open":        {glance{silent: p.afterQuestion - 1, question: true}, false, false},
-		"a question without answer": {glance{silent: p.afterQuestion, question: true}, true, true},
-		"bytes in hand":             {glance{silent: time.Hour, inHand: true}, false, false},
-		"bytes in the kernel":       {glance{silent: time.Hour, queued: 1}, false, false},
+		"an answer just now":             {glance{silent: short - 1, asked: time.Hour}, false, false},
+		"an answer, a moment ago":        {glance{silent: p.afterAnswer - 1, asked: time.Hour}, false, true},
+		"after an answer":                {glance{silent: p.afterAnswer, asked: p.afterQuestion}, true, true},
+		"after an answer to who asks on": {glance{silent: p.afterAnswer, asked: p.afterQuestion - 1}, false, true},
+		"a question is open":             {glance{silent: p.afterQuestion - 1, asked: p.afterQuestion - 1, question: true}, false, false},
+		"a question without answer":      {glance{silent: p.afterQuestion, asked: p.afterQuestion, question: true}, true, true},
+		"bytes in hand":                  {glance{silent: time.Hour, asked: time.Hour, inHand: true}, false, false},
+		"bytes in the kernel":            {glance{silent: time.Hour, asked: time.Hour, queued: 1}, false, false},
 	} {
 		if soon, late := c.l.quiet(p, false), c.l.quiet(p, true); soon != c.soon || late != c.late {
 			t.Errorf("%s: quiet = %v, late %v", name, soon, late)
@@ -107,6 +108,59 @@ func answering(may <-chan struct{}) func(*net.TCPConn) {
 	}
 }
 
+// answeringInTurn is a member that is asked "one? two?" and says "one." at once, and
+// "two." once it may.
+func answeringInTurn(may <-chan struct{}) func(*net.TCPConn) {
+	return func(c *net.TCPConn) {
+		if hear(c, "one? two?") == nil {
+			_, _ = io.WriteString(c, "one.")
+			<-may
+			_, _ = io.WriteString(c, "two.")
+		}
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// An answer is not the last one that is due. A member that leaves keeps its connection
+// until nothing has been asked for a while, and one that is stopped to its own end.
+func TestASlowAnswerAfterAnother(t *testing.T) {
+	t.Parallel()
+	for _, stopped := range []bool{false, true} {
+		answer := make(chan struct{})
+		a, b := newMember(t, "a", answeringInTurn(answer)), newMember(t, "b", echo)
+		r := start(t, func(r *rig) {
+			r.pace.drain, r.pace.afterAnswer, r.pace.afterQuestion = time.Hour, time.Millisecond, time.Hour
+		}, a)
+		conn := r.dial(t)
+		_, err := io.WriteString(conn, "one? two?")
+		must(t, err)
+		must(t, hear(conn, "one."))
+		a.draining, a.restarting = true, stopped
+		r.apply(t, a, b)
+		silent := func() bool {
+			r.g.mu.Lock()
+			defer r.g.mu.Unlock()
+			for p := range r.g.pairs {
+				return time.Duration(p.now()-p.last.Load()) > 10*r.pace.afterAnswer
+			}
+			return false
+		}
+		eventually(t, "nobody speaks", silent)
+		at, left := time.Now(), 1
+		if stopped {
+			at, left = at.Add(24*time.Hour), 0 // it is not waited for, and not ended
+		}
+		if got := r.g.sweepOnce(at); got != left {
+			t.Fatalf("%d connections are waited for, want %d", got, left)
+		}
+		close(answer)
+		must(t, hear(conn, "two."))
+		if s := r.state(t); s.Connections["a"] != 1 {
+			t.Errorf("stopped %v: the connections are %v", stopped, s.Connections)
+		}
+	}
+}
+
 // Whoever has asked gets the answer before the end.
 func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	t.Parallel()
@@ -124,7 +178,15 @@ func TestAnOpenQuestionIsAnsweredFirst(t *testing.T) {
 	}
 	close(answer)
 	must(t, hear(conn, "this"))
+	r.endLate(t)
 	mustEnd(t, conn)
+}
+
+// endLate has the sweeper look as if most of an hour's wait were over, until nobody is
+// waited for.
+func (r *rig) endLate(t *testing.T) {
+	t.Helper()
+	eventually(t, "nobody is waited for", func() bool { return r.g.sweepOnce(time.Now().Add(40*time.Minute)) == 0 })
 }
 
 // As long as somebody has not read what is there, silence is no quiet moment.

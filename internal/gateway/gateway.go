@@ -84,11 +84,12 @@ type pace struct {
 	// halfOpen is how long a connection that one side has ended may be idle.
 	halfOpen time.Duration
 	drain    time.Duration // before what is to end is ended in the midst of speech
-	// How long nobody must have spoken in a quiet moment, by who was the last: a
-	// member that has more to say says it sooner.
+	// How long nobody must have spoken in a quiet moment: a member that has more to
+	// say says it sooner.
 	afterAnswer time.Duration
-	// After a client's word an answer may be on its way; a write waits for disks.
-	// But HTTP/2 also has words that want no answer.
+	// How long the client must not have: an answer may be on its way, to this word or
+	// to one before; a write waits for disks. But HTTP/2 also has words that want no
+	// answer.
 	afterQuestion time.Duration
 
 	sweep    time.Duration // between two looks whether somebody speaks

@@ -24,20 +24,23 @@ type pair struct {
 	upstream *net.TCPConn
 	up       *upstream
 
-	last     atomic.Int64 // when somebody spoke last, since the gateway's start
-	asked    atomic.Int64 // when the client spoke first; 0 before
-	answered atomic.Bool  // the upstream has spoken
-	question atomic.Bool  // the client spoke last
-	inHand   atomic.Int32 // directions that hold bytes
-	ending   atomic.Bool  // we hung up
-	deadline sync.Mutex   // over both sides' deadlines, and ending
+	last      atomic.Int64 // when somebody spoke last, since the gateway's start
+	asked     atomic.Int64 // when the client spoke first; 0 before
+	askedLast atomic.Int64 // when the client spoke last
+	answered  atomic.Bool  // the upstream has spoken
+	question  atomic.Bool  // the client spoke last
+	inHand    atomic.Int32 // directions that hold bytes
+	ending    atomic.Bool  // we hung up
+	deadline  sync.Mutex   // over both sides' deadlines, and ending
 
 	endBy time.Time // the sweeper's: until when a quiet moment is waited for
 }
 
 func newPair(g *gateway, client, conn *net.TCPConn, up *upstream) *pair {
 	p := &pair{g: g, client: client, upstream: conn, up: up}
-	p.last.Store(p.now())
+	now := p.now()
+	p.last.Store(now)
+	p.askedLast.Store(now)
 	return p
 }
 
@@ -56,6 +59,7 @@ func (p *pair) run() {
 func (p *pair) fromClient() {
 	now := p.now()
 	p.last.Store(now)
+	p.askedLast.Store(now)
 	p.question.Store(true)
 	if p.asked.Load() == 0 {
 		p.asked.Store(now)

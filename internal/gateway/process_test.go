@@ -307,6 +307,7 @@ func TestTheEndWaitsForAnOpenQuestion(t *testing.T) {
 	})
 	close(answer)
 	must(t, hear(conn, "this"))
+	r.endLate(t)
 	mustEnd(t, conn)
 	r.end(t)
 }

@@ -50,7 +50,11 @@ type keeper struct {
 }
 
 func newKeeper(p *Publisher, k key) *keeper {
-	return &keeper{p: p, key: k, wake: make(chan struct{}, 1)}
+	var r retry
+	if k.kind != secretKind() {
+		r.eager = eagerTimes
+	}
+	return &keeper{p: p, key: k, wake: make(chan struct{}, 1), link: r, tries: r}
 }
 
 func (k *keeper) poke() {
@@ -74,6 +78,7 @@ func (k *keeper) run(ctx context.Context, s *session) {
 				f, faults = noNamespace(c), k.forgetHomeless(ctx)
 			}
 			k.linkFault = &f
+			k.p.o.Log.Debug("kubernetes is not heard", "object", k.key.String(), "rule", f.rule)
 			k.doubt(s, f)
 			k.report(faults)
 		}
@@ -126,6 +131,8 @@ func (k *keeper) follow(ctx context.Context, s *session) (call, error) {
 		return call{"list", k.key}, err
 	}
 	for {
+		// An API server may take its time to open a watch. What is known is enough to act.
+		k.care(ctx, s)
 		w, err := s.watch(ctx, k.key, from)
 		if err == nil {
 			opened := k.now()

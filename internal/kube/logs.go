@@ -16,12 +16,13 @@ func RouteLogs(log *slog.Logger) {
 	klog.SetSlogLogger(slog.New(quieted{log.Handler()}))
 }
 
-// quieted makes every record one for debugging.
+// quieted makes every record one for debugging. Below that level client-go logs what it
+// sends and gets, the keys in Secrets among it: nobody is given that.
 type quieted struct{ slog.Handler }
 
 // Enabled asks for the level that records will have.
-func (q quieted) Enabled(ctx context.Context, _ slog.Level) bool {
-	return q.Handler.Enabled(ctx, slog.LevelDebug)
+func (q quieted) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelDebug && q.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 // Handle passes the record on, if anyone wants it: klog does not always ask.

@@ -19,8 +19,10 @@ func TestClientGoLogsThroughSlog(t *testing.T) {
 	t.Cleanup(klog.ClearLogger)
 	klog.Warningf("watch of %s ended", "x")
 	klog.V(8).Info("a body")
+	klog.FromContext(t.Context()).V(8).Info("Request Body", "body", "a body with a key")
+	klog.FromContext(t.Context()).V(2).Info("what is done")
 	klog.Flush()
-	if got := out.String(); !strings.Contains(got, "watch of x ended") || strings.Contains(got, "a body") {
+	if got := out.String(); !strings.Contains(got, "watch of x ended") || !strings.Contains(got, "what is done") || strings.Contains(got, "a body") {
 		t.Errorf("logged %s", got)
 	}
 	out.Reset()

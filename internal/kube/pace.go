@@ -8,6 +8,11 @@ import (
 const (
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 30 * time.Second
+	// Whoever is sent to a dead member waits for what CKE tells of it, and an API server
+	// whose etcd elects a leader refuses all for a while. So about endpoints it is asked
+	// once a second at least for as long as that may take.
+	eagerRetry = time.Second
+	eagerTimes = 20
 	firstFight = time.Second
 	// peaceAfter is how long nothing must have been undone until a repair is the
 	// first again.
@@ -15,23 +20,27 @@ const (
 )
 
 // retry spaces attempts that fail: 0.5 s to 30 s, doubled, with jitter so that
-// many objects do not ask at the same time.
+// many objects do not ask at the same time. The first of eager ones are eagerRetry
+// apart at most.
 type retry struct {
+	eager    int
 	failures int
 	next     time.Time
 }
 
 func (r *retry) failed(now time.Time) {
-	d := firstRetry << min(r.failures, 10)
-	d = min(d, lastRetry)
+	d := min(firstRetry<<min(r.failures, 10), eagerRetry)
+	if late := r.failures - r.eager; late >= 0 {
+		d = min(firstRetry<<min(late, 10), lastRetry)
+	}
 	r.failures++
 	r.next = now.Add(d/2 + rand.N(d/2+1)) //nolint:gosec // jitter is no secret
 }
 
-func (r *retry) worked() { *r = retry{} }
+func (r *retry) worked() { *r = retry{eager: r.eager} }
 
 // hurry lets the next attempt come at once, and the one after it soon.
-func (r *retry) hurry() { *r = retry{} }
+func (r *retry) hurry() { r.worked() }
 
 // wait is how long the next attempt is off.
 func (r *retry) wait(now time.Time) time.Duration { return max(0, r.next.Sub(now)) }

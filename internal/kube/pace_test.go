@@ -34,6 +34,31 @@ func TestRetryGrowsAndIsHurried(t *testing.T) {
 	}
 }
 
+// TestWhatMattersIsTriedSoon: an election's second round must not find who waits for
+// it asleep.
+func TestWhatMattersIsTriedSoon(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	r := newKeeper(New(Options{}), sliceKey()).tries
+	for range 2 {
+		for i := range eagerTimes {
+			if r.failed(now); r.wait(now) > eagerRetry {
+				t.Errorf("attempt %d waits %s", i+2, r.wait(now))
+			}
+		}
+		for range 10 { // nobody is asked so often for ever
+			r.failed(now)
+		}
+		if w := r.wait(now); w < lastRetry/2 || w > lastRetry {
+			t.Errorf("after many failures: %s", w)
+		}
+		r.hurry()
+	}
+	if r := newKeeper(New(Options{}), secretKey(bundle())).tries; r.eager != 0 {
+		t.Error("hundreds of Secrets are in a hurry")
+	}
+}
+
 func TestFight(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)

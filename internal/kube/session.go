@@ -21,10 +21,10 @@ import (
 const (
 	// requestPatience bounds every request but the stream of a watch.
 	requestPatience = 10 * time.Second
-	// An apply without an answer is sent again after this. Who is sent to a dead
+	// An apply or a list without an answer is sent again after this. Who is sent to a dead
 	// member waits for it; there may be hundreds of Secrets, and who reads them is
 	// not in such a hurry.
-	resendEndpoints = time.Second
+	resendEndpoints = 500 * time.Millisecond
 	resendSecret    = 4 * time.Second
 	dialPatience    = 4 * time.Second
 	// A connection that is silent for pingAfter is asked whether it lives.
@@ -137,7 +137,9 @@ func (s *session) list(ctx context.Context, k key) (*unstructured.Unstructured, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
-	all, err := s.of(k).List(ctx, metav1.ListOptions{FieldSelector: named(k)})
+	all, err := insist(ctx, resendAfter(k), func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+		return s.of(k).List(ctx, metav1.ListOptions{FieldSelector: named(k)})
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -147,6 +149,13 @@ func (s *session) list(ctx context.Context, k key) (*unstructured.Unstructured, 
 		}
 	}
 	return nil, all.GetResourceVersion(), nil
+}
+
+func resendAfter(k key) time.Duration {
+	if k.kind == secretKind() {
+		return resendSecret
+	}
+	return resendEndpoints
 }
 
 // watch opens a watch of one object. Only its opening is bounded.
@@ -191,11 +200,7 @@ func (s *session) apply(ctx context.Context, k key, b body, force bool) (*unstru
 	}
 	ctx, cancel := s.changing(ctx)
 	defer cancel()
-	every := resendEndpoints
-	if k.kind == secretKind() {
-		every = resendSecret
-	}
-	return insist(ctx, every, func(ctx context.Context) (*unstructured.Unstructured, error) {
+	return insist(ctx, resendAfter(k), func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return s.of(k).Apply(ctx, k.name, &unstructured.Unstructured{Object: b},
 			metav1.ApplyOptions{FieldManager: manager, Force: force})
 	})

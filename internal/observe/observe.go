@@ -240,7 +240,7 @@ func (o *Observer) state(w Wanted, n cluster.Node, f host.Facts, err error) clus
 	return cluster.NodeState{
 		Fenced: fenced, Deposed: deposed, Aside: asideNames(f), Arch: f.Arch, Boot: f.Boot, CanReboot: f.Runtime == string(cluster.RuntimeSystemd),
 		Versions: f.Versions, BusyPorts: f.BusyPorts, Foreign: f.Foreign, Unit: f.Unit, Data: f.Data, Disk: f.Disk,
-		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(),
+		Certificates: certificates.Texts(), CertificatesFail: certificates.Fail(), CertificatesBar: certificates.Bar(),
 		Gateway: f.Gateway, APIServer: apiServer.Texts(), APIServerFails: apiServer.Fail(),
 	}
 }

@@ -39,12 +39,14 @@ type sample struct {
 }
 
 // compaction adds since when the history begins where it does. The caller holds
-// the lock.
+// the lock. Without the alarm data is written again, so that what was counted of it
+// says nothing about the next one.
 func (s *space) compaction(e *cluster.EtcdState, now time.Time) {
 	c := e.Compaction
 	if c == nil {
 		if e.Quorum && !e.Alarmed(cluster.AlarmNoSpace) {
 			s.compacted, s.since = 0, time.Time{}
+			s.usage, s.counted = nil, time.Time{}
 		}
 		return
 	}

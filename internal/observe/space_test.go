@@ -63,8 +63,15 @@ func TestSinceWhenTheHistoryBegins(t *testing.T) {
 	if at := look(90); !at.Equal(was) {
 		t.Errorf("a moment later: since %s, want %s", at, was)
 	}
+	s.usage, s.counted = []cluster.PrefixUsage{{Prefix: "/app/"}}, now
+	if look(90); s.counted.IsZero() {
+		t.Error("what was counted is forgotten in the midst of an alarm")
+	}
 	e := uses(1)
 	s.compaction(&e, now)
+	if s.usage != nil || !s.counted.IsZero() {
+		t.Errorf("after the alarm what was counted is still %v, of %s", s.usage, s.counted)
+	}
 	if at := look(95); !at.IsZero() {
 		t.Errorf("after the alarm: since %s", at)
 	}

@@ -22,6 +22,8 @@ type Finding struct {
 	Text string
 	// Fails: with these files, handshakes fail now. Any other finding leaves time.
 	Fails bool
+	// Bars: with these files, etcd does not even start.
+	Bars bool
 }
 
 // Findings are all of them; none means that the files are good.
@@ -41,12 +43,21 @@ func (fs Findings) Fail() bool {
 	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Fails })
 }
 
+// Bar says whether etcd cannot start with the files.
+func (fs Findings) Bar() bool {
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Bars })
+}
+
+func bars(format string, args ...any) Findings {
+	return Findings{{Text: fmt.Sprintf(format, args...), Fails: true, Bars: true}}
+}
+
 func fails(format string, args ...any) Findings {
-	return Findings{{fmt.Sprintf(format, args...), true}}
+	return Findings{{Text: fmt.Sprintf(format, args...), Fails: true}}
 }
 
 func due(format string, args ...any) Findings {
-	return Findings{{fmt.Sprintf(format, args...), false}}
+	return Findings{{Text: fmt.Sprintf(format, args...)}}
 }
 
 // CheckMember lists every reason why the files of the member on node n must be
@@ -76,18 +87,18 @@ type leaf struct {
 func (l leaf) problems(now time.Time) Findings {
 	file := l.kind + ".crt"
 	if len(l.text) == 0 {
-		return fails("%s is missing", file)
+		return bars("%s is missing", file)
 	}
 	cert, err := parseCertificate(l.text)
 	if err != nil {
-		return fails("%s is unreadable: %v", file, err)
+		return bars("%s is unreadable: %v", file, err)
 	}
 	var out Findings
 	for _, f := range slices.Concat(l.identity(cert), l.usages(cert), l.validity(cert, now)) {
-		out = append(out, Finding{file + " " + f.Text, f.Fails})
+		out = append(out, Finding{Text: file + " " + f.Text, Fails: f.Fails})
 	}
 	if !l.keyFits {
-		out = append(out, fails("%s.key does not belong to %s", l.kind, file)...)
+		out = append(out, bars("%s.key does not belong to %s", l.kind, file)...)
 	}
 	return out
 }
@@ -101,7 +112,7 @@ func (l leaf) identity(cert *x509.Certificate) Findings {
 		out = append(out, fails("was issued by another CA")...)
 	}
 	if cn := cert.Subject.CommonName; cn != l.want.CommonName {
-		out = append(out, Finding{fmt.Sprintf("is for %q, not for %q", cn, l.want.CommonName), l.ca.role == Client})
+		out = append(out, Finding{Text: fmt.Sprintf("is for %q, not for %q", cn, l.want.CommonName), Fails: l.ca.role == Client})
 	}
 	have, want := certNames(cert), slices.Clone(l.want.DNSNames)
 	for _, a := range l.want.IPs {
@@ -109,7 +120,7 @@ func (l leaf) identity(cert *x509.Certificate) Findings {
 	}
 	for i, name := range want {
 		if !slices.Contains(have, name) {
-			out = append(out, Finding{"lacks the name " + name, i >= len(l.want.DNSNames)})
+			out = append(out, Finding{Text: "lacks the name " + name, Fails: i >= len(l.want.DNSNames)})
 		}
 	}
 	for _, name := range have {
@@ -157,7 +168,7 @@ func (l leaf) validity(cert *x509.Certificate, now time.Time) Findings {
 func checkTrust(file string, text []byte, ca *CA) Findings {
 	switch {
 	case len(text) == 0:
-		return fails("%s is missing", file)
+		return bars("%s is missing", file)
 	case !bytes.Equal(text, ca.certPEM):
 		return fails("%s is not this cluster's %s CA", file, ca.role)
 	}

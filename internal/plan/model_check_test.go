@@ -219,7 +219,7 @@ func (s *sim) excused(step Step, err error) bool {
 			b := s.hosts[n]
 			forgot := b.unit != nil && s.raft.ran[b.unit.Member] && b.dirs[b.unit.Member] == nil
 			bad := b.unit != nil && !worksWith(*b.unit) || step.Kind == RestartMember && !worksWith(step.Restart.To)
-			return bad || !b.certs || b.portBusy || b.isolated || forgot || s.removedUnawares(b)
+			return bad || b.portBusy || b.isolated || forgot || s.removedUnawares(b)
 		})
 	}
 	return false

@@ -110,7 +110,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		ns.BusyPorts = []int{cluster.ClientPort}
 	}
 	if !b.certs || b.certDue {
-		ns.Certificates, ns.CertificatesFail = []string{"server.crt is due"}, !b.certs
+		ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt is due"}, !b.certs, !b.certs
 	}
 	s.tenantFacts(b, &ns)
 	ns.Disk = spaceFacts(b)

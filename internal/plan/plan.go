@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cke/internal/cluster"
@@ -155,6 +156,11 @@ func (p Plan) Has(l Level) bool {
 		}
 	}
 	return false
+}
+
+// CatchesUp says whether a learner is awaited.
+func (p Plan) CatchesUp() bool {
+	return slices.ContainsFunc(p.Reasons, func(r Reason) bool { return r.Rule == learnerIsCatchingUp })
 }
 
 // Key identifies the same step across plans: what is done to whom.

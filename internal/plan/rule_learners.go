@@ -15,6 +15,8 @@ const staysUp = 15 * time.Second
 // short replace_after is: one that has ended must stay up meanwhile.
 const stuckLeast = 4 * staysUp
 
+const learnerIsCatchingUp = "learnerIsCatchingUp"
+
 // ruleLearners brings each learner to the end of its road: a voter when it has
 // caught up, out again when it is not wanted or cannot live. While one is on the
 // way nobody else is added.
@@ -50,7 +52,7 @@ func ruleLearners(in input) verdict {
 			s.Reason, s.ByHost = "the learner has caught up, and is about to serve", true
 			v.steps = append(v.steps, s)
 		default:
-			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: "learnerIsCatchingUp", Node: name, Text: learnerProgress(in.st.Etcd, m)})
+			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: learnerIsCatchingUp, Node: name, Text: learnerProgress(in.st.Etcd, m)})
 		}
 	}
 	return v

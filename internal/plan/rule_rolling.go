@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -164,7 +165,12 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 			return outdated{}, wait
 		}
 	}
-	if ns := in.node(todo[0].node.Hostname); ns.LacksRoom() {
+	ns := in.node(todo[0].node.Hostname)
+	if ns.CertificatesBar {
+		wait.Text = fmt.Sprintf("%sand would not start again before its files are installed: %s", what, strings.Join(ns.Certificates, ", "))
+		return outdated{}, wait
+	}
+	if ns.LacksRoom() {
 		wait.Level = Blocked
 		wait.Text = fmt.Sprintf("%sand might not start again: of %s on %s only %s are free", what, roundSize(ns.Disk.Size), ns.Disk.Mount, roundSize(ns.Disk.Free))
 		wait.Hint = "make room on " + ns.Disk.Mount + ", or make it larger"

@@ -28,6 +28,8 @@ func ruleStart(in input) verdict {
 			continue // only who never voted may begin with nothing
 		case empty && !u.Unit.Equal(joiningUnit(in, n, m)):
 			continue // installed for another membership; its unit comes first
+		case !u.Running && ns.CertificatesBar:
+			continue // its files come first (ruleCertificates); without them it ends at once
 		case !u.Running && !hasVersion(ns, u.Unit.Version):
 			in.needVersion(&v, n, u.Unit.Version)
 			continue

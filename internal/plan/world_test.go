@@ -29,7 +29,7 @@ import (
 //	          systemd N | to|from NAME closed|refused|quiet|away | source ADDRESS
 //	stranger ADDRESS leader|serves|down     a voter on no known node
 //	mixed                                   members of two clusters answer
-//	unit NAME [ID] [stopped] [ended] [killed] [refuses [unseen]] [unsealed] [lost] [unmounted] [flags] [founding] [old] [staleca] [unfinished]    flags: runs with others; old: says and runs with others
+//	unit NAME [ID] [stopped] [ended] [killed] [refuses [unseen]] [unsealed] [lost] [unmounted] [flags] [founding|joining] [old] [staleca] [unfinished]    flags: runs with others; old: says and runs with others
 //	restart NAME AGO [failed] [down] [mended] [older] [undone]  its record; mended: other settings failed than those wanted now; older: from etcd 3.6;
 //	          undone: to other settings than those wanted now, from these
 //	version V                               the spec's, installed everywhere beside 3.7.3
@@ -310,9 +310,9 @@ func (w *world) host(name cluster.NodeName, args []string) error {
 		case "busy":
 			ns.BusyPorts = []int{2379}
 		case "certs":
-			ns.Certificates, ns.CertificatesFail = []string{"server.crt is missing"}, true
+			ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt is missing"}, true, true
 			if len(args) > 1 {
-				ns.Certificates, ns.CertificatesFail = []string{"server.crt lacks the name cke-etcd.kube-system.svc.example.org"}, false
+				ns.Certificates, ns.CertificatesFail, ns.CertificatesBar = []string{"server.crt lacks the name cke-etcd.kube-system.svc.example.org"}, false, false
 			}
 		case "version":
 			if ns.Versions = []string{args[1]}; args[1] == "none" {
@@ -376,6 +376,8 @@ func (w *world) unit(name cluster.NodeName, args []string) error {
 				peers[f.Node.Hostname] = f.Node.PeerURL()
 			}
 			us.Unit.Founding = &cluster.Founding{New: true, Token: token, Peers: peers}
+		case "joining":
+			us.Unit = joiningUnit(newInput(w.spec, w.st, w.now), n, cluster.Member{ID: id})
 		}
 	}
 	w.edit(string(name), func(ns *cluster.NodeState) {

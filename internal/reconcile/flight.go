@@ -42,8 +42,8 @@ func (f *flight) begin(s plan.Step, do func(finished func(cluster.NodeName)) err
 			f.err = err
 		}
 		f.mu.Unlock()
+		f.land() // before whoever waits for this step looks again, which takes it in
 		close(u.done)
-		f.land()
 	})
 	return u
 }

@@ -119,7 +119,7 @@ func (l *Loop) Run(ctx context.Context) {
 	defer wg.Wait()
 	defer l.exits.wait()
 	defer l.flight.wait()
-	patience := waitMin
+	var p patience
 	for ctx.Err() == nil {
 		t, err := l.once(ctx)
 		l.flight.rest(ctx, t.begun)
@@ -130,35 +130,23 @@ func (l *Loop) Run(ctx context.Context) {
 		if err != nil {
 			l.o.Log.Error("reconcile", "err", err)
 		}
-		switch {
-		case err == nil && t.acted:
-			patience = waitMin
+		wait := p.after(t, err, l.o.Now())
+		if err == nil && t.acted {
 			continue
-		case err == nil && t.plan.Has(plan.Waiting):
-			patience = min(patience*2, waitMax)
-		default:
-			patience = waitMin
 		}
 		beside := len(l.flight.now()) > 0
 		if !beside {
 			l.again = repetition{}
 		}
-		l.sleep(ctx, l.pause(t, err, patience, beside))
+		l.sleep(ctx, l.pause(t, err, wait, beside))
 	}
 }
 
-const (
-	// waitMin and waitMax bound how often the loop looks while something that
-	// resolves by itself is under way.
-	waitMin = 10 * time.Millisecond
-	waitMax = time.Second
-)
-
 // pause is how long to wait until the next look, unless something wakes the loop.
-func (l *Loop) pause(t turn, err error, patience time.Duration, beside bool) time.Duration {
+func (l *Loop) pause(t turn, err error, wait time.Duration, beside bool) time.Duration {
 	d := l.o.Interval
 	if err == nil && t.plan.Has(plan.Waiting) {
-		d = min(d, patience)
+		d = min(d, wait)
 		if beside { // whose end wakes the loop, and is most likely what is awaited
 			d = min(l.o.Interval, max(d, stepPatience))
 		}
@@ -170,6 +158,18 @@ func (l *Loop) pause(t turn, err error, patience time.Duration, beside bool) tim
 }
 
 func (l *Loop) sleep(ctx context.Context, d time.Duration) {
+	// Of what came while the loop was busy the most urgent counts: an answer has the
+	// loop wait for others, the end of a step does not.
+	select {
+	case <-l.wake:
+		return
+	default:
+	}
+	select {
+	case <-l.flight.landed:
+		return
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -110,6 +110,9 @@ func (l *Loop) watchHealth(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		if ctx.Err() != nil { // both may have come
+			return
+		}
 		now := l.o.Etcd.Ping(ctx, l.o.Observer.Endpoints())
 		if ctx.Err() == nil && !maps.Equal(now, last) {
 			l.silenced(now)

@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"slices"
 	"strings"
 
 	"cke/internal/execute"
@@ -10,6 +11,18 @@ import (
 // KillAfterAnother has a daemon killed right after its first effect that none before
 // it was killed after.
 func KillAfterAnother(killed []string) string { return "CKE_EFFECT_KILL=" + Another(killed) }
+
+// KilledAfter are the effects of a trace after which such a daemon was killed: the first
+// that is none of these, and others that were under way then.
+func KilledAfter(trace, killed []string) []string {
+	var last []string
+	for _, e := range trace {
+		if !slices.Contains(killed, e) && !slices.Contains(last, e) {
+			last = append(last, e)
+		}
+	}
+	return last
+}
 
 // Another is the first effect that is none of these.
 func Another(known []string) string { return "!" + strings.Join(known, ",") }

@@ -45,7 +45,7 @@ func (in *Installation) Command(environ []string, program string, args ...string
 // end is killed and fails the test.
 func (in *Installation) Finish(cmd *exec.Cmd) Result {
 	in.T.Helper()
-	return in.finish(cmd, Patience)
+	return in.finish(cmd, 3*Patience)
 }
 
 func (in *Installation) finish(cmd *exec.Cmd, patience time.Duration) Result {

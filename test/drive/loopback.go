@@ -31,6 +31,25 @@ func FreeNet(t testing.TB) string {
 	return ""
 }
 
+// FreePort picks an address with a port on which nobody listens, for a server that may
+// begin later, and end and come back. The kernel gives none like it to a connection.
+func FreePort(t testing.TB, address string) string {
+	t.Helper()
+	for range 50 {
+		at := net.JoinHostPort(address, strconv.Itoa(10000+rand.IntN(20000))) //nolint:gosec // which one is no secret
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	t.Fatalf("no free port found at %s", address)
+	return ""
+}
+
 // Members are the pids of the installation's etcd processes on this machine, by node.
 func (in *Installation) Members() map[string]int {
 	in.T.Helper()

@@ -3,7 +3,6 @@ package drive
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,12 +82,7 @@ func (s *Store) Serves() {
 
 func freeURL(t testing.TB, address string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "https://" + l.Addr().String()
+	return "https://" + FreePort(t, address)
 }
 
 func (s *Store) file(name string) string { return filepath.Join(s.dir, name) }

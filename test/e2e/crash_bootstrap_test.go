@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"cke/internal/api"
 	"cke/internal/cluster"
@@ -86,7 +85,7 @@ func crashBootstrap(t *testing.T, w *walk, kills []int) {
 // every member.
 func (m *mortal) firstCertificate() (api.Certificate, bool) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
 	cert, err := m.Client().IssueRoot(ctx, "main")
 	if err != nil {

@@ -22,9 +22,9 @@ type operation struct {
 }
 
 // chain has one daemon after the other carry an operation on, each killed right after
-// its first effect that none before it was killed after, until one is left that is
-// done. So a next one begins in every state that a kill can leave, although none gets
-// much further than a step. Steps of these kinds must have been among them. No daemon
+// its first effect that none before it was killed after, and those under way beside it,
+// until one is left that is done. So a next one begins after every effect, although none
+// gets much further than a step. Steps of these kinds must have been among them. No daemon
 // runs when it begins; one that nobody kills does at its end.
 func (l *living) chain(op operation, kinds ...plan.Kind) {
 	l.t.Helper()
@@ -36,16 +36,21 @@ func (l *living) chain(op operation, kinds ...plan.Kind) {
 		if !asked {
 			asked = op.act()
 		}
-		if !l.diedOr(op.over) {
+		died := l.diedOr(op.over)
+		last := drive.KilledAfter(l.effects(), killed)
+		switch {
+		case len(last) == 0 && died:
+			l.t.Fatalf("%s: a daemon was killed after %q, those before it after %q", op.name, l.effects(), killed)
+		case !died && len(last) > 0:
+			l.dies() // what it did last is seen before it is dead
+		}
+		if len(last) == 0 {
 			break
 		}
-		effects := l.effects()
-		if len(effects) == 0 || slices.Contains(killed, effects[len(effects)-1]) {
-			l.t.Fatalf("%s: a daemon was killed after %q, those before it after %q", op.name, effects, killed)
+		killed = append(killed, last...)
+		for _, e := range last {
+			l.reached.killedAfter(e)
 		}
-		last := effects[len(effects)-1]
-		killed = append(killed, last)
-		l.reached.killedAfter(last)
 		op.dead()
 	}
 	l.t.Logf("%s: %s with daemons killed after %q", op.name, time.Since(began).Round(time.Millisecond), killed)

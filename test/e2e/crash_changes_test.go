@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -242,10 +241,8 @@ func (l *living) evictHung(add *change) {
 		},
 		dead: l.authStaysOn, check: l.hasLeft,
 	}
-	for try := 0; try < maxExtra && !evict.walk.killed[stop]; try++ {
-		l.round(evict, kill(cmp.Or(evict.walk.seen[stop], 2))) // 1 is the removal
-		l.round(add, nil)
-	}
+	l.killAfter(evict, stop)
+	l.round(add, nil)
 }
 
 // rebuild follows the loss of one member's data.

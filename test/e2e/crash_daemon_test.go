@@ -39,7 +39,11 @@ func (m *mortal) crash(kills []int, nodes ...int) bool {
 	m.t.Helper()
 	edited, revision := len(nodes) == 0 && m.act == nil, int64(0)
 	for i, n := range append(append([]int(nil), kills...), 0) {
-		m.startMortal(n)
+		at := m.at
+		if i == 0 && len(kills) == 1 && at == "" {
+			at = m.walk.aim
+		}
+		m.startMortal(n, at)
 		switch {
 		case edited:
 		case m.act != nil:
@@ -56,7 +60,7 @@ func (m *mortal) crash(kills []int, nodes ...int) bool {
 		if !killed {
 			return i > 0
 		}
-		if n == 0 || m.at == "" && len(effects) != n {
+		if n == 0 || at == "" && len(effects) != n {
 			m.t.Fatalf("a daemon to be killed after effect %d ended after %d effects: %q", n, len(effects), effects)
 		}
 		last := effects[len(effects)-1]
@@ -69,14 +73,15 @@ func (m *mortal) crash(kills []int, nodes ...int) bool {
 	return true
 }
 
-// startMortal starts a daemon that is killed after its n-th effect; 0: never.
-func (m *mortal) startMortal(n int) {
+// startMortal starts a daemon that is killed after its n-th effect, 0: never, or the
+// first of a name.
+func (m *mortal) startMortal(n int, at string) {
 	m.t.Helper()
 	switch {
 	case n == 0:
 		m.startTraced()
-	case m.at != "":
-		m.startTraced("CKE_EFFECT_KILL=" + m.at)
+	case at != "":
+		m.startTraced("CKE_EFFECT_KILL=" + at)
 	default:
 		m.startTraced("CKE_EFFECT_KILL=" + strconv.Itoa(n))
 	}
@@ -160,6 +165,17 @@ func (m *mortal) diedOr(over func(api.Status) error) bool {
 		m.wasKilled()
 	}
 	return died
+}
+
+// dies waits until the daemon was killed, which is about to happen.
+func (m *mortal) dies() {
+	m.t.Helper()
+	select {
+	case <-m.Ended():
+		m.wasKilled()
+	case <-time.After(drive.Patience):
+		m.t.Fatalf("a daemon lives after %q", m.effects())
+	}
 }
 
 // wasKilled checks that the daemon ended by SIGKILL and not for a reason of its own.

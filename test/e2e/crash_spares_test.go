@@ -35,9 +35,7 @@ func walkSpares(t *testing.T, r *reached) {
 	l.settings = with
 	l.Kill()
 	l.write()
-	l.at = "start-members host.start-unit"
-	l.startMortal(1)
-	l.at = ""
+	l.startMortal(1, "start-members host.start-unit")
 	if _, lived := l.edit(1, 2, 3, 4); !lived {
 		t.Fatal("the daemon ended before it had the spec")
 	}
@@ -74,8 +72,8 @@ func walkFullDisk(t *testing.T, r *reached) {
 	l.retired("cp3")
 }
 
-// patience takes a member for dead after some seconds.
-const patience = "quota: 128MiB, replace_after: 10s"
+// patience takes a member for dead after some seconds; see threeOf.
+const patience = "quota: 128MiB, replace_after: 20s"
 
 // withSpare founds three members and adds a spare. No daemon runs then.
 func (l *living) withSpare() {

@@ -167,6 +167,9 @@ type walk struct {
 	extra   int
 	seen    map[string]int  // each effect's number when it was last seen
 	killed  map[string]bool // the effects a daemon was killed after
+	// aim is the effect the next daemon is to be killed after, wherever it comes; empty:
+	// that of the number.
+	aim string
 }
 
 func newWalk(r *reached) *walk {
@@ -175,8 +178,9 @@ func newWalk(r *reached) *walk {
 
 // next is the number of the effect to be killed after, or 0 at the end. What is
 // done in parallel, or only when a process is slow to end, does not always come
-// under the same number: an effect that was seen and missed is tried again.
+// under the same number: an effect that was seen and missed is tried again, by name.
 func (w *walk) next() int {
+	w.aim = ""
 	if !w.through {
 		w.n++
 		return w.n
@@ -187,7 +191,8 @@ func (w *walk) next() int {
 		return 0
 	}
 	w.extra++
-	return w.seen[missed[0]]
+	w.aim = missed[0]
+	return w.seen[w.aim]
 }
 
 // maxExtra bounds how often missed effects are tried again.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
@@ -68,10 +69,9 @@ func (e *env) writeUntilEnded(c *clientv3.Client, least int, nodes ...string) {
 	n := 0
 	e.Eventually(fmt.Sprintf("%d of %v end", least, nodes), func() error {
 		n++
-		putErr := e.try(func(ctx context.Context) error {
-			_, err := c.Put(ctx, fmt.Sprintf("/app/%d", n), value)
-			return err
-		})
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // there may be no quorum any more
+		defer cancel()
+		_, putErr := c.Put(ctx, fmt.Sprintf("/app/%d", n), value)
 		running, ended := e.members(), 0
 		for _, node := range nodes {
 			if _, runs := running[node]; !runs {

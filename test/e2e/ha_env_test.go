@@ -129,6 +129,60 @@ func (p *pair) beginAsking(i int, args ...string) {
 	})
 }
 
+// followed is a command under way and the file it writes to.
+type followed struct {
+	cmd   *exec.Cmd
+	path  string
+	ended <-chan struct{}
+}
+
+// follow starts a prepared command.
+func (p *pair) follow(cmd *exec.Cmd) *followed {
+	p.t.Helper()
+	out, err := os.CreateTemp(p.Dir, "output-")
+	must(p.t, err)
+	cmd.Stdout, cmd.Stderr = out, out
+	must(p.t, errors.Join(cmd.Start(), out.Close()))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // how it ended is in its state
+	}()
+	p.t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it has ended, most likely
+		<-ended
+	})
+	return &followed{cmd, out.Name(), ended}
+}
+
+func (f *followed) text(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(f.path)
+	must(t, err)
+	return string(b)
+}
+
+// says is a condition: the command has written this.
+func (f *followed) says(what string) func() error {
+	return func() error {
+		b, err := os.ReadFile(f.path)
+		if err == nil && !strings.Contains(string(b), what) {
+			err = fmt.Errorf("it says only\n%s", drive.LastLines(f.path, 20))
+		}
+		return err
+	}
+}
+
+// over is a condition: the command has ended.
+func (f *followed) over() error {
+	select {
+	case <-f.ended:
+		return nil
+	default:
+		return fmt.Errorf("it goes on:\n%s", drive.LastLines(f.path, 20))
+	}
+}
+
 // stopped waits until a process has stopped.
 func (p *pair) stopped(pid int) {
 	p.t.Helper()

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +21,7 @@ func TestTwoDaemonsOverHTTPS(t *testing.T) {
 	aliceCert, aliceKey := ca.Issue("alice")
 	var urls [2]string
 	for i, e := range p.two {
-		address := freePort(t)
+		address := drive.FreePort(t, "127.0.0.1")
 		urls[i] = "https://" + address
 		f := filepath.Join(e.Dir, "config.yml")
 		text, err := os.ReadFile(f)
@@ -60,12 +59,4 @@ func TestTwoDaemonsOverHTTPS(t *testing.T) {
 	if r := alice(both, "history"); r.Code != 0 || strings.Count(r.Stdout, "alice") < 3 {
 		t.Errorf("history: %+v", r)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -86,23 +86,35 @@ func TestFollower(t *testing.T) {
 			t.Errorf("status of both: %+v", r)
 		}
 	}
-	// A watch goes on over a hand-over.
-	watch := p.commandFor(p.server(0)+","+p.server(1), "cluster", "set", p.Write("cluster.yml", p.clusterYAML(1, 2)), "--wait")
-	ended := make(chan drive.Result, 1)
-	p.begin(0, 1, 2)
-	go func() { ended <- p.Finish(watch) }()
-	p.Until("the change is on its way", func(s api.Status) error {
-		if len(s.Nodes) != 2 {
-			return fmt.Errorf("%d nodes", len(s.Nodes))
-		}
-		return nil
-	})
+}
+
+// TestWatchesOutliveAHandOver: who waits for a change, or watches, is told of it by the
+// next leader.
+func TestWatchesOutliveAHandOver(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 1)
+	p.start()
+	p.set(1)
+	both := p.server(0) + "," + p.server(1)
+	watch := p.follow(p.commandFor(both, "status", "--watch", "--output", "json"))
+	p.Eventually("the watch has begun", watch.says(`"cluster":"main"`))
+	set := p.follow(p.commandFor(both, "cluster", "set", p.Write("cluster.yml", p.clusterYAML(1, 2)), "--wait"))
+	p.Eventually("the change is on its way", set.says("(revision "))
 	p.Stop()
 	p.leads(1)
-	if r := <-ended; r.Code != 0 && !strings.Contains(r.Stderr, "lead") {
-		t.Errorf("set --wait over a hand-over: %+v", r)
+	p.Eventually("the wait is over", set.over)
+	if code := set.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("set --wait over a hand-over ends with %d:\n%s", code, set.text(t))
 	}
+	b := p.two[1]
 	b.OnlyMembersAre("cp1", "cp2")
+	b.CLI("--cluster", "main", "pause", "--why", "seen by the one that watches")
+	p.Eventually("the watch goes on", watch.says("seen by the one that watches"))
+	select {
+	case <-watch.ended:
+		t.Errorf("the watch has ended:\n%s", watch.text(t))
+	default:
+	}
 }
 
 // TestStoppedLeader stops the leader in the middle of a change, lets another

@@ -60,9 +60,8 @@ func (k *killings) relay(op handed, store *clientv3.Client) {
 		if len(effects) == 0 {
 			k.t.Fatalf("%s: a leader ended by itself", op.name)
 		}
-		if last := effects[len(effects)-1]; !slices.Contains(killed, last) { // else it was ready before the other was killed after that
-			killed = append(killed, last)
-		}
+		// None, if it was ready before the other was killed after that.
+		killed = append(killed, drive.KilledAfter(effects, killed)...)
 		k.leaves(store, k.acting().PID())
 		k.startAt(k.leader, drive.KillAfterAnother(killed))
 		k.leader = 1 - k.leader

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -15,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"cke/test/drive"
 )
 
 // services are etcd's own stubs over one client's connection: they show what a
@@ -66,7 +67,7 @@ func (c call) String() string { return c.rpc + " " + c.what }
 
 // try makes the call with a deadline.
 func (c call) try(s services) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
 	return c.make(ctx, s)
 }

@@ -135,7 +135,7 @@ func (x tenant) usesItsLeases() {
 	if w := <-watch; len(w.Events) != 1 || w.Events[0].Type != clientv3.EventTypeDelete {
 		t.Errorf("revoking the lease did not remove its key: %+v", w)
 	}
-	short := clientv3.LeaseID(x.grant(1))
+	short := clientv3.LeaseID(x.grant(5)) // it must not expire before it is used
 	if _, err := x.c.Put(x.ctx(), x.prefix+"short", "v", clientv3.WithLease(short)); err != nil {
 		t.Fatal(err)
 	}

@@ -30,11 +30,13 @@ func TestResizeUnderLoad(t *testing.T) {
 // TestReplaceAllUnderLoad swaps all three nodes for others by one edit.
 func TestReplaceAllUnderLoad(t *testing.T) {
 	t.Parallel()
-	e := newCluster(t, 1, 2, 3)
+	e := newEnv(t)
+	e.Start()
+	e.Set(e.withSettings(steady, 1, 2, 3))
 	e.CLI("etcd", "user-add", "app", "/app/")
 	w := e.startLoad(1, 2, 3, 4, 5, 6)
 	w.Wrote(50)
-	e.set(4, 5, 6)
+	e.Set(e.withSettings(steady, 4, 5, 6))
 	e.onlyMembersAre(4, 5, 6)
 	w.Wrote(50)
 	w.Finish(150)

@@ -15,7 +15,7 @@ import (
 )
 
 func (e *env) ofVersion(version string) string {
-	return e.withSettings("version: "+version, 1, 2, 3)
+	return e.withSettings("version: "+version+", "+steady, 1, 2, 3)
 }
 
 // allRun checks that three members are of this version.

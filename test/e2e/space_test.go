@@ -13,6 +13,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/plan"
+	"cke/test/drive"
 )
 
 // etcdYAML is a cluster.yml with other settings of etcd.
@@ -52,7 +53,7 @@ func (e *env) fillUp(c *clientv3.Client, key func(n int) string) int {
 }
 
 func (e *env) try(do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
 	return do(ctx)
 }
@@ -73,7 +74,7 @@ func (e *env) hasRoom(s api.Status) {
 // TestNoSpaceHeals: history fills the quota; writes are let in again by themselves.
 func TestNoSpaceHeals(t *testing.T) {
 	t.Parallel()
-	e, app := newEtcdCluster(t, "quota: 32MiB", 1, 2, 3)
+	e, app := newEtcdCluster(t, "quota: 32MiB, "+steady, 1, 2, 3)
 	e.fillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
 	e.Eventually("writes are let in again", func() error {
 		return e.try(func(ctx context.Context) error {
@@ -147,8 +148,16 @@ func (e *env) overfill(c *clientv3.Client, prefix string) plan.Reason {
 func TestLiveDataExceedsTheQuota(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB", 1, 2, 3)
+	for n := range 50 { // they are not what the data is in
+		if err := e.try(func(ctx context.Context) error {
+			_, err := app.Put(ctx, fmt.Sprintf("/app/%d", n), "small")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r := e.overfill(app, "/app/big/")
-	e.Says("the reason", r.Text, "/app/big/ about", "32MiB", "writes are refused")
+	e.Says("the reason", r.Text, "the most is under /app/big/ about", "MiB in", ", /app/ about", "in 50 keys", "32MiB", "writes are refused")
 	e.Says("the hint", r.Hint, "set etcd.quota in cluster.yml to 64MiB")
 	e.Says("status", e.CLI("status"), "NOT healthy: alarm NOSPACE")
 	if s := e.Status(); len(s.Alarms) == 0 {
@@ -200,7 +209,7 @@ func (e *env) churn(app *clientv3.Client, nodes ...int) {
 // client loses quorum over it.
 func TestRoutineDefragmentation(t *testing.T) {
 	t.Parallel()
-	const routine = "quota: 512MiB, defrag: {min_free: 16MiB"
+	const routine = "quota: 512MiB, " + steady + ", defrag: {min_free: 16MiB"
 	closed := time.Now().UTC().AddDate(0, 0, 3).Format("Mon")
 	e, app := newEtcdCluster(t, routine+fmt.Sprintf(", window: %s 02:00-04:00}", closed), 1, 2, 3)
 	w := e.startLoad(1, 2, 3)

@@ -3,9 +3,11 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -33,6 +35,7 @@ func TestUserRemoved(t *testing.T) {
 			t.Errorf("user-remove does not say %q:\n%s", want, out)
 		}
 	}
+	e.allFollow(1, 2, 3)
 	// A connection of its own, and the one that was open: both are refused.
 	for name, c := range map[string]*clientv3.Client{"open": app, "new": e.connect(cert, 1, 2, 3)} {
 		for _, call := range slices.Concat(keyCalls("/app/x", "", 0), keyCalls("/app/", "/app0", 0)) {
@@ -57,6 +60,21 @@ func TestUserRemoved(t *testing.T) {
 	t.Run("made by hand", func(t *testing.T) { madeByHandStays(ctx, e.in(t), root) })
 	t.Run("added again", func(t *testing.T) { removedMayComeBack(ctx, e.in(t), app, root) })
 	t.Run("no quorum", func(t *testing.T) { isNotRemovedWithoutQuorum(e.in(t)) })
+}
+
+// allFollow waits until each of these nodes' members has applied what was done so far.
+func (e *env) allFollow(nodes ...int) {
+	e.t.Helper()
+	cert := e.RootCert()
+	for _, i := range nodes {
+		c := e.connect(cert, i)
+		e.Eventually(fmt.Sprintf("cp%d has applied all", i), func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			_, err := c.Get(ctx, "/") // linearizable
+			return err
+		})
+	}
 }
 
 func write(ctx context.Context, t *testing.T, c *clientv3.Client, key string) {

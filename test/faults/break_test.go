@@ -49,6 +49,8 @@ func (r *run) fault(round schedule.Round, victim, other *lab.Machine) lab.Fault 
 		return lab.SSHRefused(victim)
 	case schedule.EtcdBlocked:
 		return lab.EtcdBlocked(victim)
+	case schedule.PortClosed:
+		return lab.ClientPortClosed(victim, r.lab.Box())
 	default:
 		return r.faultWithin(round, victim, other, amount)
 	}

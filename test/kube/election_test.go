@@ -2,32 +2,36 @@ package kube
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// electionWithin is what an election takes at most, counted from the leader's death,
-// if its first round has a winner: the members miss the leader after one second at
-// least and two at most. In about one of ten they stand against each other at the
-// same time, and there is another round, or more, by chance. Until it is over nobody
-// writes, the API server neither.
+// electionWithin is how long nobody can write after a leader's death, at most, if the
+// first round of the election has a winner: the members miss the leader after one
+// second at least and two at most. In about one of ten they stand against each other at
+// the same time, and there is another round, or more, by chance; and on a busy machine
+// the winner takes its time. Until then etcd takes no write, the API server's neither.
 const electionWithin = 2 * time.Second
 
-// leadership watches how long there is no leader.
-type leadership struct {
+const (
+	writeEvery    = 50 * time.Millisecond
+	writePatience = time.Second
+)
+
+// writing watches how long etcd takes no write.
+type writing struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	mu     sync.Mutex
-	led    time.Time // when a leader was last seen
+	took   time.Time // when a write was last acknowledged
 	gap    time.Duration
 }
 
-// watchLeader asks these machines' members until finish. One that another names
-// leads only when it answers itself.
-func (e *env) watchLeader(nodes ...int) *leadership {
+// watchWrites has these machines' members write in turn until finish. Each write is one
+// of its own, for one that was sent to a leader that dies is lost, and says so late.
+func (e *env) watchWrites(nodes ...int) *writing {
 	e.t.Helper()
 	cert := e.RootCert()
 	var members []*clientv3.Client
@@ -35,46 +39,44 @@ func (e *env) watchLeader(nodes ...int) *leadership {
 		members = append(members, e.Connect(cert, a))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &leadership{cancel: cancel, led: time.Now()}
-	l.wg.Go(func() {
-		for ctx.Err() == nil {
-			if haveLeader(ctx, members) {
-				now := time.Now()
-				l.mu.Lock()
-				l.gap, l.led = max(l.gap, now.Sub(l.led)), now
-				l.mu.Unlock()
+	w := &writing{cancel: cancel, took: time.Now()}
+	w.wg.Go(func() {
+		var writes sync.WaitGroup
+		defer writes.Wait()
+		t := time.NewTicker(writeEvery)
+		defer t.Stop()
+		for n := 0; ctx.Err() == nil; n++ {
+			writes.Go(func() { w.write(ctx, members[n%len(members)]) })
+			select {
+			case <-ctx.Done():
+			case <-t.C:
 			}
-			again(ctx)
 		}
 	})
-	e.t.Cleanup(func() { cancel(); l.wg.Wait() })
-	return l
+	e.t.Cleanup(func() { cancel(); w.wg.Wait() })
+	return w
 }
 
-func haveLeader(ctx context.Context, members []*clientv3.Client) bool {
-	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+func (w *writing) write(ctx context.Context, c *clientv3.Client) {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
-	said := make([]*clientv3.StatusResponse, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		wg.Go(func() {
-			if st, err := m.Status(ctx, m.Endpoints()[0]); err == nil {
-				said[i] = st
-			}
-		})
+	if _, err := c.Put(ctx, "/is/written", ""); err == nil {
+		w.taken(time.Now())
 	}
-	wg.Wait()
-	return slices.ContainsFunc(said, func(st *clientv3.StatusResponse) bool {
-		return st != nil && st.Leader == st.Header.MemberId
-	})
 }
 
-// finish returns the longest time without a leader beyond what an election takes
-// whose first round has a winner.
-func (l *leadership) finish() time.Duration {
-	l.cancel()
-	l.wg.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(0, l.gap-electionWithin)
+func (w *writing) taken(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gap, w.took = max(w.gap, at.Sub(w.took)), at
+}
+
+// finish returns the longest time without a write beyond what an election takes whose
+// first round has a winner.
+func (w *writing) finish() time.Duration {
+	w.cancel()
+	w.wg.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, w.gap-electionWithin)
 }

@@ -211,7 +211,7 @@ func (s slice) has(addr string) bool {
 func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, live func())) {
 	t, addr := e.t, e.addr(i).String()
 	others := slices.DeleteFunc([]int{4, 5, 6}, func(o int) bool { return o == i })
-	w, leader := e.watchSlice(), e.watchLeader(others...)
+	w, writes := e.watchSlice(), e.watchWrites(others...)
 	died, live := die()
 	var gone time.Duration
 	e.Eventually("its name is gone", func() error {
@@ -222,7 +222,7 @@ func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, liv
 		gone = time.Since(died)
 		return err
 	})
-	limit := withdrawnWithin + k8s.TTL + e.withdrawnInTime(w, leader, addr, died)
+	limit := withdrawnWithin + k8s.TTL + e.withdrawnInTime(w, writes, addr, died)
 	t.Logf("its name was gone after %s", gone.Round(time.Millisecond))
 	if gone > limit {
 		t.Errorf("its name was there for %s, want at most %s", gone, limit)

@@ -65,6 +65,13 @@ func EtcdBlocked(m *Machine) Fault {
 	return filter("block etcd's ports of "+m.name, rules...)
 }
 
+// ClientPortClosed is a firewall before a machine's client port that one node does not
+// get through: what it sends there is lost. Peers, SSH and everybody else pass.
+func ClientPortClosed(m *Machine, to Node) Fault {
+	return filter("close etcd's client port of "+m.name+" to "+to.Name(),
+		fmt.Sprintf("ip saddr %s ip daddr %s tcp dport 2379 drop", to.Addr(), m.addr))
+}
+
 // filter is a fault of rules on the switch. Each has a table to itself, so that
 // healing one cannot touch another.
 func filter(name string, rules ...string) Fault {

@@ -33,6 +33,7 @@ func TestEveryFaultBitesAndHeals(t *testing.T) {
 		{"slow ssh", slowSSH},
 		{"ssh refused", sshRefused},
 		{"etcd blocked", etcdBlocked},
+		{"client port closed", clientPortClosed},
 		{"disk full", diskFull},
 		{"disk hang", diskHang},
 		{"slow disk", slowDisk},

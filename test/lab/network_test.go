@@ -148,6 +148,23 @@ func etcdBlocked(t *testing.T, l *lab.Lab) {
 	}
 }
 
+func clientPortClosed(t *testing.T, l *lab.Lab) {
+	m, h2 := l.Machine(1), l.Machine(2)
+	listen(t, m)
+	heal := l.Break(t, lab.ClientPortClosed(m, l.Box()))
+	if got := dial(m, 2379); !strings.Contains(got, "timeout") {
+		t.Errorf("etcd's client port: %q, want a timeout", got)
+	}
+	if got := dial(m, 22); got != "" {
+		t.Errorf("ssh: %s", got)
+	}
+	sh(t, h2, "bash -c '</dev/tcp/"+m.Addr().String()+"/2379'")
+	heal()
+	if got := dial(m, 2379); got != "" {
+		t.Errorf("healed, etcd's client port: %s", got)
+	}
+}
+
 // listen has a machine answer on etcd's client port.
 func listen(t *testing.T, m *lab.Machine) {
 	t.Helper()

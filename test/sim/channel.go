@@ -30,12 +30,13 @@ const (
 
 // call carries one question to the machine and its answer back.
 func (h channel) call(ctx context.Context, verb string, do func() error) error {
-	if err := h.c.enter(ctx); err != nil {
+	m, w := h.m, h.m.w
+	what := verb + " on " + string(m.name())
+	if err := h.c.enter(ctx, what); err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
 	}
-	m, w := h.m, h.m.w
 	w.mu.Lock()
-	takes, helper := w.between(verb+" on "+string(m.name()), answerLeast, answerMost)+m.slow, m.helper
+	takes, helper := w.between(what, answerLeast, answerMost)+m.slow, m.helper
 	sent := time.Now()
 	deaf := m.down || m.away || m.afar || helper == silent
 	w.mu.Unlock()
@@ -43,8 +44,8 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 		takes = time.Hour
 	}
 	there := takes / 2 // and as long back
-	if err := h.c.sleep(ctx, there); err != nil {
-		if thaw := h.c.thaw(ctx); thaw != nil {
+	if err := h.c.sleep(ctx, there, what); err != nil {
+		if thaw := h.c.thaw(ctx, what); thaw != nil {
 			err = thaw
 		}
 		return fmt.Errorf("%s: %w", verb, err)
@@ -67,13 +68,14 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 	switch {
 	case deaf:
 		<-ctx.Done()
+		h.c.turn(ctx, what)
 		err = ctx.Err()
 	case !errors.Is(err, errKilled):
-		if lost := h.c.sleep(ctx, takes-there); lost != nil {
+		if lost := h.c.sleep(ctx, takes-there, what); lost != nil {
 			err = lost
 		}
 	}
-	if thaw := h.c.thaw(ctx); thaw != nil {
+	if thaw := h.c.thaw(ctx, what); thaw != nil {
 		err = thaw
 	}
 	if err != nil {
@@ -240,6 +242,8 @@ func (h channel) WaitUnit(ctx context.Context, _ string, running bool) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
+		}
+		if h.c.turn(ctx, "hear of its end on "+string(h.m.name())); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}

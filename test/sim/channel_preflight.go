@@ -68,5 +68,6 @@ func (h channel) AnswerPeers(ctx context.Context, _ host.AnswerPeers, listening 
 	}
 	listening(a)
 	<-ctx.Done()
+	h.c.turn(ctx, "answer peers on "+string(h.m.name()))
 	return nil
 }

@@ -96,10 +96,10 @@ func (h channel) StartUnit(ctx context.Context, _ string, id cluster.MemberID) e
 		if done || err != nil {
 			return err
 		}
-		if err := h.c.sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := h.c.sleep(ctx, 10*time.Millisecond, verb); err != nil {
 			return err
 		}
-		if err := h.c.thaw(ctx); err != nil {
+		if err := h.c.thaw(ctx, verb); err != nil {
 			return err
 		}
 	}

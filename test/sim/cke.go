@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func (w *World) begin() *CKE {
 		Cluster: w.o.Cluster, Store: store{c}, Observer: c.observer, Etcd: e, Hosts: c,
 		Executor: execute.New(execute.Options{
 			Cluster: w.o.Cluster, Store: store{c}, Hosts: c, Etcd: e, Observer: c.observer, Authority: w.authority.pki,
-			Releases: w, Snapshots: w.snapshots, Now: now, Log: log,
+			Releases: w, Snapshots: w.snapshots, Token: w.token, Now: now, Log: log,
 		}),
 		Epoch: c.epoch, Interval: w.o.Interval, Now: now, Log: log,
 	})
@@ -140,6 +141,13 @@ func (c *CKE) resume() {
 	}
 }
 
+// token is of a founding.
+func (w *World) token() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strconv.FormatUint(w.chance("token").Uint64(), 16)
+}
+
 func (c *CKE) identity() host.Identity { return host.Identity{StoreID: storeID, Epoch: c.epoch} }
 
 const storeID = "store"
@@ -154,16 +162,17 @@ func (c *CKE) until() time.Time {
 }
 
 // enter lets a call begin, unless the daemon is dead.
-func (c *CKE) enter(ctx context.Context) error {
+func (c *CKE) enter(ctx context.Context, what string) error {
+	c.turn(ctx, what)
 	c.count()
-	if err := c.thaw(ctx); err != nil {
+	if err := c.thaw(ctx, what); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
 // thaw waits while the daemon stands still.
-func (c *CKE) thaw(ctx context.Context) error {
+func (c *CKE) thaw(ctx context.Context, what string) error {
 	for {
 		c.w.mu.Lock()
 		dead, frozen := c.dead, c.frozen
@@ -176,10 +185,22 @@ func (c *CKE) thaw(ctx context.Context) error {
 		}
 		// It notices the end of its own patience only when it goes on.
 		<-frozen
+		c.turn(ctx, what)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// wait is more of the same question.
+func (c *CKE) wait(ctx context.Context, d time.Duration, what string) error {
+	if err := c.enter(ctx, what); err != nil {
+		return err
+	}
+	if err := c.sleep(ctx, d, what); err != nil {
+		return err
+	}
+	return c.thaw(ctx, what)
 }
 
 func (c *CKE) gone() bool {
@@ -188,9 +209,10 @@ func (c *CKE) gone() bool {
 	return c.dead
 }
 
-func (c *CKE) sleep(ctx context.Context, d time.Duration) error {
+func (c *CKE) sleep(ctx context.Context, d time.Duration, what string) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	defer c.turn(ctx, what)
 	select {
 	case <-t.C:
 		return nil
@@ -199,15 +221,18 @@ func (c *CKE) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pass lets a question take its time.
-func (c *CKE) pass(ctx context.Context, d time.Duration) error {
-	if err := c.enter(ctx); err != nil {
+// pass lets a question take its time, which is a draw of that name.
+func (c *CKE) pass(ctx context.Context, what, draw string, least, most time.Duration) error {
+	if err := c.enter(ctx, what); err != nil {
 		return err
 	}
-	if err := c.sleep(ctx, d); err != nil {
+	c.w.mu.Lock()
+	d := c.w.between(draw, least, most)
+	c.w.mu.Unlock()
+	if err := c.sleep(ctx, d, what); err != nil {
 		return err
 	}
-	return c.thaw(ctx)
+	return c.thaw(ctx, what)
 }
 
 // effect is one change of the world by this daemon, and the judgement of it. The

@@ -28,11 +28,8 @@ const (
 // ask waits as long as questions to these members take. What answers there are
 // come soon, and have grown old when those that do not come are given up.
 func (e client) ask(ctx context.Context, what string, eps []etcd.Endpoint, timeout time.Duration, answer func()) error {
-	w := e.c.w
-	w.mu.Lock()
-	soon, rest := w.between(what, askLeast, askMost), time.Duration(0)
-	w.mu.Unlock()
-	if err := e.c.pass(ctx, soon); err != nil {
+	w, rest := e.c.w, time.Duration(0)
+	if err := e.c.pass(ctx, what, what, askLeast, askMost); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -44,7 +41,7 @@ func (e client) ask(ctx context.Context, what string, eps []etcd.Endpoint, timeo
 	}
 	answer()
 	w.mu.Unlock()
-	return e.c.pass(ctx, rest)
+	return e.c.wait(ctx, rest, what)
 }
 
 // Observe implements observe.Etcd.
@@ -183,7 +180,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	ctx, cancel := context.WithDeadline(ctx, c.until())
 	w.mu.Unlock()
 	defer cancel()
-	if err := c.enter(ctx); err != nil {
+	if err := c.enter(ctx, what); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -195,6 +192,7 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	// patience's end meanwhile.
 	arrives := time.NewTimer(takes)
 	<-arrives.C
+	c.turn(ctx, what)
 	err, lost := context.DeadlineExceeded, false
 	w.mu.Lock()
 	w.advance()
@@ -214,11 +212,11 @@ func (e client) change(ctx context.Context, what string, via etcd.Endpoint, do f
 	}
 	w.mu.Unlock()
 	if (errors.Is(err, context.DeadlineExceeded) || lost) && !c.gone() {
-		if err = c.sleep(ctx, 7*time.Second); err == nil {
+		if err = c.sleep(ctx, 7*time.Second, what); err == nil {
 			err = context.DeadlineExceeded
 		}
 	}
-	if thaw := c.thaw(ctx); thaw != nil {
+	if thaw := c.thaw(ctx, what); thaw != nil {
 		return thaw
 	}
 	return wrap(what+" through "+string(via), err)

@@ -33,6 +33,7 @@ func ParseEvent(s string) (Event, error) {
 
 // Happen lets an event happen now. An error is a word nobody knows.
 func (w *World) Happen(what string) (err error) {
+	w.turn(what)
 	w.do(func() {
 		w.logf("--- %s", what)
 		err = w.happen(strings.Fields(what))

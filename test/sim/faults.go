@@ -245,7 +245,7 @@ func (w *World) killNewest() {
 
 // follow has another daemon begin a while after this one's end.
 func (w *World) follow(c *CKE) {
-	w.after(restartTime, func() {
+	w.after(restartTime, "another cke", func() {
 		if w.newest() == c {
 			w.begin()
 		}
@@ -268,12 +268,12 @@ func (w *World) stopNewest() {
 	}
 	c.freeze()
 	still := c.frozen
-	w.after(leaseTime-leaseMargin, func() {
+	w.after(leaseTime-leaseMargin, "the lead is over", func() {
 		if c.frozen != still || c.dead {
 			return
 		}
 		c.cancel() // it learns of it when it goes on
-		w.after(leaseMargin, func() {
+		w.after(leaseMargin, "another leads", func() {
 			if w.newest() == c {
 				w.begin()
 			}

@@ -11,6 +11,7 @@ import (
 
 	"cke/internal/cluster"
 	"cke/internal/plan"
+	"cke/internal/record"
 	"cke/internal/units"
 )
 
@@ -101,6 +102,7 @@ type outcome struct {
 	took       time.Duration // until it came to rest after its last event
 	did        map[plan.Kind]int
 	records    int // of the deed with the most of them
+	told       []record.Record
 	effects    int
 	lost       bool
 }
@@ -117,9 +119,9 @@ func (o outcome) rule() string {
 
 // play lets a history happen in a bubble of virtual time. Nothing fails in there:
 // what went wrong is brought out.
-func play(t *testing.T, h history, authority *Authority, traced bool) (out outcome) {
+func play(t *testing.T, h history, authority *Authority) (out outcome) {
 	synctest.Test(t, func(*testing.T) {
-		w, err := h.world(authority, traced)
+		w, err := h.world(authority)
 		if err != nil {
 			out.violations = append(out.violations, Violation{0, "historyMakesSense", err.Error()})
 			return
@@ -141,16 +143,16 @@ func play(t *testing.T, h history, authority *Authority, traced bool) (out outco
 		out.violations = append(out.violations, w.Violations()...)
 		out.world = w.String() + w.View().Plan.String()
 		out.effects, out.lost = w.Effects(), w.LostForGood()
-		out.did, out.records = w.did(), w.mostRecords()
+		out.did, out.records, out.told = w.did(), w.mostRecords(), w.shelf.records
 		w.Close()
 		out.trace = w.Trace()
 	})
 	return out
 }
 
-func (h history) world(authority *Authority, traced bool) (*World, error) {
+func (h history) world(authority *Authority) (*World, error) {
 	w, err := New(Options{
-		Seed: h.seed, Machines: h.machines, Authority: authority, Trace: traced,
+		Seed: h.seed, Machines: h.machines, Authority: authority, Trace: true, Quiet: synctest.Wait,
 		Systemd: h.flag("systemd"), Published: h.flag("published"), Gentle: h.flag("gentle"),
 		Spec: h.spec(), Founded: h.flag("founded"),
 	})
@@ -189,6 +191,7 @@ func (o *outcome) rest(w *World) {
 	blocked := 0
 	for time.Since(began) < restWithin && len(w.Violations()) == 0 {
 		pass(3 * time.Second)
+		w.turn("rest")
 		w.do(w.mendSettings)
 		v := w.View()
 		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool {

@@ -60,7 +60,8 @@ func (w *World) lostForGood() bool {
 // the environment destroyed a quorum.
 func (w *World) inspect() {
 	all, some := w.replicas(), false
-	for id, r := range all {
+	for _, id := range sortedIDs(all) {
+		r := all[id]
 		if r.token != w.raft.token || !electable(r, id, all) {
 			continue
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,8 @@ import (
 // judgeBegin: whatever was under way on a node when a look began, nothing else is
 // begun there by what that look saw.
 func (w *World) judgeBegin(c *CKE, s plan.Step) {
-	for key, o := range c.deeds.steps {
+	for _, key := range slices.Sorted(maps.Keys(c.deeds.steps)) {
+		o := c.deeds.steps[key]
 		if o.look.Equal(c.deeds.looked) || nodewise(o.step.Kind) || !(o.open || o.ended.After(c.deeds.looked)) {
 			continue
 		}
@@ -67,14 +69,19 @@ func (w *World) judgeFailure(d *deed, r record.Record) {
 	d.err = r.Error
 }
 
-// onRecord is the step under way that asks for an effect.
-func (c *CKE) onRecord(asks func(plan.Step) bool) *deed {
-	for _, d := range c.deeds.steps {
-		if (d.open || d.failed > 0) && asks(d.step) {
-			return d
+// onRecord is the step under way that asks for an effect: of several that do one whose
+// attempt is open, or else the one that was tried last.
+func (c *CKE) onRecord(asks func(plan.Step) bool) (found *deed) {
+	for _, key := range slices.Sorted(maps.Keys(c.deeds.steps)) {
+		d := c.deeds.steps[key]
+		if !d.open && d.failed == 0 || !asks(d.step) {
+			continue
+		}
+		if found == nil || d.open && !found.open || d.open == found.open && d.since.After(found.since) {
+			found = d
 		}
 	}
-	return nil
+	return found
 }
 
 // judgeStep holds that an effect belongs to a step on record, and that what the

@@ -42,10 +42,7 @@ func (c *CKE) publish(ctx context.Context) {
 	w := c.w
 	for ctx.Err() == nil {
 		v, changed := c.loop.View()
-		w.mu.Lock()
-		lag := w.between("publish", publishLeast, publishMost)
-		w.mu.Unlock()
-		if c.pass(ctx, lag) != nil {
+		if c.pass(ctx, "publish", "publish", publishLeast, publishMost) != nil {
 			return
 		}
 		var ready []netip.Addr

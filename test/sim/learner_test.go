@@ -19,7 +19,7 @@ func TestALearnerThatKeepsEndingDoesNotVote(t *testing.T) {
 			most, after := 0, 0
 			synctest.Test(t, func(*testing.T) {
 				h := history{machines: 4, wanted: "n1,n2,n3", replace: 10 * time.Minute, flags: flags}
-				if w, err = h.world(authority, true); err != nil {
+				if w, err = h.world(authority); err != nil {
 					return
 				}
 				w.Begin()
@@ -53,7 +53,7 @@ func TestALearnerThatKeepsEndingIsTakenBack(t *testing.T) {
 	votes := false
 	synctest.Test(t, func(*testing.T) {
 		h := history{machines: 5, wanted: "n1,n2,n3,n4,n5", members: 3, replace: 45 * time.Second, flags: []string{"founded"}}
-		if w, err = h.world(authority, true); err != nil {
+		if w, err = h.world(authority); err != nil {
 			return
 		}
 		w.Begin()

@@ -180,7 +180,7 @@ func (m *machine) launch(u cluster.Unit) {
 	w.logf("%s: etcd %s starts", m.name(), id)
 	m.changed()
 	end := func(after time.Duration, why string) {
-		w.after(after, func() {
+		w.after(after, "end on "+string(m.name()), func() {
 			if m.proc != nil && m.runs == run {
 				m.exits("exit status 1: " + why)
 			}
@@ -240,7 +240,7 @@ func (m *machine) stopped(why string) {
 // restarts has the machine itself start its sealed member, as at boot.
 func (m *machine) restarts(after time.Duration) {
 	run := m.runs
-	m.w.after(after, func() {
+	m.w.after(after, "start on "+string(m.name()), func() {
 		u := m.unit
 		if !m.w.o.Systemd || m.down || m.proc != nil || m.runs != run || u == nil || !m.seals[u.Member] || !m.hasData(u.Member) {
 			return

@@ -159,7 +159,7 @@ func (m *machine) reboots() {
 		return
 	}
 	m.rebooting = true
-	w.after(w.between("goes "+string(m.name()), goesLeast, goesMost), func() {
+	w.after(w.between("goes "+string(m.name()), goesLeast, goesMost), "goes "+string(m.name()), func() {
 		if m.boots != boots {
 			return
 		}
@@ -168,7 +168,7 @@ func (m *machine) reboots() {
 		if luck == 1 {
 			back += backByHand
 		}
-		w.after(back, func() {
+		w.after(back, "back "+string(m.name()), func() {
 			if m.boots == boots {
 				m.boot()
 			}

@@ -20,7 +20,7 @@ func TestAMemberThatOnlyCKEDoesNotReachStays(t *testing.T) {
 	said := false
 	synctest.Test(t, func(*testing.T) {
 		h := history{machines: 4, wanted: "n1,n2,n3,n4", members: 3, replace: 20 * time.Second, flags: []string{"founded"}}
-		if w, err = h.world(authority, true); err != nil {
+		if w, err = h.world(authority); err != nil {
 			return
 		}
 		voters := func() (ids []cluster.MemberID) {

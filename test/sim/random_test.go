@@ -2,7 +2,6 @@ package sim
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -87,32 +86,33 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-// TestRandomHistories plays a history for each seed. Those that fail are made as
-// short as they can be and printed.
+// TestRandomHistories plays a history for each seed. Those that fail are told of, made
+// as short as they can be and told of again.
 func TestRandomHistories(t *testing.T) {
 	o, authority := given(t), bubbled(t)
 	if o.seed != 0 {
 		h := draw(o.seed)
-		report(t, h, play(t, h, authority, true))
+		out := play(t, h, authority)
+		tell(t, h, out)
+		if out.failed() {
+			t.Error(out.line(h))
+		}
 		return
 	}
-	tally := tally{failed: map[string][]uint64{}, did: map[plan.Kind]int{}}
+	tally := tally{failed: map[string]failures{}, did: map[plan.Kind]int{}}
 	began := time.Now()
 	tally.playAll(t, o, authority)
-	for rule, seeds := range tally.failed {
-		slices.Sort(seeds)
-		t.Errorf("%s: %d histories, such as %v", rule, len(seeds), seeds[:min(10, len(seeds))])
-		if o.stop {
-			continue
-		}
-		h := shrink(t, draw(seeds[0]), rule, authority)
-		out := play(t, h, authority, true)
-		report(t, h, out)
-		if o.save {
-			save(t, h, fmt.Sprintf("%s-%d", rule, seeds[0]), out)
-		}
-	}
+	tally.report(t, o, authority)
 	t.Logf("%d histories in %s: %d effects, at most %d records of one deed, %d lost their data, %v", o.count, time.Since(began).Round(time.Second), tally.effects, tally.records, tally.lost, tally.did)
+	tally.tame(t, o)
+	for _, f := range tally.failures() { // once more, for of a long output the end is kept
+		t.Error(f)
+	}
+}
+
+// tame asserts that all there is happened in some history.
+func (a *tally) tame(t *testing.T, o options) {
+	t.Helper()
 	for _, k := range []plan.Kind{
 		plan.CheckHosts, plan.InstallEtcd, plan.RecordBootstrap, plan.InstallCertificates, plan.InstallUnits, plan.StartMembers, plan.ConfigureAuth,
 		plan.FinishBootstrap, plan.AddLearner, plan.PromoteLearner, plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode, plan.ForgetUser, plan.RestartMember, plan.FinishRestart, plan.RollBackMember,
@@ -122,7 +122,7 @@ func TestRandomHistories(t *testing.T) {
 		plan.PutGateway, plan.RemoveGateway, removeCorrupt, "a leader on the other side",
 		"a member whose clock is far behind", "another's times and a wrong clock",
 	} {
-		if tally.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
+		if a.did[k] == 0 && k != plan.CheckHosts && o.count >= 1000 && !o.stop {
 			t.Errorf("no history needed %s; they are too tame", k)
 		}
 	}
@@ -131,7 +131,7 @@ func TestRandomHistories(t *testing.T) {
 // tally is what became of all histories.
 type tally struct {
 	mu      sync.Mutex
-	failed  map[string][]uint64 // by the rule that was violated
+	failed  map[string]failures // by the rule that was violated
 	did     map[plan.Kind]int
 	effects int
 	lost    int
@@ -155,7 +155,7 @@ func (a *tally) playAll(t *testing.T, o options, authority *Authority) {
 			t.Run("some", func(t *testing.T) {
 				t.Parallel()
 				for s, more := take(); more; s, more = take() {
-					a.add(s, play(t, draw(s), authority, false))
+					a.add(s, play(t, draw(s), authority))
 				}
 			})
 		}
@@ -180,36 +180,8 @@ func (a *tally) add(seed uint64, out outcome) {
 		a.did[k] += n
 	}
 	if out.failed() {
-		a.failed[out.rule()] = append(a.failed[out.rule()], seed)
+		a.failed[out.rule()] = a.failed[out.rule()].with(seed, out)
 	}
-}
-
-func report(t *testing.T, h history, out outcome) {
-	t.Helper()
-	t.Logf("the history\n%s", h)
-	for _, l := range out.trace {
-		t.Log(l)
-	}
-	t.Log(out.world)
-	for _, v := range out.violations {
-		t.Error(v)
-	}
-	if !out.failed() {
-		t.Log("played again it does not fail")
-	}
-}
-
-// again is how often a history is tried before it counts as one that does not
-// fail: what happens at the same instant happens in any order.
-const again = 3
-
-func fails(t *testing.T, h history, rule string, authority *Authority) bool {
-	for range again {
-		if play(t, h, authority, false).rule() == rule {
-			return true
-		}
-	}
-	return false
 }
 
 // shrink drops events as long as the same rule is still violated.
@@ -218,7 +190,7 @@ func shrink(t *testing.T, h history, rule string, authority *Authority) history 
 		for from := 0; from < len(h.events); {
 			shorter := h
 			shorter.events = slices.Delete(slices.Clone(h.events), from, min(from+size, len(h.events)))
-			if fails(t, shorter, rule, authority) {
+			if play(t, shorter, authority).rule() == rule {
 				h = shorter
 			} else {
 				from += size
@@ -228,7 +200,7 @@ func shrink(t *testing.T, h history, rule string, authority *Authority) history 
 	for _, f := range slices.Clone(h.flags) {
 		plainer := h
 		plainer.flags = slices.DeleteFunc(slices.Clone(h.flags), func(o string) bool { return o == f })
-		if f != "founded" && fails(t, plainer, rule, authority) {
+		if f != "founded" && play(t, plainer, authority).rule() == rule {
 			h = plainer
 		}
 	}
@@ -264,8 +236,9 @@ func TestRegressions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if out := play(t, h, authority, true); out.failed() {
-				report(t, h, out)
+			if out := play(t, h, authority); out.failed() {
+				tell(t, h, out)
+				t.Error(out.violations[0])
 			}
 		})
 	}

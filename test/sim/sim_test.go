@@ -101,7 +101,7 @@ func TestALearnerThatNeverStartsIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(*testing.T) {
 		h := history{machines: 4, wanted: "n1,n2,n3", replace: 20 * time.Second, flags: []string{"founded"}}
 		authority, authorityErr := NewAuthority("main")
-		if w, err = h.world(authority, false); err != nil || authorityErr != nil {
+		if w, err = h.world(authority); err != nil || authorityErr != nil {
 			err = errors.Join(err, authorityErr)
 			return
 		}

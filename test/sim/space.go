@@ -111,11 +111,9 @@ func (e client) Defragment(ctx context.Context, ep etcd.Endpoint) error {
 // ForgetDefrag implements execute.Store.
 func (s store) ForgetDefrag(ctx context.Context, _ string, n cluster.NodeName) error {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("forget the wish to defragment "+string(n), func() error {
-			f.defrag = slices.DeleteFunc(slices.Clone(f.defrag), func(r cluster.DefragRequest) bool { return r.Node == n })
-			return nil
-		})
+	return s.change(ctx, "forget the wish to defragment "+string(n), func() error {
+		f.defrag = slices.DeleteFunc(slices.Clone(f.defrag), func(r cluster.DefragRequest) bool { return r.Node == n })
+		return nil
 	})
 }
 

@@ -22,7 +22,7 @@ func (c *CKE) count() {
 	}
 	c.freeze()
 	still := c.frozen
-	w.after(w.between("stall", stallLeast, stallMost), func() {
+	w.after(w.between("stall", stallLeast, stallMost), "go on", func() {
 		if c.frozen == still {
 			c.resume()
 		}

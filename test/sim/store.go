@@ -43,8 +43,8 @@ type store struct{ c *CKE }
 var errDeposed = errors.New("a newer leader has taken over")
 
 // write changes the store, which refuses a deposed leader.
-func (s store) write(ctx context.Context, do func() error) error {
-	if err := s.c.pass(ctx, s.takes()); err != nil {
+func (s store) write(ctx context.Context, what string, do func() error) error {
+	if err := s.pass(ctx, what); err != nil {
 		return err
 	}
 	w := s.c.w
@@ -60,16 +60,19 @@ func (s store) write(ctx context.Context, do func() error) error {
 	return do()
 }
 
-func (s store) takes() time.Duration {
-	s.c.w.mu.Lock()
-	defer s.c.w.mu.Unlock()
-	return s.c.w.between("store", 200*time.Microsecond, 2*time.Millisecond)
+// change is a write that is an effect.
+func (s store) change(ctx context.Context, what string, do func() error) error {
+	return s.write(ctx, what, func() error { return s.c.effect(what, do) })
+}
+
+func (s store) pass(ctx context.Context, what string) error {
+	return s.c.pass(ctx, what, "store", 200*time.Microsecond, 2*time.Millisecond)
 }
 
 // Load implements reconcile.Store.
 func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	s.c.looks()
-	if err := s.c.pass(ctx, s.takes()); err != nil {
+	if err := s.pass(ctx, "load"); err != nil {
 		return reconcile.Wanted{}, err
 	}
 	w := s.c.w
@@ -85,7 +88,7 @@ func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 // Append implements reconcile.Store.
 func (s store) Append(ctx context.Context, r record.Record) (record.Record, error) {
 	f := &s.c.w.shelf
-	err := s.write(ctx, func() error {
+	err := s.write(ctx, "record "+r.What(), func() error {
 		r.Seq = int64(len(f.records) + 1)
 		f.records = append(f.records, r)
 		s.c.w.judgeRecord(r)
@@ -97,7 +100,7 @@ func (s store) Append(ctx context.Context, r record.Record) (record.Record, erro
 
 // Amend implements reconcile.Store.
 func (s store) Amend(ctx context.Context, r record.Record) error {
-	return s.write(ctx, func() error {
+	return s.write(ctx, "record "+r.What(), func() error {
 		s.c.w.shelf.records[r.Seq-1] = r
 		s.c.w.writes(s.c, r)
 		return nil
@@ -106,7 +109,7 @@ func (s store) Amend(ctx context.Context, r record.Record) error {
 
 // Bootstrap implements execute.Store.
 func (s store) Bootstrap(ctx context.Context, _ string) (cluster.Bootstrap, error) {
-	if err := s.c.pass(ctx, s.takes()); err != nil {
+	if err := s.pass(ctx, "read the phase"); err != nil {
 		return cluster.Bootstrap{}, err
 	}
 	s.c.w.mu.Lock()
@@ -117,69 +120,59 @@ func (s store) Bootstrap(ctx context.Context, _ string) (cluster.Bootstrap, erro
 // AdvanceBootstrap implements execute.Store.
 func (s store) AdvanceBootstrap(ctx context.Context, _ string, from cluster.Phase, b cluster.Bootstrap) error {
 	w := s.c.w
-	return s.write(ctx, func() error {
-		return s.c.effect("record the phase "+string(b.Phase), func() error {
-			if w.shelf.boot.Phase != from {
-				return fmt.Errorf("the phase is %q", w.shelf.boot.Phase)
+	return s.change(ctx, "record the phase "+string(b.Phase), func() error {
+		if w.shelf.boot.Phase != from {
+			return fmt.Errorf("the phase is %q", w.shelf.boot.Phase)
+		}
+		for _, f := range b.Founders {
+			if from == cluster.PhaseNew && !slices.Contains(w.shelf.spec.Nodes, f.Node) {
+				return fmt.Errorf("founder %s is not in the spec any more", f.Node.Hostname)
 			}
-			for _, f := range b.Founders {
-				if from == cluster.PhaseNew && !slices.Contains(w.shelf.spec.Nodes, f.Node) {
-					return fmt.Errorf("founder %s is not in the spec any more", f.Node.Hostname)
-				}
-			}
-			w.judgeBootstrap(b)
-			w.shelf.boot = b
-			return nil
-		})
+		}
+		w.judgeBootstrap(b)
+		w.shelf.boot = b
+		return nil
 	})
 }
 
 // ForgetLeaving implements execute.Store.
 func (s store) ForgetLeaving(ctx context.Context, _ string, n cluster.NodeName) error {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("forget "+string(n), func() error {
-			s.c.w.judgeForget(n)
-			f.leaving = slices.DeleteFunc(slices.Clone(f.leaving), func(l cluster.Node) bool { return l.Hostname == n })
-			return nil
-		})
+	return s.change(ctx, "forget "+string(n), func() error {
+		s.c.w.judgeForget(n)
+		f.leaving = slices.DeleteFunc(slices.Clone(f.leaving), func(l cluster.Node) bool { return l.Hostname == n })
+		return nil
 	})
 }
 
 // ForgetUser implements execute.Store.
 func (s store) ForgetUser(ctx context.Context, _ string, u cluster.RemovedUser) error {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("forget user "+u.Name, func() error {
-			s.c.w.judgeForgetUser(u)
-			f.removed = slices.DeleteFunc(slices.Clone(f.removed), func(r cluster.RemovedUser) bool { return r == u })
-			return nil
-		})
+	return s.change(ctx, "forget user "+u.Name, func() error {
+		s.c.w.judgeForgetUser(u)
+		f.removed = slices.DeleteFunc(slices.Clone(f.removed), func(r cluster.RemovedUser) bool { return r == u })
+		return nil
 	})
 }
 
 // PutRestart implements execute.Store.
 func (s store) PutRestart(ctx context.Context, _ string, r cluster.Restart) error {
-	return s.write(ctx, func() error {
-		return s.c.effect("record the restart of "+string(r.Node), func() error {
-			s.c.w.judgeRetry(r)
-			s.c.w.shelf.restart = &r
-			return nil
-		})
+	return s.change(ctx, "record the restart of "+string(r.Node), func() error {
+		s.c.w.judgeRetry(r)
+		s.c.w.shelf.restart = &r
+		return nil
 	})
 }
 
 // DropRestart implements execute.Store.
 func (s store) DropRestart(ctx context.Context, _ string, r cluster.Restart) error {
 	f := &s.c.w.shelf
-	return s.write(ctx, func() error {
-		return s.c.effect("forget the restart of "+string(r.Node), func() error {
-			if f.restart != nil && f.restart.At.Equal(r.At) && f.restart.Member == r.Member && f.restart.Failed == r.Failed {
-				s.c.w.judgeDropRestart(r)
-				f.restart = nil
-			}
-			return nil
-		})
+	return s.change(ctx, "forget the restart of "+string(r.Node), func() error {
+		if f.restart != nil && f.restart.At.Equal(r.At) && f.restart.Member == r.Member && f.restart.Failed == r.Failed {
+			s.c.w.judgeDropRestart(r)
+			f.restart = nil
+		}
+		return nil
 	})
 }
 

@@ -177,14 +177,12 @@ func (e client) Snapshot(ctx context.Context, ep etcd.Endpoint) (io.ReadCloser, 
 // PutSnapshot implements execute.Store.
 func (s store) PutSnapshot(ctx context.Context, _ string, snap cluster.Snapshot) error {
 	w := s.c.w
-	return s.write(ctx, func() error {
-		return s.c.effect("record a snapshot", func() error {
-			if _, err := os.Stat(snap.Path); err != nil {
-				w.violate("snapshotFirst", "a snapshot is recorded that is not there: %v", err)
-			}
-			w.shelf.snapshot = &snap
-			return nil
-		})
+	return s.change(ctx, "record a snapshot", func() error {
+		if _, err := os.Stat(snap.Path); err != nil {
+			w.violate("snapshotFirst", "a snapshot is recorded that is not there: %v", err)
+		}
+		w.shelf.snapshot = &snap
+		return nil
 	})
 }
 

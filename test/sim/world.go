@@ -52,6 +52,10 @@ type Options struct {
 	Interval time.Duration
 	// Trace keeps what happens, for Trace.
 	Trace bool
+	// Quiet waits until nothing moves, as synctest.Wait does: with it all that happens at
+	// the same instant happens in an order that hangs on the seed alone, and Close must be
+	// called. Nil: in any order.
+	Quiet func()
 }
 
 // Authority is a cluster's certificate authority with what it has issued. Worlds
@@ -80,6 +84,7 @@ type World struct {
 	authority *Authority
 	snapshots string // where they lie
 	began     time.Time
+	turns     *turns
 
 	mu         sync.Mutex
 	closed     bool
@@ -140,7 +145,7 @@ func New(o Options) (*World, error) {
 		}
 	}
 	w := &World{
-		o: o, authority: o.Authority, snapshots: o.Authority.directory(), began: time.Now(), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
+		o: o, authority: o.Authority, snapshots: o.Authority.directory(), began: time.Now(), turns: newTurns(o.Quiet), calls: map[string]uint64{}, machines: map[cluster.NodeName]*machine{},
 		raft: newConsensus(time.Now()), stoppedByCKE: map[cluster.MemberID]bool{}, marks: map[string]int{}, drainedAt: map[cluster.NodeName]time.Time{},
 	}
 	for i := range o.Machines {
@@ -170,6 +175,9 @@ func New(o Options) (*World, error) {
 			return nil, err
 		}
 	}
+	if o.Quiet != nil {
+		w.ending.Go(w.turns.run)
+	}
 	return w, nil
 }
 
@@ -184,6 +192,7 @@ func (w *World) Close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
+	w.turns.end()
 	w.ending.Wait()
 	if w.snapshots != "" {
 		_ = os.RemoveAll(w.snapshots) // whoever made Scratch removes what is left
@@ -226,8 +235,9 @@ func (w *World) do(f func()) {
 
 // after changes the world some time from now, unless it has ended by then. The
 // caller holds the lock.
-func (w *World) after(d time.Duration, f func()) {
+func (w *World) after(d time.Duration, what string, f func()) {
 	time.AfterFunc(d, func() {
+		w.turn(what)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.closed {

@@ -33,6 +33,7 @@ const (
 	SlowSSH      Fault = "SlowSSH"
 	SSHRefused   Fault = "SSHRefused"
 	EtcdBlocked  Fault = "EtcdBlocked"
+	PortClosed   Fault = "ClientPortClosed" // to the box; its peers reach it
 	DiskFull     Fault = "DiskFull"
 	DiskHang     Fault = "DiskHang"
 	DiskEIO      Fault = "DiskEIO"
@@ -58,7 +59,7 @@ const (
 func Faults() []Fault {
 	return []Fault{
 		Calm, PowerOff, PowerCut, Reboot, Cut, Partition, BoxPartition, DropOneWay, Loss, Delay, SlowSSH, SSHRefused,
-		EtcdBlocked, DiskFull, DiskHang, DiskEIO, SlowDisk, Stall, StallEtcd, KillEtcd, KillHelper, SlowCPU, SkewClock,
+		EtcdBlocked, PortClosed, DiskFull, DiskHang, DiskEIO, SlowDisk, Stall, StallEtcd, KillEtcd, KillHelper, SlowCPU, SkewClock,
 		NewDisk, NoDisk, Corrupt, CorruptLate, NoSpace, Overfull, Dead, Majority, Blackout,
 	}
 }

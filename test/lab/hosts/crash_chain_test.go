@@ -3,7 +3,7 @@ package hosts
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/api"
@@ -25,12 +25,14 @@ func (e *env) chain(c change, chained map[string]bool) {
 		}
 		e.Kill() // collects it
 		effects := fileLines(e.t, trace)
-		if len(effects) == 0 || slices.Contains(killed, effects[len(effects)-1]) {
+		last := drive.KilledAfter(effects, killed)
+		if len(last) == 0 {
 			e.t.Fatalf("%s: a daemon ended after %q, those before it after %q", c.name, effects, killed)
 		}
-		last := effects[len(effects)-1]
-		killed = append(killed, last)
-		chained[last] = true
+		killed = append(killed, last...)
+		for _, effect := range last {
+			chained[effect] = true
+		}
 	}
 	e.Kill() // it would still end itself after another effect
 	e.Start()
@@ -102,4 +104,30 @@ func (e *env) boot(i int) string {
 		return ""
 	}
 	return out
+}
+
+// versions is a change of etcd's version, which restarts every member.
+type versions struct {
+	*seat
+	from, to string
+}
+
+// again has the members run what they come from, and one lead that would not be the
+// last in turn.
+func (v *versions) again() {
+	v.t.Helper()
+	v.Start()
+	v.Set(v.with(v.from))
+	v.lead(1, v.nodes()...)
+	v.Kill()
+}
+
+func (v *versions) make() bool {
+	v.t.Helper()
+	return v.setTo(v.with(v.to))
+}
+
+func (v *versions) with(version string) string {
+	v.t.Helper()
+	return strings.Replace(v.yaml(v.nodes()...), "etcd: {", "etcd: {version: "+version+", ", 1)
 }

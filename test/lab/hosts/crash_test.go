@@ -24,9 +24,10 @@ import (
 // next one finishes the job, on machines. Here that is a sample, which a seed
 // repeats, of a founding and of a cleaning, and a chain of daemons, each killed after
 // another effect, through the replacement of the leader, what is given to an API
-// server's machine and taken from it again, and a machine's reboot. Every effect that
-// only machines have must have been among them.
-// The long form is all effects of these, and of the rebuilding of a member.
+// server's machine and taken from it again, a machine's reboot, and the way to the older
+// etcd and back. Every effect that only machines have must have been among them.
+// The long form is all effects of these but of the last, and of the rebuilding of a
+// member.
 func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
 	e := newEnv(t, 4, lab.DataDisk("1G"))
@@ -49,18 +50,23 @@ func TestKilledAfterEffects(t *testing.T) {
 // change is something CKE does, in the midst of which its daemon is killed.
 type change struct {
 	name   string
-	sample int         // so many kills in the short form, 0 for none
+	sample int         // so many kills in the short form, 0 for none, chainOnly: in the long one neither
 	chain  bool        // a chain of daemons makes it too
 	again  func()      // brings everything to where it begins; no daemon runs then
 	make   func() bool // makes it, or the rest of it; false when the daemon died
 	nodes  func() []int
 }
 
+// chainOnly: on processes, the end-to-end tests go through every effect of it.
+const chainOnly = -1
+
 // changes are all of them, each beginning where the one before it ends.
 func (e *env) changes() []change {
 	three := func() []int { return []int{1, 2, 3} }
 	other := &seat{env: e, in: 3, out: 4}
 	reboot := &rebooting{seat: other}
+	down := &versions{other, cluster.DefaultVersion, drive.OlderVersion}
+	up := &versions{other, drive.OlderVersion, cluster.DefaultVersion}
 	return []change{
 		{"found", 2, false, e.bare, func() bool { return e.set(1, 2, 3) }, three},
 		{"rebuild", 0, false, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
@@ -69,6 +75,8 @@ func (e *env) changes() []change {
 		{"tenants", 0, true, other.alone, func() bool { return e.setTo(other.tenants()) }, other.nodes},
 		{"no tenants", 0, true, other.host, func() bool { return e.set(other.nodes()...) }, other.nodes},
 		{"reboot", 0, true, reboot.again, reboot.make, other.nodes},
+		{"downgrade", chainOnly, true, down.again, down.make, other.nodes},
+		{"upgrade", chainOnly, true, up.again, up.make, other.nodes},
 	}
 }
 
@@ -76,7 +84,7 @@ func (e *env) changes() []change {
 // each time with a daemon that is killed after another of them.
 func (e *env) walk(c change, rnd *rand.Rand) {
 	e.t.Helper()
-	if c.sample == 0 && !drive.Long() {
+	if c.sample == chainOnly || c.sample == 0 && !drive.Long() {
 		return
 	}
 	began := time.Now()

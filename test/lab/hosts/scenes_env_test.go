@@ -20,12 +20,13 @@ import (
 	"cke/test/drive"
 )
 
-// fill writes values of 256 KiB to four keys until etcd has no space for more.
-func (s *scenes) fill(app *clientv3.Client) {
+// fill writes values of 256 KiB under keys that key names until etcd has no space for
+// more.
+func (s *scenes) fill(app *clientv3.Client, key func(n int) string) {
 	s.t.Helper()
 	value := strings.Repeat("x", 256<<10)
 	for n := range 1000 {
-		if _, err := app.Put(s.ctx(), fmt.Sprintf("/app/big/%d", n%4), value); errors.Is(err, rpctypes.ErrNoSpace) {
+		if _, err := app.Put(s.ctx(), key(n), value); errors.Is(err, rpctypes.ErrNoSpace) {
 			return
 		} else if err != nil {
 			s.t.Fatalf("put %d: %v", n, err)
@@ -177,10 +178,8 @@ func votes(st api.Status, node cluster.NodeName) bool {
 }
 
 func memberOn(st api.Status, node cluster.NodeName) cluster.MemberID {
-	for _, n := range st.Nodes {
-		if n.Hostname == node && n.Member != nil {
-			return n.Member.ID
-		}
+	if m := memberAt(st, node); m != nil {
+		return m.ID
 	}
 	return 0
 }
