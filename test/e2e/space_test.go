@@ -268,7 +268,7 @@ func TestSoleVoterIsDefragmentedWhenAsked(t *testing.T) {
 	e.CLIFails(1, []string{"etcd", "defrag", "cp9"}, "no member on a node")
 }
 
-// TestCompactionTellsWhatItFreed: with NOSPACE nobody writes, and a member learns only
+// TestCompactionTellsWhatItFreed: with NOSPACE nobody writes, and a member may learn only
 // with another write what a compaction has freed; CKE does not wait for one.
 func TestCompactionTellsWhatItFreed(t *testing.T) {
 	t.Parallel()
