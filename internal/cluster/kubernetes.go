@@ -62,7 +62,8 @@ type Endpoint struct {
 	// KubernetesNode is the Node object's name, where the spec gives one.
 	KubernetesNode string `json:"kubernetes_node,omitempty"`
 	// Ready: it serves and is to stay. Serving: it serves. Terminating: it is
-	// about to be stopped or taken out. Restarting, beside it: it comes back.
+	// about to be stopped or taken out. Restarting, beside it: it is stopped, to be
+	// started again or taken out then.
 	Ready       bool `json:"ready"`
 	Serving     bool `json:"serving"`
 	Terminating bool `json:"terminating"`

@@ -56,8 +56,9 @@ type State struct {
 // Parting is a member that is on its way out.
 type Parting struct {
 	Member MemberID `json:"member"`
-	// ComesBack: it is only restarted.
-	ComesBack bool `json:"comes_back,omitempty"`
+	// Stops: it is stopped, to be started again or taken out then, and ends the
+	// connections of its clients itself.
+	Stops bool `json:"stops,omitempty"`
 }
 
 // Pause holds all steps of one cluster back until a person resumes it.

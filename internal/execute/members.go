@@ -16,6 +16,10 @@ import (
 // pinned to it fails all that time.
 const stopGrace = time.Second
 
+// stopFirstTimeout bounds a stop that a removal could do without: a host that does not
+// answer for so long counts as away, and then it does.
+const stopFirstTimeout = 10 * time.Second
+
 // calmBeforeMove is how long nothing else is done before leadership moves. etcd drops
 // what is written in the milliseconds without a leader, and these are more while the
 // members are busy with what was done right before: one started, clients came back.
@@ -173,11 +177,32 @@ func (a removeMember) Done(ctx context.Context) (bool, error) {
 }
 
 func (a removeMember) Do(ctx context.Context) error {
+	if a.step.StopFirst {
+		if err := a.stopFirst(ctx); err != nil {
+			return err
+		}
+	}
 	_, via, err := a.leader(ctx)
 	if err != nil {
 		return err
 	}
 	return a.does(EtcdRemove, func() error { return a.x.o.Etcd.Remove(ctx, via, a.step.Member) })
+}
+
+// stopFirst ends the process of a member that is about to be removed. That took its
+// time, so whether the removal is safe is asked once more. A crash in between leaves a
+// member that is stopped and not wanted, and is taken out as such.
+func (a removeMember) stopFirst(ctx context.Context) error {
+	err := a.onNodeFor(ctx, stopFirstTimeout, func(ctx context.Context, _ cluster.Node, h host.Host) error {
+		return h.StopUnit(ctx, host.StopUnit{Cluster: a.cluster(), Member: a.step.Member, Grace: stopGrace})
+	})
+	if err != nil {
+		return err
+	}
+	a.seen.forget()
+	s := a.step
+	s.Serving, s.StopFirst = false, false
+	return plan.Guard(s, a.members(ctx))
 }
 
 // retireMember stops a member that is out and moves its data aside.

@@ -32,7 +32,9 @@ type three struct {
 	asked func(context.Context, cluster.NodeName)
 	// ended is what cp2's process has ended with when its end was waited for.
 	ended *cluster.UnitState
-	did   []Effect
+	// stopped is what happens when cp2's process is stopped; nil: it must not be.
+	stopped func() error
+	did     []Effect
 }
 
 func newThree(t *testing.T) *three {
@@ -92,6 +94,8 @@ func (m machine) WaitUnit(context.Context, string, bool) error {
 	m.c.on = *m.c.ended
 	return nil
 }
+
+func (m machine) StopUnit(context.Context, host.StopUnit) error { return m.c.stopped() }
 
 // nothing is a store that must not be written to.
 type nothing struct{ Store }

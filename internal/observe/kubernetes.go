@@ -51,18 +51,24 @@ func (o *Observer) published(spec cluster.Spec) cluster.Published {
 	return p
 }
 
-// withdrawnSince is since when each member that is about to go has been so.
+// withdrawnSince is since when each member that is about to go has been so. For one
+// that was to be stopped first, and cannot be any more, that begins anew: only now its
+// connections are to end before it goes.
 func (o *Observer) withdrawnSince(spec cluster.Spec, st cluster.State) map[cluster.MemberID]time.Time {
 	now := o.o.Now()
-	going := map[cluster.MemberID]time.Time{}
+	going, stops := map[cluster.MemberID]time.Time{}, map[cluster.MemberID]bool{}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st.WithdrawnSince = maps.Clone(o.withdrawn) // who was about to go a look ago
 	for _, e := range plan.Endpoints(spec, st, now) {
 		if e.Terminating {
+			if o.stops[e.Member] && !e.Restarting {
+				delete(o.withdrawn, e.Member)
+			}
+			stops[e.Member] = e.Restarting
 			going[e.Member] = since(o.withdrawn, e.Member, true, now)
 		}
 	}
-	o.withdrawn = maps.Clone(going)
+	o.withdrawn, o.stops = maps.Clone(going), stops
 	return going
 }

@@ -50,6 +50,41 @@ func TestWithdrawnSince(t *testing.T) {
 	}
 }
 
+// TestWhoCannotBeStoppedIsDrainedAnew: while a member is to be stopped before its removal
+// its connections are left to it. When its host falls silent meanwhile they are to end
+// first, and have the whole time for that.
+func TestWhoCannotBeStoppedIsDrainedAnew(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	now := began
+	o := New(Options{Now: func() time.Time { return now }})
+	spec := cluster.Spec{Name: "main"}.WithDefaults()
+	st := cluster.State{Bootstrap: cluster.Bootstrap{Phase: cluster.PhaseBootstrapped, ClusterID: 7}, Nodes: map[cluster.NodeName]cluster.NodeState{}}
+	st.Etcd = cluster.EtcdState{Asked: true, Quorum: true, ClusterID: 7}
+	for i := range 4 {
+		n := cluster.Node{Hostname: cluster.NodeName('a' + rune(i)), ControlPlane: true, Gateway: i == 0, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		spec.Nodes = append(spec.Nodes, n)
+		id := cluster.MemberID(i + 1)
+		st.Nodes[n.Hostname] = cluster.NodeState{Unit: &cluster.UnitState{Unit: cluster.Unit{Member: id}, Running: true, Sealed: true}, Data: []cluster.DataDir{{Member: id, WAL: true, Mark: true}}}
+		st.Etcd.Members = append(st.Etcd.Members, cluster.Member{ID: id, Name: string(n.Hostname), PeerURL: n.PeerURL(), Healthy: true, Leader: i == 0})
+	}
+	st.Leaving, spec.Nodes = spec.Nodes[3:], spec.Nodes[:3]
+	for i, c := range []struct {
+		away bool
+		want time.Duration
+	}{{false, 0}, {false, 0}, {true, 2 * time.Second}, {true, 2 * time.Second}, {false, 2 * time.Second}} {
+		now = began.Add(time.Duration(i) * time.Second)
+		ns := st.Nodes["d"]
+		if ns.Err = ""; c.away {
+			ns.Err = "no answer"
+		}
+		st.Nodes["d"] = ns
+		if got := o.withdrawnSince(spec, st); !maps.Equal(got, map[cluster.MemberID]time.Time{4: began.Add(c.want)}) {
+			t.Errorf("look %d: %v, want %s after the first", i, got, c.want)
+		}
+	}
+}
+
 // TestPublishedIsUnknownAtFirst: a cke that has just begun does not take a member
 // out as though Kubernetes sent nobody to it.
 func TestPublishedIsUnknownAtFirst(t *testing.T) {

@@ -107,6 +107,8 @@ type Observer struct {
 	quorum      quorum
 	// withdrawn are the members that were about to go when last looked at.
 	withdrawn map[cluster.MemberID]time.Time
+	// stops are those of them that were to be stopped first.
+	stops map[cluster.MemberID]bool
 	// endpoints are the members last known, asked even when their host's helper
 	// does not answer.
 	endpoints map[etcd.Endpoint]bool

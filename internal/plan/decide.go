@@ -55,7 +55,7 @@ func (in input) follow() (Plan, leaver) {
 		// on its way out who has to wait.
 		if v.outgoing != 0 && !held {
 			if changing = true; outgoing.member == 0 {
-				outgoing = leaver{v.outgoing, v.comesBack}
+				outgoing = leaver{v.outgoing, v.stops}
 			}
 		}
 		held, changing = held || v.hold, changing || v.hold
@@ -88,8 +88,8 @@ type verdict struct {
 	stop    bool // what follows would act on unsafe ground
 	// outgoing is a serving voter that is taken out, now or soon.
 	outgoing cluster.MemberID
-	// comesBack: it is only restarted.
-	comesBack bool
+	// stops: it is stopped, to be started again or taken out then.
+	stops bool
 	// hold: nothing that follows may change who votes or leads.
 	hold bool
 }
@@ -99,7 +99,7 @@ func (v verdict) and(w verdict) verdict {
 	v.steps, v.reasons = append(v.steps, w.steps...), append(v.reasons, w.reasons...)
 	v.stop, v.hold = v.stop || w.stop, v.hold || w.hold
 	if v.outgoing == 0 {
-		v.outgoing, v.comesBack = w.outgoing, w.comesBack
+		v.outgoing, v.stops = w.outgoing, w.stops
 	}
 	return v
 }
@@ -187,8 +187,8 @@ type input struct {
 // leaver is the serving voter that is about to be taken out, or only restarted; or
 // none.
 type leaver struct {
-	member    cluster.MemberID
-	comesBack bool
+	member cluster.MemberID
+	stops  bool
 }
 
 func newInput(spec cluster.Spec, st cluster.State, now time.Time) input {

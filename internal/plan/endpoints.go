@@ -28,7 +28,7 @@ func (in input) endpoints() []cluster.Endpoint {
 		terminating := m.ID == in.outgoing.member && in.othersServe(m)
 		out = append(out, cluster.Endpoint{
 			Member: m.ID, Node: n.Hostname, Address: n.Address.Unmap(), Zone: n.Zone, KubernetesNode: n.KubernetesNode,
-			Ready: m.Healthy && !terminating, Serving: m.Healthy, Terminating: terminating, Restarting: terminating && in.outgoing.comesBack,
+			Ready: m.Healthy && !terminating, Serving: m.Healthy, Terminating: terminating, Restarting: terminating && in.outgoing.stops,
 		})
 	}
 	return out

@@ -73,6 +73,8 @@ func removalRefused(s Step, e cluster.EtcdState, m cluster.Member) string {
 		return fmt.Sprintf("member %s serves again", s.Member)
 	case m.Learner:
 		return ""
+	case s.StopFirst && stopFirstUnsafe(e, m) != "":
+		return stopFirstUnsafe(e, m)
 	case m.Leader && len(e.Voters()) > 1:
 		return orElse(removalUnsafe(e, m), fmt.Sprintf("member %s leads", s.Member))
 	}

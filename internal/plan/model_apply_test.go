@@ -292,6 +292,11 @@ func (h *hand) configureAuth(step Step) error {
 }
 
 func (h *hand) changeMembership(step Step) error {
+	if step.StopFirst {
+		if err := h.stopFirst(&step); err != nil {
+			return err
+		}
+	}
 	if _, err := h.viaLeader(); err != nil {
 		return err
 	}
@@ -316,6 +321,16 @@ func (h *hand) changeMembership(step Step) error {
 			return s.remove(step.Member)
 		}
 	})
+}
+
+// stopFirst is the first half of a removal. The rest of the step is about a member that
+// does not serve.
+func (h *hand) stopFirst(step *Step) error {
+	if err := h.stopUnit(h.s.hosts[step.Nodes[0]]); err != nil {
+		return err
+	}
+	step.Serving, step.StopFirst = false, false
+	return Guard(*step, h.s.observeEtcd(nil))
 }
 
 func (h *hand) finishBootstrap(step Step) error {

@@ -79,6 +79,9 @@ type Step struct {
 	// NotServing: the member is removed because it does not serve. It is asked again
 	// immediately before, and stays if it answers.
 	NotServing bool `json:"not_serving,omitempty"`
+	// StopFirst: the member that is removed is stopped before, and so ends the
+	// connections of its clients itself.
+	StopFirst bool `json:"stop_first,omitempty"`
 	// ByHost: the learner is promoted because its host says that it has caught up;
 	// it serves nobody yet. The host is asked again immediately before.
 	ByHost bool   `json:"by_host,omitempty"`

@@ -11,7 +11,7 @@ import (
 
 // ruleGateway keeps the gateways on the nodes that ask for one, and the members
 // in their lists: those that serve, the one that is about to go as draining, and one
-// that is being restarted, which is not taken out between, as restarting.
+// that is being stopped or restarted, which is not taken out meanwhile, as restarting.
 // While none serves the lists stay as they are, for what served last is where
 // clients will find one again.
 func ruleGateway(in input) verdict {
@@ -54,7 +54,7 @@ func (in input) gateway() cluster.Gateway {
 	eps := in.endpoints()
 	others := slices.ContainsFunc(eps, func(e cluster.Endpoint) bool { return e.Ready })
 	for _, e := range eps {
-		restarts := !e.Serving && others && in.underRestart(e.Node)
+		restarts := !e.Serving && others && (in.underRestart(e.Node) || in.stopping(e.Member))
 		if e.Serving || restarts {
 			g.Upstreams = append(g.Upstreams, cluster.Upstream{
 				Node: e.Node, Address: netip.AddrPortFrom(e.Address, cluster.ClientPort),

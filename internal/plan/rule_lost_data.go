@@ -62,6 +62,12 @@ func deadFirst(ms []cluster.Member) cluster.Member {
 // takeOut removes a voter if a quorum of the remaining ones is healthy, moving
 // leadership off it first.
 func takeOut(in input, m cluster.Member, why string) verdict {
+	return in.depart(parting{member: m, why: why, does: "goes"})
+}
+
+// depart is takeOut in the way that p says.
+func (in input) depart(p parting) verdict {
+	m, why := p.member, p.why
 	if reason := removalUnsafe(in.st.Etcd, m); reason != "" {
 		return verdict{reasons: []Reason{{
 			Level: Blocked, Rule: "quorumWouldBeLost", Node: in.name(m),
@@ -75,9 +81,14 @@ func takeOut(in input, m cluster.Member, why string) verdict {
 			Text: fmt.Sprintf("%s; its host went silent at %s, and its peers need %s to notice", why, since.UTC().Format(time.TimeOnly), peersNotice),
 		}}}
 	}
-	v, why, ready := in.takesLeave(parting{member: m, why: why, does: "goes", heir: func() (cluster.Member, bool) { return successor(in, m) }})
+	p.heir = func() (cluster.Member, bool) { return successor(in, m) }
+	v, why, ready := in.takesLeave(p)
 	if ready {
 		v.steps = []Step{removeStep(in, m, why)}
+		if p.stops {
+			v.steps[0].StopFirst = true
+			v.steps[0].Tolerance.During = v.steps[0].Tolerance.Before - 1
+		}
 	}
 	return v
 }

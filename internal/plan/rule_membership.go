@@ -50,7 +50,7 @@ func ruleMembership(in input) verdict {
 		if r, ok := in.awaitsUndrain(m); ok {
 			return verdict{reasons: []Reason{r}}
 		}
-		return takeOut(in, m, fmt.Sprintf("member on %s is not wanted any more", in.name(m)))
+		return in.sendOff(m, fmt.Sprintf("member on %s is not wanted any more", in.name(m)))
 	}
 	return unhealthyVoters(in)
 }

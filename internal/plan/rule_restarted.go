@@ -39,7 +39,7 @@ func ruleRestarted(in input) verdict {
 	// Its endpoint was withdrawn for this. Where its host is slow to say that it was
 	// stopped, clients must not be sent there again just before it is.
 	if m, ok := in.st.Etcd.Member(r.Member); ok && m.Healthy && !tooFew(in.st.Etcd) && !in.restartIsDue(*r) {
-		v.outgoing, v.comesBack = m.ID, true
+		v.outgoing, v.stops = m.ID, true
 	}
 	v.reasons = []Reason{{
 		Level: Waiting, Rule: "memberIsRestarting", Node: r.Node,

@@ -58,7 +58,7 @@ func ruleRolling(in input) verdict {
 	if wait.Rule != "" {
 		v.reasons = append(v.reasons, wait)
 		v.outgoing = in.stillGoing(todo)
-		v.comesBack = v.outgoing != 0
+		v.stops = v.outgoing != 0
 		return v
 	}
 	next := in.restart(o, todo)
@@ -76,7 +76,7 @@ func (in input) nextWithdrawn(r cluster.Restart) verdict {
 	}
 	in.st.Restart = nil
 	next := ruleRolling(in)
-	return verdict{outgoing: next.outgoing, comesBack: next.comesBack}
+	return verdict{outgoing: next.outgoing, stops: next.stops}
 }
 
 // stillGoing is the member whose endpoint was withdrawn for its restart: while the
@@ -183,7 +183,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 func (in input) restart(o outdated, todo []outdated) verdict {
 	e, m := in.st.Etcd, o.member
 	v, why, ready := in.takesLeave(parting{
-		member: m, why: "changed: " + whatChanges(o.from, o.to), does: "goes", comesBack: true, alone: tooFew(e),
+		member: m, why: "changed: " + whatChanges(o.from, o.to), does: "goes", stops: true, alone: tooFew(e),
 		heir: func() (cluster.Member, bool) { return in.alreadyDone(m, todo) }, nobody: "no other member that can lead has them yet",
 	})
 	if !ready {

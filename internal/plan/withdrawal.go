@@ -21,8 +21,9 @@ type parting struct {
 	why    string
 	// does is what it does then: "goes".
 	does string
-	// comesBack: it is only restarted.
-	comesBack bool
+	// stops: it is stopped, to be started again or taken out then, and etcd itself ends
+	// the connections of its clients.
+	stops bool
 	// alone: nobody could take over from it, so it goes as it is.
 	alone bool
 	// heir finds who leads afterwards; nobody is what is said where there is none.
@@ -39,7 +40,7 @@ func (in input) takesLeave(p parting) (v verdict, why string, ready bool) {
 		return v, p.why, true
 	}
 	if m.Healthy {
-		v.outgoing, v.comesBack = m.ID, p.comesBack
+		v.outgoing, v.stops = m.ID, p.stops
 	}
 	if m.Leader {
 		to, ok := p.heir()
@@ -95,22 +96,22 @@ func (in input) offering(n cluster.Node) []string {
 	}
 	for _, g := range in.spec.Nodes {
 		ns := in.node(g.Hostname)
-		if g.Gateway && usable(ns) && offers(ns.Gateway, n.Hostname, in.outgoing.comesBack) {
+		if g.Gateway && usable(ns) && offers(ns.Gateway, n.Hostname, in.outgoing.stops) {
 			who = append(who, "the gateway on "+string(g.Hostname))
 		}
 	}
 	return who
 }
 
-// offers: of a member that is only restarted the connections there are left to
-// etcd, which ends them without a request being lost.
-func offers(g *cluster.GatewayState, to cluster.NodeName, comesBack bool) bool {
+// offers: of a member that is stopped the connections there are left to etcd, which
+// ends them without a request being lost.
+func offers(g *cluster.GatewayState, to cluster.NodeName, stops bool) bool {
 	if g == nil || !g.Running {
 		return false
 	}
 	// A connection that is left has its requests cut off when the member goes; the
 	// gateway ends it at the next quiet moment.
-	return !g.Applied || !comesBack && g.Connections[to] > 0 ||
+	return !g.Applied || !stops && g.Connections[to] > 0 ||
 		slices.ContainsFunc(g.Gateway.Upstreams, func(u cluster.Upstream) bool { return u.Node == to && !u.Draining })
 }
 
@@ -119,7 +120,7 @@ func Parting(others []UnderWay) *cluster.Parting {
 	for _, o := range others {
 		switch o.Step.Kind {
 		case RemoveMember, StopMember, Defragment, RestartMember:
-			return &cluster.Parting{Member: o.Step.Member, ComesBack: o.Step.Kind == RestartMember}
+			return &cluster.Parting{Member: o.Step.Member, Stops: o.Step.Kind == RestartMember || o.Step.StopFirst}
 		}
 	}
 	return nil
@@ -135,5 +136,5 @@ func (in input) onItsWay() leaver {
 	if m, ok := in.st.Etcd.Member(p.Member); !ok || m.Learner || !m.Healthy {
 		return leaver{}
 	}
-	return leaver{p.Member, p.ComesBack}
+	return leaver{p.Member, p.Stops}
 }

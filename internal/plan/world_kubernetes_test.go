@@ -45,7 +45,7 @@ func (w *world) kubernetes(word string, args []string) error {
 		}
 		w.st.WithdrawnSince = map[cluster.MemberID]time.Time{idOf(w.find(cluster.NodeName(args[0]))): w.now.Add(-d)}
 	case "parting":
-		w.st.Parting = &cluster.Parting{Member: idOf(w.find(cluster.NodeName(args[0]))), ComesBack: len(args) > 1}
+		w.st.Parting = &cluster.Parting{Member: idOf(w.find(cluster.NodeName(args[0]))), Stops: len(args) > 1}
 	default:
 		return fmt.Errorf("unknown word %q", word)
 	}
