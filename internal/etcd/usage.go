@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/cluster"
@@ -19,6 +20,8 @@ const (
 	usageParts = 60
 	// usageSample is how many keys of a part are read with their values.
 	usageSample = 20
+	// usageAhead is how many keys are looked at to see where a part begins.
+	usageAhead = 100
 )
 
 // Usage estimates what lies under each of these prefixes, which do not overlap,
@@ -82,8 +85,7 @@ func (m measure) between(ctx context.Context, from, end string) (u cluster.Prefi
 }
 
 // apart is a prefix's parts one level down, and under its own name what lies right
-// below it, sized by the first keys of each letter; the prefix as a whole where that
-// is too much to ask for.
+// below it; the prefix as a whole where that is too much to ask for.
 func (m measure) apart(ctx context.Context, prefix string) (parts []cluster.PrefixUsage, whole cluster.PrefixUsage, err error) {
 	if whole, err = m.part(ctx, prefix); err != nil || whole.Keys == 0 {
 		return nil, whole, err
@@ -92,7 +94,7 @@ func (m measure) apart(ctx context.Context, prefix string) (parts []cluster.Pref
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	from := prefix
 	for range usageParts {
-		r, err := m.conn.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly(), clientv3.WithSerializable())
+		r, err := m.conn.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(usageAhead), clientv3.WithKeysOnly(), clientv3.WithSerializable())
 		if err != nil {
 			return nil, whole, err
 		}
@@ -112,10 +114,7 @@ func (m measure) apart(ctx context.Context, prefix string) (parts []cluster.Pref
 			parts = append(parts, u)
 			continue
 		}
-		next := prefix + "\x00" // behind a key that is the prefix itself
-		if below != "" {
-			next = clientv3.GetPrefixRangeEnd(prefix + below[:1])
-		}
+		next := behind(prefix, r.Kvs)
 		u, err := m.between(ctx, from, next)
 		if err != nil {
 			return nil, whole, err
@@ -124,4 +123,20 @@ func (m measure) apart(ctx context.Context, prefix string) (parts []cluster.Pref
 		from = next
 	}
 	return []cluster.PrefixUsage{whole}, whole, nil
+}
+
+// behind is where the keys right below a prefix, with which these begin, are taken to
+// end: at the first that lies deeper, or, where they are too many to see that, at the
+// next letter.
+func behind(prefix string, keys []*mvccpb.KeyValue) string {
+	for _, kv := range keys {
+		if strings.Contains(strings.TrimPrefix(string(kv.Key), prefix), "/") {
+			return string(kv.Key)
+		}
+	}
+	below := strings.TrimPrefix(string(keys[0].Key), prefix)
+	if below == "" { // a key that is the prefix itself
+		return prefix + "\x00"
+	}
+	return clientv3.GetPrefixRangeEnd(prefix + below[:1])
 }

@@ -44,7 +44,7 @@ func (a installUnits) wanted(n cluster.NodeName) (cluster.Unit, bool) {
 
 func (a installUnits) right(n cluster.Node, ns cluster.NodeState) bool {
 	u, ok := a.wanted(n.Hostname)
-	return ok && ns.Unit != nil && ns.Unit.Unit.Equal(u)
+	return ok && ns.Unit != nil && ns.Unit.Unit.Equal(u) && !ns.Unit.Unfinished
 }
 
 func (a installUnits) work(ctx context.Context, n cluster.Node, h host.Host, _ cluster.NodeState) error {

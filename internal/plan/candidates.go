@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"cke/internal/cluster"
@@ -77,6 +78,10 @@ func cannotCarry(in input, n cluster.Node) (Reason, bool) {
 		return anotherEtcd(n, ns), true
 	case len(ns.BusyPorts) > 0:
 		return portsBusy(n, ns), true
+	case ns.LacksRoom(): // it may have been measured before
+		r.Rule = "noRoomForAMember"
+		r.Text = fmt.Sprintf("of %s on %s only %s are free, too little for a member to start", roundSize(ns.Disk.Size), ns.Disk.Mount, roundSize(ns.Disk.Free))
+		r.Hint = "make room on " + ns.Disk.Mount + ", or make it larger"
 	default:
 		return r, false
 	}

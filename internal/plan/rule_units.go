@@ -31,7 +31,7 @@ func ruleUnits(in input) verdict {
 		}
 		want = mended(ns.Unit, want)
 		if u := ns.Unit; u != nil && (u.Unit.Equal(want) || in.keepsItsSettings(n, m, u, want)) {
-			if u.Unfinished {
+			if in.stillHalf(n, u) {
 				in.installUnit(&v, &halves, n, u.Unit)
 			}
 			continue
@@ -67,7 +67,8 @@ func (in input) keepsItsSettings(n cluster.Node, m cluster.Member, u *cluster.Un
 
 // mendedUnits lets a person mend, by a spec edit, what keeps members from
 // starting, and finishes what was begun. It changes settings only, so it needs no
-// membership.
+// membership. What runs with the unit that was being installed keeps that for now: it
+// may be of a newer etcd, and its data with it.
 func mendedUnits(in input) verdict {
 	var v verdict
 	var units, halves []cluster.Unit
@@ -84,7 +85,7 @@ func mendedUnits(in input) verdict {
 		switch {
 		case !u.Unit.SameSettings(want):
 			in.installUnit(&v, &units, n, want)
-		case u.Unfinished:
+		case in.stillHalf(n, u) && (u.Started == nil || u.Started.SameSettings(u.Unit)):
 			in.installUnit(&v, &halves, n, u.Unit)
 		}
 	}
@@ -99,6 +100,12 @@ func mendedUnits(in input) verdict {
 
 // halfInstalled: whoever did it was killed, or the machine's disk was full.
 const halfInstalled = "another unit was being installed, and the machine may start the member with that"
+
+// stillHalf: the unit it has is to be installed once more. Where it is rolled back that
+// is what it does not serve with, and the other is installed by the way back.
+func (in input) stillHalf(n cluster.Node, u *cluster.UnitState) bool {
+	return u.Unfinished && !in.rollsBack(n.Hostname)
+}
 
 // mended is the wanted unit of a member that keeps ending. Another line of etcd is
 // no mending: only ruleVersion knows whether its data allows it.

@@ -251,7 +251,7 @@ func (h *fakeHost) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		if h.facts.Unit != nil {
 			us = *h.facts.Unit
 		}
-		us.Unit = u
+		us.Unit, us.Unfinished = u, false
 		h.facts.Unit = &us
 		return nil
 	})

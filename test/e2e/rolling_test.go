@@ -42,7 +42,7 @@ func (e *env) runsWith(arg string, nodes ...int) {
 // steady has members elect another leader only once they have not heard of theirs for
 // so long that the machine cannot just have been busy: for tests that count how often
 // CKE moves leadership.
-const steady = `extra_args: {election-timeout: "5000"}`
+const steady = `extra_args: {election-timeout: "2500"}`
 
 // TestRollingSettings changes a flag of three members while a tenant writes: one
 // after the other is restarted, the leader last, and leadership moves once.
@@ -56,7 +56,7 @@ func TestRollingSettings(t *testing.T) {
 	w.Wrote(50)
 	before := e.members()
 	lead := e.memberThatLeads()
-	e.Set(e.withSettings(`extra_args: {election-timeout: "5000", max-request-bytes: "2000000"}`, 1, 2, 3))
+	e.Set(e.withSettings(`extra_args: {election-timeout: "2500", max-request-bytes: "2000000"}`, 1, 2, 3))
 	w.Wrote(50)
 	w.Finish(150)
 	e.runsWith("--max-request-bytes=2000000", 1, 2, 3)

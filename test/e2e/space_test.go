@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
+	"cke/internal/etcd"
 	"cke/internal/plan"
 	"cke/test/drive"
 )
@@ -264,4 +266,35 @@ func TestSoleVoterIsDefragmentedWhenAsked(t *testing.T) {
 		t.Errorf("%d defragmentations, want one", n)
 	}
 	e.CLIFails(1, []string{"etcd", "defrag", "cp9"}, "no member on a node")
+}
+
+// TestCompactionTellsWhatItFreed: with NOSPACE nobody writes, and a member may learn only
+// with another write what a compaction has freed; CKE does not wait for one.
+func TestCompactionTellsWhatItFreed(t *testing.T) {
+	t.Parallel()
+	e, app := newEtcdCluster(t, "quota: 32MiB", 1)
+	e.CLI("pause")
+	e.fillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
+	cert := e.RootCert()
+	client := etcd.New(etcd.Options{TLS: drive.TLS(t, cert), Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { _ = client.Close() }) // nothing is lost with it
+	root, at := e.connect(cert, 1), "https://"+e.addr(1)+":2379"
+	if err := e.try(func(ctx context.Context) error {
+		got, err := app.Get(ctx, "/app/0")
+		if err != nil {
+			return err
+		}
+		return client.Compact(ctx, etcd.Endpoint(at), got.Header.Revision)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e.Eventually("the member knows", func() error {
+		return e.try(func(ctx context.Context) error {
+			s, err := root.Status(ctx, at)
+			if err == nil && s.DbSizeInUse > s.DbSize/2 {
+				err = fmt.Errorf("of %d bytes it uses %d", s.DbSize, s.DbSizeInUse)
+			}
+			return err
+		})
+	})
 }

@@ -153,6 +153,9 @@ const (
 // launch starts a process on what is there. One that cannot live ends by itself.
 func (m *machine) launch(u cluster.Unit) {
 	w, id := m.w, u.Member
+	if m.seals[id] && !m.hasData(id) {
+		w.violate("noStartWithoutItsData", "member %s is started on %s, where its data is gone or not mounted", id, m.name())
+	}
 	m.runs++
 	if m.last.Member == id && m.last.SameSettings(u) {
 		m.again++
