@@ -29,6 +29,9 @@ func (w *World) judgeVersion(m *machine, u cluster.Unit) {
 	if why := cluster.VersionPath(r.ran, u.Version); why != "" {
 		w.violate("versionsInOrder", "member %s: %s", u.Member, why)
 	}
+	if w.shelf.boot.Phase != cluster.PhaseBootstrapped {
+		return // nobody has a certificate yet: there is nothing that a snapshot would save
+	}
 	if s := w.shelf.snapshot; !w.runBySome(u.Version) && (s == nil || s.To != u.Version || time.Since(s.At) > snapshotAge) {
 		w.violate("snapshotFirst", "member %s is the first to go from etcd %s to %s, and the last snapshot is %+v", u.Member, r.ran, u.Version, s)
 	}
