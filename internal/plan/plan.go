@@ -175,6 +175,9 @@ func (s Step) Key() string {
 	if s.Member != 0 {
 		k += " " + s.Member.String()
 	}
+	if s.To != 0 { // a node may carry another member by now
+		k += " " + s.To.String()
+	}
 	if s.Version != "" {
 		k += " " + s.Version
 	}

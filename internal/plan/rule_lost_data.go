@@ -104,8 +104,10 @@ func (in input) silentSince(m cluster.Member) (time.Time, bool) {
 	}
 	ns := in.node(n.Hostname)
 	switch {
+	case ns.Reachable() && ns.AnsweredAt.IsZero(): // in this look, maybe before the member fell silent in it
+		return m.UnhealthySince, !m.UnhealthySince.IsZero() && !m.UnhealthySince.Before(in.st.At)
 	case ns.Reachable():
-		return later(ns.AnsweredAt, m.UnhealthySince), !ns.AnsweredAt.IsZero() && !m.UnhealthySince.Before(ns.AnsweredAt)
+		return later(ns.AnsweredAt, m.UnhealthySince), !m.UnhealthySince.Before(ns.AnsweredAt)
 	case ns.AnsweredAt.IsZero(): // nobody knows when it did
 		return later(ns.UnreachableSince, m.UnhealthySince), true
 	default:

@@ -207,13 +207,14 @@ func (w *World) judgeDefragStep(ctx context.Context, c *CKE, id cluster.MemberID
 }
 
 // judgeStopStep is of the stop of a voter for its restart: all others served when
-// the step looked last, and what it worked with is on record.
+// the step looked last, and what it worked with is on record, unless it is to go.
 func (w *World) judgeStopStep(ctx context.Context, c *CKE, m *machine) {
 	id := m.proc.unit.Member
 	if !w.raft.agreed.votes(id) {
 		return
 	}
-	if r := w.shelf.restart; m.unit != nil && !m.unit.SameSettings(m.proc.unit) && (r == nil || r.Member != id) {
+	leaves := c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id && s.StopFirst }) != nil
+	if r := w.shelf.restart; !leaves && m.unit != nil && !m.unit.SameSettings(m.proc.unit) && (r == nil || r.Member != id) {
 		w.violate("whatItWorkedWithIsOnRecord", "voter %s is stopped to be started with other settings, and what it works with is not on record", id)
 	}
 	for _, d := range c.deeds.steps { // another step may have failed before this one
