@@ -23,7 +23,7 @@ const stopFirstTimeout = 10 * time.Second
 // calmBeforeMove is how long nothing else is done before leadership moves. etcd drops
 // what is written in the milliseconds without a leader, and these are more while the
 // members are busy with what was done right before: one started, clients came back.
-const calmBeforeMove = 300 * time.Millisecond
+const calmBeforeMove = 400 * time.Millisecond
 
 // leader returns what the members say and the leader's client URL, where a
 // mutation takes one hop fewer; a leader only its peers can reach is replaced by

@@ -96,9 +96,17 @@ func (f *flight) takeErr() error {
 // at what else there is to do. Most need less.
 const stepPatience = 300 * time.Millisecond
 
+// movePatience is how long while leadership moves: what a look asks of every machine
+// just then would hold the members up in the very moment in which they lose writes.
+const movePatience = 2 * time.Second
+
 // rest waits for the steps just begun, but not for slow ones.
 func (f *flight) rest(ctx context.Context, begun []*underWay) {
-	t := time.NewTimer(stepPatience)
+	patience := stepPatience
+	if slices.ContainsFunc(begun, func(u *underWay) bool { return u.Step.Kind == plan.MoveLeader }) {
+		patience = movePatience
+	}
+	t := time.NewTimer(patience)
 	defer t.Stop()
 	for _, u := range begun {
 		select {
