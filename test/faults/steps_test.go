@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -49,13 +50,14 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 		if i < 0 || rec.At.Sub(seen[i].at) > fresh {
 			continue
 		}
-		total, serving := len(seen[i].nodes), 0
-		for id, machine := range seen[i].nodes {
+		nodes := changed(seen[i], records, rec.At)
+		total, serving := len(nodes), 0
+		for id, machine := range nodes {
 			if id != rec.Step.Member && !out(outages, machine, rec.At) {
 				serving++
 			}
 		}
-		switch _, voted := seen[i].nodes[rec.Step.Member]; {
+		switch _, voted := nodes[rec.Step.Member]; {
 		case does == comes && !voted:
 			total++
 			serving++ // it was asked for its log a moment ago
@@ -67,6 +69,23 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 		}
 	}
 	return bad
+}
+
+// changed are who voted at a time, by who did before and what CKE has done since.
+func changed(before voters, records []record.Record, at time.Time) map[cluster.MemberID]string {
+	nodes := maps.Clone(before.nodes)
+	for _, r := range records {
+		if r.Step == nil || r.Outcome != record.Done || !r.At.After(before.at) || !r.At.Before(at) {
+			continue
+		}
+		switch leaves(*r.Step) {
+		case comes:
+			nodes[r.Step.Member] = string(r.Step.Nodes[0])
+		case goes:
+			delete(nodes, r.Step.Member)
+		}
+	}
+	return nodes
 }
 
 // What a step does to its member's vote.
@@ -152,5 +171,22 @@ func TestStepsBelowQuorumAreFound(t *testing.T) {
 		if got := belowQuorum([]record.Record{c.rec}, c.seen, c.outages); (len(got) > 0) != c.bad {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestWhoVotesChangesBetweenTwoLooks: what CKE did since the last look counts.
+func TestWhoVotesChangesBetweenTwoLooks(t *testing.T) {
+	t0 := time.Now()
+	did := func(after time.Duration, kind plan.Kind, id cluster.MemberID, node cluster.NodeName) record.Record {
+		return record.Record{At: t0.Add(after), Outcome: record.Done, Step: &plan.Step{Kind: kind, Member: id, Nodes: []cluster.NodeName{node}}}
+	}
+	two := []voters{{t0, map[cluster.MemberID]string{1: "h1", 3: "h3"}}}
+	three := []voters{{t0, map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
+	defragment := did(2*time.Second, plan.Defragment, 3, "h3")
+	if bad := belowQuorum([]record.Record{did(time.Second, plan.PromoteLearner, 2, "h2"), defragment}, two, nil); len(bad) > 0 {
+		t.Errorf("a third has come to vote before: %v", bad)
+	}
+	if bad := belowQuorum([]record.Record{did(time.Second, plan.RemoveMember, 2, "h2"), defragment}, three, nil); len(bad) != 1 {
+		t.Errorf("the third votes no more, and nothing is said of it: %v", bad)
 	}
 }
