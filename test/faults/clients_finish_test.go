@@ -67,7 +67,9 @@ func (c *clients) finish() history.History {
 	last := int64(0)
 	for _, tn := range c.all {
 		last = c.marked(tn)
-		c.comes("the end of "+tn.name+"'s watch", func() bool { return c.rec.Latest(tn.watch) >= last })
+		for _, w := range tn.watches {
+			c.comes("the end of "+w.String(), func() bool { return c.rec.Latest(w) >= last })
+		}
 	}
 	c.readLog(last)
 	h := c.rec.History()

@@ -52,7 +52,7 @@ type clients struct {
 type tenant struct {
 	name, prefix string
 	tls          *tls.Config
-	watch        *history.Watch
+	watches      []*history.Watch
 	mark         *clientv3.Client
 	held         atomic.Int64 // a lease with a key of the tenant's on it, or 0
 }
@@ -80,13 +80,17 @@ func startClients(t *testing.T, in *drive.Installation, rec *history.Recorder, a
 		tn.prefix = "/" + tn.name + "/"
 		in.CLI("etcd", "user-add", tn.name, tn.prefix)
 		tn.tls = drive.TLS(t, in.UserCert(tn.name))
-		tn.watch = rec.Watch(tn.name+"/watch", tn.prefix, c.first+1)
+		for _, who := range []string{"watch", "watch2"} { // what one is cut off from at a compaction the other may be told
+			tn.watches = append(tn.watches, rec.Watch(tn.name+"/"+who, tn.prefix, c.first+1))
+		}
 		tn.mark = c.connect(all, tn.tls, addresses)
 		c.all = append(c.all, tn)
 	}
 	for _, tn := range c.all {
-		watcher := c.connect(all, tn.tls, addresses)
-		c.rest.Go(func() { c.follow(all, watcher, tn) })
+		for _, w := range tn.watches {
+			watcher := c.connect(all, tn.tls, addresses)
+			c.rest.Go(func() { c.follow(all, watcher, tn, w) })
+		}
 		for _, who := range []string{"a", "b"} {
 			w := c.worker(all, tn, who, addresses)
 			c.work.Go(func() { w.readAndWrite(work) })
@@ -303,18 +307,18 @@ func only(kvs []*mvccpb.KeyValue) *history.KV {
 
 // follow watches the tenant's prefix until ctx ends, and begins anew where it was
 // when a stream ends.
-func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant) {
-	next := tn.watch.From
+func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant, w *history.Watch) {
+	next := w.From
 	for ctx.Err() == nil {
-		c.rec.WatchStream(tn.watch)
+		c.rec.WatchStream(w)
 		stream, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 		for resp := range cl.Watch(stream, tn.prefix, clientv3.WithPrefix(), clientv3.WithRev(next)) {
 			if resp.CompactRevision >= next {
-				c.rec.WatchGap(tn.watch, history.Gap{From: next, To: resp.CompactRevision})
+				c.rec.WatchGap(w, history.Gap{From: next, To: resp.CompactRevision})
 				next = resp.CompactRevision
 			}
 			if len(resp.Events) > 0 {
-				c.rec.WatchEvents(tn.watch, events(resp.Events, c.rec.Now())...)
+				c.rec.WatchEvents(w, events(resp.Events, c.rec.Now())...)
 				next = resp.Events[len(resp.Events)-1].Kv.ModRevision + 1
 			}
 		}
