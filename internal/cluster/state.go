@@ -221,6 +221,9 @@ type UnitState struct {
 	// joined, as its own process says on the host before it serves anybody; 0 when
 	// that is not known.
 	Applied uint64 `json:"applied,omitempty"`
+	// Logged is the last entry that it knows to be agreed on and has on its disk,
+	// applied or not.
+	Logged uint64 `json:"logged,omitempty"`
 	// Restarts is how often its process was started again with the settings it has: by
 	// the machine since cke last did, or by cke where only that does.
 	Restarts int `json:"restarts,omitempty"`

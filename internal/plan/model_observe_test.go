@@ -138,7 +138,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
 		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New && !b.isolated {
-			ns.Unit.Applied = r.index
+			if ns.Unit.Logged = r.index; len(s.raft.agreed.voters())%2 == 1 { // it need not be applied otherwise
+				ns.Unit.Applied = r.index
+			}
 		}
 	}
 	if known && b.unmounted {

@@ -53,7 +53,10 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	case "again": // how often its process was
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Restarts) })
 		return true, err
-	case "applied": // what its process says on its host
+	case "logged": // what its process says on its host
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Logged) })
+		return true, err
+	case "applied": // so too
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
 		return true, err
 	default:

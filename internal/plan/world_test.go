@@ -50,6 +50,7 @@ import (
 //	running NODE D                          its process has been seen to run for so long
 //	again NODE N                            its process was started again so often with the settings it has
 //	applied NODE INDEX                      the process on a node says how far it is
+//	logged NODE INDEX                       and what is on its disk
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX
 //	removed NAME PREFIX
