@@ -140,6 +140,9 @@ func (w *World) knownAuth() cluster.Auth {
 	return a
 }
 
+// AskAnew implements observe.Etcd.
+func (client) AskAnew([]etcd.Endpoint) {}
+
 // Keep implements observe.Etcd.
 func (client) Keep([]string) {}
 

@@ -25,7 +25,7 @@ func TestWhoDoesNotReadThroughTheQuorumTakesNoPart(t *testing.T) {
 		mux.HandleFunc("GET /readyz/linearizable_read", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 		srv := httptest.NewServer(mux)
 		t.Cleanup(srv.Close)
-		got, err := takesPart(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id)
+		got, err := new(Agent).takesPart(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id)
 		if got != want || (err == nil) != (want > 0) {
 			t.Errorf("its read is answered with %d: it is said to have applied %d, %v; want %d", status, got, err, want)
 		}
