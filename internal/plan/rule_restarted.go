@@ -198,10 +198,10 @@ func (in input) fails(r cluster.Restart) string {
 	switch {
 	case in.machineToBlame(r) != "":
 		return ""
-	case keepsEnding(u) && u.Ends() >= endsToBlame && in.now.Sub(r.At) >= keepsEndingPatience:
+	case keepsEnding(u) && in.endsLately(r.Node) >= endsToBlame && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
 	// Who was killed says nothing of its settings, unless it is whenever it runs.
-	case u.Ended() && u.Ends() >= endsToBlame && in.notServedSince(r, m) >= comeBackPatience:
+	case u.Ended() && in.endsLately(r.Node) >= endsToBlame && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it keeps ending and has not served for %s: %s", comeBackPatience, u.Exit)
 	case !in.asksFor(r.To) && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it has not served for %s, and the spec says other settings by now", comeBackPatience)
