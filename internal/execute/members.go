@@ -182,6 +182,14 @@ func (a removeMember) Do(ctx context.Context) error {
 			return err
 		}
 	}
+	if a.step.NotServing {
+		if err := a.awaitLine(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.stillUnwanted(ctx); err != nil {
+		return err
+	}
 	_, via, err := a.leader(ctx)
 	if err != nil {
 		return err

@@ -200,6 +200,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)
 	st.Growth = o.space.growth()
+	o.serving(st.Etcd)
 	o.mu.Unlock()
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()

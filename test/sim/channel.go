@@ -87,13 +87,18 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 // mutate is a call that changes something: one at a time, and only from whom the
 // machine obeys.
 func (h channel) mutate(ctx context.Context, verb string, do func() error) error {
+	return h.alone(ctx, verb, func() error { return h.act(verb, do) })
+}
+
+// alone is such a call with several effects.
+func (h channel) alone(ctx context.Context, verb string, acts func() error) error {
 	select {
 	case h.m.lock <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", verb, ctx.Err())
 	}
 	defer func() { <-h.m.lock }()
-	err := h.call(ctx, verb, func() error { return h.act(verb, do) })
+	err := h.call(ctx, verb, acts)
 	if ctx.Err() != nil {
 		h.m.w.mu.Lock()
 		h.m.struck = time.Now() // until now a step has waited there, and others for it
@@ -162,6 +167,9 @@ func (m *machine) facts() host.Facts {
 	if m.last.Member == id && m.last.SameSettings(*m.unit) {
 		f.Unit.Restarts = m.again
 	}
+	if f.Unit.Unfinished = m.halfInstalled(); f.Unit.Unfinished {
+		m.w.marks[halfInstalled]++
+	}
 	if f.Unit.Running {
 		u := m.proc.unit
 		f.Unit.Started, f.Unit.Exit = &u, ""
@@ -183,6 +191,11 @@ func (h channel) Progress(ctx context.Context, _ string, id cluster.MemberID) (n
 		}
 		return nil
 	})
+}
+
+// Sends implements host.Host.
+func (h channel) Sends(ctx context.Context, _ string, id, _ cluster.MemberID) (sends bool, err error) {
+	return sends, h.call(ctx, "ask what it sends", func() error { sends = h.m.running(id); return nil })
 }
 
 // PutFiles implements host.Host.

@@ -270,6 +270,7 @@ func (e client) Remove(ctx context.Context, via etcd.Endpoint, id cluster.Member
 	return e.membership(ctx, "remove "+id.String(), via, func() error {
 		w.judgeRemove(ctx, e.c, id)
 		w.judgeRemoveStep(ctx, e.c, id)
+		w.judgeDataLeft(e.c, id)
 		return w.remove(id)
 	})
 }
