@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (r *run) judge() {
 			steps[rec.Step.Kind]++
 		}
 	}
-	h.Compactions = append(r.clients.compactions, compactions(records)...)
+	h.Compactions = slices.Concat(r.clients.compactions, compactions(records))
 	r.mu.Lock()
 	bad, judged, of := belowQuorum(records, r.seen, r.outages)
 	r.mu.Unlock()
