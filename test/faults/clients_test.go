@@ -323,6 +323,9 @@ func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant, w
 				c.rec.WatchEvents(w, events(resp.Events, c.rec.Now())...)
 				next = resp.Events[len(resp.Events)-1].Kv.ModRevision + 1
 			}
+			if err := resp.Err(); err != nil {
+				c.rec.WatchEnd(w, err)
+			}
 		}
 		cancel()
 		select { // not in a hurry to a member that refuses
