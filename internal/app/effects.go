@@ -57,6 +57,11 @@ type Hook struct {
 	// seen are those that are over, underWay those that are not.
 	seen, underWay int
 	dying          bool
+	// still is open from the moment to stop after until this process was woken, and
+	// closed then.
+	still chan struct{}
+	// standStill stops the process and comes back when somebody else has woken it.
+	standStill func()
 }
 
 // EffectHook reads the variables; nil when none of those it needs is set.
@@ -70,7 +75,7 @@ func EffectHook(getenv func(string) string) (*Hook, error) {
 	if err != nil || trace == "" && kill == nil && stop == nil {
 		return nil, err
 	}
-	return &Hook{trace: trace, kill: kill, stop: stop, end: die}, nil
+	return &Hook{trace: trace, kill: kill, stop: stop, end: die, standStill: standStill}, nil
 }
 
 func die() {
@@ -78,19 +83,23 @@ func die() {
 }
 
 // Before is called right before each mutation. Of a daemon that is about to end there
-// are no more.
+// are no more, and of one that is about to stop none before it was woken.
 func (h *Hook) Before() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dying {
-		h.wait()
+		h.await(h.past)
+	}
+	if h.still != nil {
+		h.await(h.still)
 	}
 	h.underWay++
 }
 
 // After is called right after each mutation. A daemon that ends after the first that is
 // none of others lets those under way come to their end, so that nothing is done that
-// none was killed after.
+// none was killed after. One that stops does so too: in the midst of another mutation it
+// would keep the lock of that node, which is not what is asked here.
 func (h *Hook) After(step plan.Kind, e execute.Effect) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,17 +114,34 @@ func (h *Hook) After(step plan.Kind, e execute.Effect) {
 		h.end()
 		<-h.past // nobody gets the lock any more
 	case h.dying:
-		h.wait()
-	case h.stop.has(h.seen, step, e):
-		h.stop.past = true
-		standStill()
+		h.await(h.past)
+	default:
+		h.stopAfter(step, e)
 	}
 }
 
-// wait is for the end, which another brings. The caller holds the lock.
-func (h *Hook) wait() {
+// stopAfter stops this process once nothing is under way, where this was the moment. The
+// caller holds the lock.
+func (h *Hook) stopAfter(step plan.Kind, e execute.Effect) {
+	if h.stop.has(h.seen, step, e) {
+		h.stop.past = true
+		h.still = make(chan struct{})
+	}
+	switch {
+	case h.still == nil:
+	case h.underWay > 0:
+		h.await(h.still)
+	default:
+		h.standStill()
+		close(h.still)
+		h.still = nil
+	}
+}
+
+// await is for what another brings. The caller holds the lock.
+func (h *Hook) await(c <-chan struct{}) {
 	h.mu.Unlock()
-	<-h.past
+	<-c
 	h.mu.Lock()
 }
 

@@ -104,3 +104,47 @@ func TestWhatIsUnderWayIsNotCutShort(t *testing.T) {
 		t.Errorf("the trace is %q, want %q", b, want)
 	}
 }
+
+// TestWhoStopsHasNothingUnderWay: a daemon that stops after an effect lets what it has
+// begun come to its end, and begins nothing before it was woken.
+func TestWhoStopsHasNothingUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stops, woken := 0, make(chan struct{})
+		h := &Hook{stop: &moment{kind: plan.InstallCertificates}, standStill: func() { stops++; <-woken }}
+		var begun sync.WaitGroup
+		began := map[execute.Effect]bool{}
+		do := func(kind plan.Kind, e execute.Effect) (finish func()) {
+			done := make(chan struct{})
+			begun.Go(func() {
+				h.Before()
+				began[e] = true
+				<-done
+				h.After(kind, e)
+			})
+			synctest.Wait()
+			return func() { close(done); synctest.Wait() }
+		}
+		files, unit := do(plan.InstallCertificates, execute.HostPutFiles), do(plan.InstallUnits, execute.HostInstallUnit)
+		files()
+		if stops != 0 {
+			t.Error("it stops while a unit is being installed")
+		}
+		late := do(plan.AddLearner, execute.EtcdAddLearner)
+		if began[execute.EtcdAddLearner] {
+			t.Error("another mutation begins")
+		}
+		unit()
+		if stops != 1 || began[execute.EtcdAddLearner] {
+			t.Errorf("it has stopped %d times when nothing is under way; another mutation has begun: %v", stops, began[execute.EtcdAddLearner])
+		}
+		close(woken)
+		synctest.Wait()
+		late()
+		again := do(plan.InstallCertificates, execute.HostPutFiles)
+		again()
+		if stops != 1 || !began[execute.EtcdAddLearner] {
+			t.Errorf("woken, it has stopped %d times, and another mutation has begun: %v", stops, began[execute.EtcdAddLearner])
+		}
+		begun.Wait()
+	})
+}

@@ -182,6 +182,11 @@ func (a removeMember) Do(ctx context.Context) error {
 			return err
 		}
 	}
+	if a.step.NotServing {
+		if err := a.awaitLine(ctx); err != nil {
+			return err
+		}
+	}
 	_, via, err := a.leader(ctx)
 	if err != nil {
 		return err

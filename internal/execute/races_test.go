@@ -34,7 +34,9 @@ type three struct {
 	ended *cluster.UnitState
 	// stopped is what happens when cp2's process is stopped; nil: it must not be.
 	stopped func() error
-	did     []Effect
+	// sends is what cp1 says of its line to cp2; nil: it is not asked.
+	sends func(context.Context) (bool, error)
+	did   []Effect
 }
 
 func newThree(t *testing.T) *three {
@@ -96,6 +98,13 @@ func (m machine) WaitUnit(context.Context, string, bool) error {
 }
 
 func (m machine) StopUnit(context.Context, host.StopUnit) error { return m.c.stopped() }
+
+func (m machine) Sends(ctx context.Context, _ string, member, peer cluster.MemberID) (bool, error) {
+	if m.name != "cp1" || member != 1 || peer != 2 {
+		return false, errors.New("it is not the leader's host, or another is meant")
+	}
+	return m.c.sends(ctx)
+}
 
 // nothing is a store that must not be written to.
 type nothing struct{ Store }

@@ -44,6 +44,13 @@ func (c *Client) Progress(ctx context.Context, cluster string, member cluster.Me
 	return p.Applied, err
 }
 
+// Sends implements Host.
+func (c *Client) Sends(ctx context.Context, cluster string, member, peer cluster.MemberID) (bool, error) {
+	var s SendsAnswer
+	err := c.call(ctx, VerbSends, PeerRequest{Cluster: cluster, Member: member, Peer: peer}, &s)
+	return s.Sends, err
+}
+
 // PutFiles implements Host.
 func (c *Client) PutFiles(ctx context.Context, req PutFiles) error {
 	return c.call(ctx, VerbPutFiles, req, nil)

@@ -26,6 +26,10 @@ type Host interface {
 	// the log; 0 when it does not run, hears nothing from its peers, knows no leader, or
 	// cannot read through the quorum. It changes nothing.
 	Progress(ctx context.Context, cluster string, member cluster.MemberID) (uint64, error)
+	// Sends says whether the cluster's member, on the machine, has sent a peer something
+	// or given that up within a moment. A leader does so with each heartbeat, unless it is
+	// stuck in a write to a peer that takes nothing any more. It changes nothing.
+	Sends(ctx context.Context, cluster string, member, peer cluster.MemberID) (bool, error)
 	// PutFiles installs PKI files, each atomically, keys 0600.
 	PutFiles(ctx context.Context, req PutFiles) error
 	// InstallUnit writes or replaces the unit without touching the process. It

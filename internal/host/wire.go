@@ -25,6 +25,7 @@ const (
 	VerbPurge          = "purge"
 	VerbReboot         = "reboot"
 	VerbProgress       = "progress"
+	VerbSends          = "sends"
 	VerbPutGateway     = "put-gateway"
 	VerbRemoveGateway  = "remove-gateway"
 	VerbPutClientFiles = "put-client-files"
@@ -49,6 +50,18 @@ type FactsRequest struct {
 // ProgressAnswer is what progress answers.
 type ProgressAnswer struct {
 	Applied uint64 `json:"applied"`
+}
+
+// PeerRequest is the body of sends.
+type PeerRequest struct {
+	Cluster string           `json:"cluster"`
+	Member  cluster.MemberID `json:"member"`
+	Peer    cluster.MemberID `json:"peer"`
+}
+
+// SendsAnswer is what sends answers.
+type SendsAnswer struct {
+	Sends bool `json:"sends"`
 }
 
 // MemberRequest is the body of start-unit, retire-unit and progress.

@@ -238,6 +238,10 @@ func (h *fakeHost) Progress(ctx context.Context, _ string, _ cluster.MemberID) (
 	return 0, h.call(ctx, "progress", func() error { return nil })
 }
 
+func (h *fakeHost) Sends(ctx context.Context, _ string, _, _ cluster.MemberID) (bool, error) {
+	return true, h.call(ctx, "sends", func() error { return nil })
+}
+
 func (h *fakeHost) PutFiles(ctx context.Context, req host.PutFiles) error {
 	return h.call(ctx, "put-files", func() error { h.put(req.Files); return nil })
 }

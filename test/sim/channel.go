@@ -185,6 +185,11 @@ func (h channel) Progress(ctx context.Context, _ string, id cluster.MemberID) (n
 	})
 }
 
+// Sends implements host.Host.
+func (h channel) Sends(ctx context.Context, _ string, id, _ cluster.MemberID) (sends bool, err error) {
+	return sends, h.call(ctx, "ask what it sends", func() error { sends = h.m.running(id); return nil })
+}
+
 // PutFiles implements host.Host.
 func (h channel) PutFiles(ctx context.Context, req host.PutFiles) error {
 	return h.mutate(ctx, "put files", func() error { h.m.files = newFiles(req.Files); return nil })

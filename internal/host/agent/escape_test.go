@@ -77,6 +77,8 @@ func TestNoNameEscapes(t *testing.T) {
 			wantInvalid(t, h.WaitUnit(ctx, name, true))
 			_, err = h.Progress(ctx, name, 1)
 			wantInvalid(t, err)
+			_, err = h.Sends(ctx, name, 1, 2)
+			wantInvalid(t, err)
 			wantInvalid(t, h.RemoveGateway(ctx, name))
 			wantInvalid(t, h.PutGateway(ctx, cluster.Gateway{Cluster: name, Port: 12379, Upstreams: list}))
 			wantInvalid(t, h.PutGateway(ctx, cluster.Gateway{Cluster: "c", Port: 12379, Upstreams: []cluster.Upstream{

@@ -28,6 +28,7 @@ func (a *Agent) routes() http.Handler {
 		return done{}, a.waitUnit(ctx, req)
 	}))
 	mux.Handle("POST /v1/"+host.VerbProgress, a.verb(maxBody, question(a.progress)))
+	mux.Handle("POST /v1/"+host.VerbSends, a.verb(maxBody, question(a.sends)))
 	mux.Handle("POST /v1/"+host.VerbPreflight, a.verb(maxBody, question(a.preflight)))
 	mux.Handle("POST /v1/"+host.VerbReachPeers, a.verb(maxBody, question(a.reachPeers)))
 	mux.HandleFunc("POST /v1/"+host.VerbAnswerPeers, a.serveAnswerPeers)

@@ -71,13 +71,17 @@ func TestLifeOfAMember(t *testing.T) {
 		go func() { started <- h.WaitUnit(ctx, u.Cluster, false) }()
 		must(t, h.StartUnit(ctx, u.Cluster, u.Member))
 		must(t, <-started)
+		// etcd reads its certificates as it starts, and ends when they do not belong together.
+		if id := memberID(t, b); id != u.Member {
+			t.Fatalf("etcd says it is %s, the unit says %s", id, u.Member)
+		}
 
 		b.serves(t) // it has read its files; of two that do not belong together it would die
 		others := host.PutFiles{Cluster: u.Cluster, Files: newFiles(t, b.addr)}
 		for range 2 {
 			must(t, h.PutFiles(ctx, others))
 			if f = facts(t, h, b); !f.Unit.StaleCA {
-				t.Fatal("the member is not said to have read other authorities")
+				t.Fatalf("the member is not said to have read other authorities: %+v", f.Unit)
 			}
 		}
 		must(t, h.StopUnit(ctx, host.StopUnit{Cluster: u.Cluster, Member: u.Member}))

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"cke/internal/cluster"
+)
+
+func TestReadSent(t *testing.T) {
+	t.Parallel()
+	const id, peer = cluster.MemberID(0x8e9e05c52164694d), cluster.MemberID(0xa)
+	const own = `etcd_server_id{server_id="8e9e05c52164694d"} 1` + "\n"
+	for _, c := range []struct {
+		name, text string
+		want       float64
+		fails      bool
+	}{
+		{"both", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} 1.5e+03\netcd_network_peer_sent_failures_total{To=\"a\"} 2\n", 1502, false},
+		{"another peer", own + "etcd_network_peer_sent_bytes_total{To=\"b\"} 7\netcd_network_peer_sent_bytes_total{To=\"aa\"} 7\n", 0, false},
+		{"another member", "etcd_network_peer_sent_bytes_total{To=\"a\"} 7\n", 0, true},
+		{"it is no number", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} many\n", 0, true},
+	} {
+		got, err := readSent(strings.NewReader(c.text), id, peer)
+		if got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s: got %v, %v", c.name, got, err)
+		}
+	}
+}
+
+// A writer that is stuck counts neither.
+func TestWhoIsStuckSendsNothing(t *testing.T) {
+	t.Parallel()
+	const id, peer = cluster.MemberID(0x8e9e05c52164694d), cluster.MemberID(0xa)
+	for _, grows := range []int64{0, 1} {
+		var sent atomic.Int64
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, "etcd_server_id{server_id=%q} 1\netcd_network_peer_sent_failures_total{To=%q} %d\n", id, peer, sent.Add(grows))
+		}))
+		t.Cleanup(srv.Close)
+		got, err := sendsTo(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id, peer)
+		if got != (grows > 0) || err != nil {
+			t.Errorf("%d more each time: it sends %t, %v", grows, got, err)
+		}
+	}
+}
+
+// What the metrics are called is etcd's to say: a member whose peer is not there asks for
+// its vote again and again.
+func TestARealMemberSaysWhatItSends(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	h, u := inProcess(t, b), b.founder()
+	away := cluster.URL(netip.MustParseAddr("127.0.0.2"), 1)
+	u.Founding.Peers["cp2"] = away
+	b.install(t, h, u)
+	peer := cluster.BootstrapMemberID(u.Founding.Token, away)
+	if sends, err := h.Sends(t.Context(), u.Cluster, u.Member, peer); sends || err != nil {
+		t.Errorf("it does not run and sends %t, %v", sends, err)
+	}
+	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
+	eventually(t, "it sends to its peer", func() bool {
+		sends, err := h.Sends(t.Context(), u.Cluster, u.Member, peer)
+		must(t, err)
+		return sends
+	})
+	if sends, err := h.Sends(t.Context(), u.Cluster, u.Member, peer+1); sends || err != nil {
+		t.Errorf("it sends to nobody: %t, %v", sends, err)
+	}
+	if sends, err := h.Sends(t.Context(), u.Cluster, u.Member+1, peer); sends || err != nil {
+		t.Errorf("another sends: %t, %v", sends, err)
+	}
+}
