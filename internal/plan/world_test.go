@@ -41,7 +41,8 @@ import (
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
-//	reboot NAME... [done NAME...] [told D]  machines are to be rebooted; boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
+//	reboot NAME... [done NAME...] [told D [before]]  machines are to be rebooted; before: who wrote down that it is told leads no more;
+//	          boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far
 //	behind NODE D                           a learner has come no nearer to the end of the log for so long
