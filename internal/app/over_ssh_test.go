@@ -20,7 +20,7 @@ import (
 
 // endAll ends the members below a directory and waits for them.
 func endAll(t *testing.T, dir string) {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for left := 1; left > 0 && time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		left = 0
 		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -50,7 +50,7 @@ func TestClusterOverSSH(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() {
 		endAll(t, dir)
-		for deadline := time.Now().Add(10 * time.Second); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
 			<-time.After(20 * time.Millisecond) // a helper writes down how its member ended
 		}
 	})
@@ -82,7 +82,7 @@ func TestClusterOverSSH(t *testing.T) {
 	must(t, err)
 
 	var st api.Status
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	const most = 6
 	for cuts := 0; !st.Settled || cuts < most; cuts++ {
 		if cuts < most {

@@ -70,7 +70,7 @@ func specOf(n cluster.Node) []byte {
 // rule waits until the plan gives this as the reason for the node.
 func rule(t *testing.T, b backend, want string) string {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(90 * time.Second)
 	for {
 		p, err := b.Plan(t.Context(), "main")
 		must(t, err)

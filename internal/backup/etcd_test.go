@@ -3,7 +3,7 @@ package backup
 import (
 	"bytes"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,14 +29,9 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+// ownAddress is a loopback address of this test alone.
+func ownAddress() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
 // realSnapshot is the file that etcdctl takes from a real etcd with 40 keys of
@@ -45,7 +40,8 @@ func realSnapshot(t *testing.T) string {
 	t.Helper()
 	etcd, etcdctl := program(t, "etcd"), program(t, "etcdctl")
 	dir := t.TempDir()
-	client, peer := "http://"+freeAddress(t), "http://"+freeAddress(t)
+	own := ownAddress()
+	client, peer := "http://"+own+":2379", "http://"+own+":2380"
 	var log bytes.Buffer
 	cmd := exec.Command(etcd, "--name=a", "--data-dir="+filepath.Join(dir, "data"),
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
@@ -68,7 +64,7 @@ func realSnapshot(t *testing.T) string {
 	}
 	source := filepath.Join(dir, "snapshot.db")
 	err := func() error {
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(90 * time.Second); ; {
 			err := ctl("", "endpoint", "health")
 			if err == nil || time.Now().After(deadline) {
 				break

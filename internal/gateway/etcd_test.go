@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -162,11 +161,8 @@ func (r *rig) onlyWith(t *testing.T) cluster.NodeName {
 // certificate carries that name.
 func TestRealEtcdBehindTheGateway(t *testing.T) {
 	c := startEtcds(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, free.Close())
 	r := start(t, func(r *rig) {
-		r.at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), free.Addr().(*net.TCPAddr).AddrPort().Port())
+		r.at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ownPort(t))
 		r.put(t, c.list()...)
 	})
 	client := c.client(t, "https://"+r.at.String())

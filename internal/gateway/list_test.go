@@ -130,11 +130,8 @@ func TestAnotherPort(t *testing.T) {
 func TestItListensOnBothLoopbackAddresses(t *testing.T) {
 	t.Parallel()
 	a := newMember(t, "a", echo)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, free.Close())
 	r := start(t, func(r *rig) {
-		r.at = netip.AddrPortFrom(netip.Addr{}, free.Addr().(*net.TCPAddr).AddrPort().Port())
+		r.at = netip.AddrPortFrom(netip.Addr{}, ownPort(t))
 		r.put(t, a)
 	})
 	loopback := []string{"127.0.0.1"}

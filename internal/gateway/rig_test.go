@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -33,6 +34,23 @@ var host atomic.Uint32
 func ownAddress() netip.Addr {
 	pid, n := os.Getpid(), host.Add(1)
 	return netip.AddrFrom4([4]byte{127, byte(pid>>8)%250 + 4, byte(pid) + byte(n/254), byte(n%254 + 1)})
+}
+
+// ownPort is one on which nobody listens on either loopback address, and which the
+// kernel gives to no connection.
+func ownPort(t *testing.T) uint16 {
+	t.Helper()
+	for range 50 {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(10000+rand.IntN(20000)))
+		l, err := net.Listen("tcp", at.String())
+		if err != nil {
+			continue
+		}
+		must(t, l.Close())
+		return at.Port()
+	}
+	t.Fatal("no free port found")
+	return 0
 }
 
 // rig is a gateway within the test's process.

@@ -111,7 +111,8 @@ func TestAMemberThatDoesNotAnswerADialCostsOneOfThem(t *testing.T) {
 	t.Parallel()
 	hole := &member{node: "a", at: fullQueue(t)}
 	b := newMember(t, "b", echo)
-	r := start(t, func(r *rig) { r.pace.dial = 50 * time.Millisecond }, hole, b)
+	// As for the silence below: long enough for the other to answer in on a busy machine.
+	r := start(t, func(r *rig) { r.pace.dial = 2 * time.Second }, hole, b)
 	r.talk(t)
 	r.talk(t) // one of them was led to the hole first
 	r.until(t, "it is known", func(s State) bool { return !s.Healthy["a"] && s.Connections["b"] == 2 && s.Failed == 0 })
@@ -128,7 +129,7 @@ func fullQueue(t *testing.T) netip.AddrPort {
 	must(t, unix.Listen(fd, 0))
 	at := netip.AddrPortFrom(a, cluster.ClientPort)
 	for range 10 {
-		conn, err := net.DialTimeout("tcp", at.String(), 100*time.Millisecond)
+		conn, err := net.DialTimeout("tcp", at.String(), time.Second)
 		if errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err) {
 			return at
 		}
@@ -154,7 +155,7 @@ func TestAMemberThatTakesConnectionsAndSaysNothing(t *testing.T) {
 		echo(c)
 	})
 	b := newMember(t, "b", echo)
-	r := start(t, func(r *rig) { r.pace.silence, r.pace.muteMin = 50*time.Millisecond, time.Hour }, b)
+	r := start(t, func(r *rig) { r.pace.silence, r.pace.muteMin = 2*time.Second, time.Hour }, b)
 	r.talk(t)
 	r.talk(t)
 	r.apply(t, a, b)

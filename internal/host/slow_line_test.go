@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,7 +15,8 @@ import (
 // line passes bytes on at a pace, as a thin connection does.
 type line struct {
 	io.Writer
-	every time.Duration // for each KiB
+	every  time.Duration // for each KiB
+	passed *atomic.Int64 // KiB so far
 }
 
 func (l line) Write(b []byte) (int, error) {
@@ -24,13 +26,15 @@ func (l line) Write(b []byte) (int, error) {
 		if done += n; err != nil {
 			return done, err
 		}
+		l.passed.Add(1)
 		<-time.After(l.every)
 	}
 	return done, nil
 }
 
 // While a release goes over a line of about 1 MiB/s other requests are answered:
-// only so much of it is under way at once.
+// only so much of it is under way at once. How long they take is measured by what the
+// line carries meanwhile, which a busy machine slows as well.
 func TestOtherRequestsPassBesideATransfer(t *testing.T) {
 	client, server := pipePair(t)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,24 +46,25 @@ func TestOtherRequestsPassBesideATransfer(t *testing.T) {
 	go func() {
 		_ = ServeStdio(t.Context(), server.ReadCloser, server.WriteCloser, me(), handler, slog.New(slog.DiscardHandler))
 	}()
+	var passed atomic.Int64
 	c := Stdio(struct {
 		io.Reader
 		io.Writer
 		io.Closer
-	}{client, line{client, time.Millisecond}, client}, anyone)
+	}{client, line{client, time.Millisecond, &passed}, client}, anyone)
 	t.Cleanup(func() { _ = c.Close() })
 
 	sent := make(chan error, 1)
-	const size = 3 << 20
+	const size, most = 3 << 20, 1 << 10 // KiB
 	go func() { sent <- c.PutRelease(t.Context(), Release{}, 0, bytes.NewReader(make([]byte, size))) }()
-	var slowest time.Duration
+	var slowest int64
 	asked := 0
 	for over := false; !over; asked++ {
-		began := time.Now()
+		began := passed.Load()
 		if _, err := c.Facts(t.Context(), "main", netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}
-		slowest = max(slowest, time.Since(began))
+		slowest = max(slowest, passed.Load()-began)
 		select {
 		case err := <-sent:
 			if err != nil {
@@ -69,8 +74,8 @@ func TestOtherRequestsPassBesideATransfer(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if asked < 8 || slowest > time.Second {
-		t.Errorf("asked %d times, the slowest answer took %s", asked, slowest)
+	if asked < 3 || slowest > most {
+		t.Errorf("asked %d times, before the slowest answer %d KiB of %d went", asked, slowest, size>>10)
 	}
-	t.Logf("asked %d times, the slowest answer took %s", asked, slowest.Round(time.Millisecond))
+	t.Logf("asked %d times, before the slowest answer %d KiB of %d went", asked, slowest, size>>10)
 }

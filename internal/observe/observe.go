@@ -60,6 +60,8 @@ type Hosts interface {
 // Etcd is how the members are looked at.
 type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
+	// AskAnew has the next who asks wait for members that looks do not wait for.
+	AskAnew(endpoints []etcd.Endpoint)
 	// Usage estimates where the data is.
 	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
 	// Hashes compares the voters' data.
@@ -209,8 +211,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	at := o.o.Now()
-	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
+	at, eps := o.o.Now(), o.ask(w, nil)
+	o.o.Etcd.AskAnew(eps)
+	return o.conclude(w, o.o.Etcd.Observe(ctx, eps, w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

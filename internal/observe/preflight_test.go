@@ -48,7 +48,7 @@ func directory(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		for begin := time.Now(); os.RemoveAll(dir) != nil; {
-			if time.Since(begin) > 10*time.Second {
+			if time.Since(begin) > time.Minute {
 				t.Errorf("%s is not let go of", dir)
 				return
 			}
@@ -134,7 +134,7 @@ func TestMeasureWithoutTheThird(t *testing.T) {
 			spoil(hosts)
 			begin := time.Now()
 			got := o.Measure(t.Context(), w, []cluster.NodeName{"cp1", "cp2"})
-			if took := time.Since(begin); took > 3*answerPatience {
+			if took := time.Since(begin); took > measurePatience {
 				t.Errorf("it took %s", took)
 			}
 			for n, m := range got {

@@ -61,7 +61,7 @@ func (e *elsewhere) open(t *testing.T, name string) *Store {
 
 func lead(t *testing.T, s *Store) *Tenure {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tenure, err := s.Lead(ctx)
 	if err != nil {

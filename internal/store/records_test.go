@@ -90,7 +90,7 @@ func next[T any](t *testing.T, ch <-chan T) T {
 			t.Fatal("the channel was closed")
 		}
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing came")
 	}
 	panic("unreachable")

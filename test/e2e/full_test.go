@@ -109,7 +109,7 @@ func TestFullFileSystem(t *testing.T) {
 	e.Says("the reason", r.Text, "the member's data is on "+e.disk("cp2"), "of 320MiB are free", "it starts by itself")
 	before := e.starts()
 	e.lookTwice()
-	if now := e.starts(); now != before {
+	if now := e.starts(); now > before { // one that was under way may have failed since
 		t.Errorf("%d starts on a full disk", now-before)
 	}
 	if err := e.try(func(ctx context.Context) error {

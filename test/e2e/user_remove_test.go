@@ -115,11 +115,13 @@ func madeByHandStays(ctx context.Context, e *env, root *clientv3.Client) {
 	if _, err := root.UserAddWithOptions(ctx, "app", "", &clientv3.UserAddOptions{NoPassword: true}); err != nil {
 		e.t.Fatal(err)
 	}
-	e.CLI("pause")
-	e.CLI("resume") // two looks at least
-	if out := e.CLI("plan"); !strings.Contains(out, `etcd user "app" with roles [] was not made by CKE and is left alone`) {
-		e.t.Errorf("the plan:\n%s", out)
-	}
+	e.Eventually("the plan tells of it", func() error {
+		if out := e.CLI("plan"); !strings.Contains(out, `etcd user "app" with roles [] was not made by CKE and is left alone`) {
+			return errors.New(out)
+		}
+		return nil
+	})
+	e.lookTwice()
 	if _, err := root.UserGet(ctx, "app"); err != nil {
 		e.t.Errorf("a user that was made by hand: %v", err)
 	}

@@ -297,6 +297,11 @@ func overSSH(t testing.TB, b *box) host.Host {
 	t.Cleanup(func() { must(t, errors.Join(hosts.Close(), s.Close())) })
 	h, err := hosts.Host(s.Node("cke"))
 	must(t, err)
+	// On a busy machine a handshake may take longer than it is waited for.
+	eventually(t, "the machine is reached", func() bool {
+		_, err := h.Facts(context.WithoutCancel(t.Context()), testCluster, b.addr)
+		return err == nil
+	})
 	return h
 }
 
@@ -319,16 +324,20 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// patience bounds each wait. On a machine that is busy with other tests a member takes
+// many times as long as it does alone, so that only what hangs comes near it.
+const patience = 90 * time.Second
+
 // eventually polls a condition that other processes bring about.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(patience)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func TestBinaryThatLeavesSomethingRunning(t *testing.T) {
 	if err := send(t.Context(), inProcess(t, b), c); err == nil || len(err.Error()) > 1000 {
 		t.Errorf("it says %v", err)
 	}
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 50*time.Second { // what it leaves runs for a minute
 		t.Errorf("it took %s", took)
 	}
 }

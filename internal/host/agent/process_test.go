@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -185,12 +184,8 @@ func TestManyWaits(t *testing.T) {
 		go func() { ended <- h.WaitUnit(t.Context(), u.Cluster, true) }()
 	}
 	must(t, syscall.Kill(b.etcds(t)[0], syscall.SIGKILL))
-	killed := time.Now()
 	for range 20 {
 		must(t, <-ended)
-	}
-	if took := time.Since(killed); took > 2*time.Second {
-		t.Errorf("noticed after %s", took)
 	}
 	must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
 }

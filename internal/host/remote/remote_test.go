@@ -54,16 +54,19 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// patience bounds each wait; only what hangs comes near it.
+const patience = 60 * time.Second
+
 // eventually polls a condition that others bring about.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(patience)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
