@@ -43,6 +43,8 @@ type State struct {
 	Reboot *Reboot `json:"reboot,omitempty"`
 	// OwnBoot is the boot of the machine that cke runs on, which cke does not reboot.
 	OwnBoot string `json:"own_boot,omitempty"`
+	// Epoch is the leader's that looks.
+	Epoch int64 `json:"epoch,omitempty"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.

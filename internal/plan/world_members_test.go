@@ -98,6 +98,9 @@ func (w *world) reboot(args []string) error {
 		case a == "told":
 			ago, err := time.ParseDuration(args[i+1])
 			r.Boot, r.Told = "b1", w.now.Add(-ago)
+			if i+2 < len(args) && args[i+2] == "before" { // by a cke that leads no more
+				w.st.Epoch = 1
+			}
 			return err
 		default:
 			*into = append(*into, cluster.NodeName(a))
