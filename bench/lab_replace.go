@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	replacePairs = 2
+	replacePairs = 4 // each of both is the first as often as the other
 	// deadFor is how long a member has been dead when it is replaced: everybody
 	// has noticed.
 	deadFor = 25 * time.Second
@@ -25,21 +25,21 @@ const (
 	// snapshot, as any that is older than its raft log.
 	fillValue   = 32 << 10
 	fillWriters = 8
+	// sameSize is how many parts of a hundred the databases may differ in size.
+	sameSize = 5
 )
 
 // replaceInLab replaces a dead member of a large database: by CKE, from the
 // moment at which it decided to, and by hand.
 func replaceInLab(ctx context.Context, o options, l *lab.Lab) error {
 	return withBoth(ctx, o, l, "", func(t *tended, h *hand) error {
-		sizes := make([]int64, 2)
-		for i, c := range []*clientv3.Client{t.etcd, h.clients[h.machines[0]]} {
-			var err error
-			if sizes[i], err = fill(ctx, c, o.size); err != nil {
+		for _, c := range []*clientv3.Client{t.etcd, h.clients[h.machines[0]]} {
+			if err := fill(ctx, c, o.size); err != nil {
 				return err
 			}
 		}
-		fmt.Printf("databases of %s (CKE's) and %s (by hand)\n", units.Size(sizes[0]), units.Size(sizes[1]))
 		var ratios []float64
+		var all [2][]time.Duration
 		cke := places{carry: []int{1, 2, 3}, spare: 4}
 		hands := places{carry: []int{5, 6, 7}, spare: 8}
 		for n := range o.times(replacePairs) {
@@ -49,14 +49,18 @@ func replaceInLab(ctx context.Context, o options, l *lab.Lab) error {
 			}
 			ratios = append(ratios, float64(took[0])/float64(took[1]))
 			fmt.Printf("   ratio %.2f\n", ratios[n])
+			for i := range all {
+				all[i] = append(all[i], took[i])
+			}
 		}
-		fmt.Printf("median ratio of replacing a dead member of %s to by hand: %.2f (target at most %.1f)\n", units.Size(sizes[0]), median(ratios), ratioTarget)
+		fmt.Printf("medians of %d: cke %d ms, by hand %d ms\n", len(ratios), median(all[0]).Milliseconds(), median(all[1]).Milliseconds())
+		fmt.Printf("median ratio of replacing a dead member of %s to by hand: %.2f (target at most %.1f)\n", units.Size(o.size), median(ratios), ratioTarget)
 		return nil
 	})
 }
 
 // fill writes random values until the database is as large as asked for.
-func fill(ctx context.Context, c *clientv3.Client, size int64) (int64, error) {
+func fill(ctx context.Context, c *clientv3.Client, size int64) error {
 	var next atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	for range fillWriters {
@@ -77,17 +81,38 @@ func fill(ctx context.Context, c *clientv3.Client, size int64) (int64, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return 0, fmt.Errorf("fill the database: %w", err)
+		return fmt.Errorf("fill the database: %w", err)
 	}
-	st, err := c.Status(ctx, c.Endpoints()[0])
-	if err != nil {
-		return 0, err
+	return nil
+}
+
+// sizes prints how large the databases are that are sent to the new members, and fails
+// when they are not the same to either.
+func (t *tended) sizes(ctx context.Context, h *hand, carry []int, rest []*lab.Machine) error {
+	var most [2]int64
+	for i, urls := range [][]string{t.endpointsBut(carry, carry[len(carry)-1]), {clientURL(rest[0]), clientURL(rest[1])}} {
+		for n, url := range urls {
+			c := t.etcd
+			if i == 1 {
+				c = h.clients[rest[n]]
+			}
+			st, err := c.Status(ctx, url)
+			if err != nil {
+				return fmt.Errorf("ask %s for its size: %w", url, err)
+			}
+			most[i] = max(most[i], st.DbSize)
+		}
 	}
-	return st.DbSize, nil
+	fmt.Printf("   databases of %s (CKE's) and %s (by hand)\n", units.Size(most[0]), units.Size(most[1]))
+	if most[0]*100 > most[1]*(100+sameSize) || most[1]*100 > most[0]*(100+sameSize) {
+		return errors.New("the databases are not of one size, and nothing can be compared")
+	}
+	return nil
 }
 
 // replacePair has one machine of each cluster die, and replaces both members, one
-// after the other.
+// after the other, each with the disk at rest: the one before has written as much as
+// it holds.
 func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands *places, n int) (took [2]time.Duration, err error) {
 	dead, deadHand := cke.carry[0], hands.carry[0]
 	m, next := h.l.Machine(deadHand), h.l.Machine(hands.spare)
@@ -118,7 +143,13 @@ func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands 
 			return err
 		},
 	}
+	if err := t.sizes(ctx, h, cke.carry, rest); err != nil {
+		return took, err
+	}
 	for i := range do {
+		if err := diskAtRest(ctx); err != nil {
+			return took, err
+		}
 		if err := do[(i+n)%2](); err != nil {
 			return took, err
 		}

@@ -61,7 +61,8 @@ func (a *App) newCare(ctx context.Context, t *term, name string) (*care, error) 
 		Executor: execute.New(execute.Options{
 			Cluster: name, Store: a.store, Hosts: a.hosts, Etcd: client, Observer: observer,
 			Authority: authority, Releases: a.shelf, Progress: c.progress, Snapshots: filepath.Join(a.o.Config.DataDir, "snapshots"), Hostname: a.self.Hostname,
-			Boot: a.boot, Now: time.Now, Log: log, Before: a.o.Before, After: a.o.After, Outcome: a.o.Outcome,
+			Wants: loopStore{a.store}.wants(name),
+			Boot:  a.boot, Now: time.Now, Log: log, Before: a.o.Before, After: a.o.After, Outcome: a.o.Outcome,
 		}),
 		Epoch: t.tenure.Epoch(), Interval: a.o.Config.Interval.Std(), Now: time.Now, Log: log,
 	})
@@ -90,6 +91,14 @@ func (s loopStore) Load(ctx context.Context, name string) (reconcile.Wanted, err
 		},
 		Revision: snap.Revision,
 	}, err
+}
+
+// wants asks the store what is wanted now.
+func (s loopStore) wants(name string) execute.Wants {
+	return func(ctx context.Context) (observe.Wanted, error) {
+		w, err := s.Load(ctx, name)
+		return w.Wanted, err
+	}
 }
 
 // sickError: what the store has of one cluster is damaged. The others are cared for.

@@ -145,6 +145,9 @@ type NodeState struct {
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	// EndedAnew: a process has ended that was begun after this daemon's first look.
 	EndedAnew bool `json:"ended_anew,omitempty"`
+	// EndsBefore is how many of its member's Ends were there when that had last served
+	// for long, as far as this daemon remembers.
+	EndsBefore int `json:"ends_before,omitempty"`
 	// Data are the data directories present, set-aside ones not included.
 	Data []DataDir `json:"data,omitempty"`
 	// Aside are the names of data directories of this cluster that were moved

@@ -11,7 +11,8 @@ import (
 
 // muteTimeout is what a member that did not answer the last time, or is asked for
 // the first time, gets beyond the others: one that is there answers at once, and
-// every look and every guard would wait for one that is not.
+// every look and every guard would wait for one that is not. Looks that follow each
+// other wait for the same question once.
 const muteTimeout = 100 * time.Millisecond
 
 var errMute = errors.New("it does not answer, as the others do")
@@ -39,16 +40,33 @@ func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
 		}
 	}
 	known.Wait()
-	limit := muteTimeout
-	if len(late) == len(endpoints) {
-		limit = askTimeout + muteTimeout // they say themselves what is wrong
+	if limit := muteTimeout; len(late) < len(endpoints) {
+		await(ctx, late, limit, false)
+	} else {
+		await(ctx, late, limit+askTimeout, true) // they say themselves what is wrong
 	}
+	for i, q := range late {
+		select {
+		case <-q.done:
+			answers[i] = q.answer
+		default:
+			answers[i] = answer{endpoint: endpoints[i], statusErr: fmt.Errorf("ask %s for its status: %w", endpoints[i], errMute)}
+		}
+	}
+	if ctx.Err() == nil { // a question that was given up says nothing
+		c.remember(answers)
+	}
+	return answers
+}
+
+// await waits for questions, but no longer than that, and only again for those that
+// were waited for before.
+func await(ctx context.Context, late map[int]*pending, limit time.Duration, again bool) {
 	end := time.NewTimer(limit)
 	defer end.Stop()
 	over := false
-	for i, q := range late {
-		answers[i] = answer{endpoint: endpoints[i], statusErr: fmt.Errorf("ask %s for its status: %w", endpoints[i], errMute)}
-		if !over {
+	for _, q := range late {
+		if !over && (again || !q.left.Load()) {
 			select {
 			case <-q.done:
 			case <-end.C:
@@ -57,17 +75,10 @@ func (c *Client) askAll(ctx context.Context, endpoints []Endpoint) []answer {
 				over = true
 			}
 		}
-		q.left.Store(over)
-		select {
-		case <-q.done:
-			answers[i] = q.answer
-		default:
+		if over {
+			q.left.Store(true)
 		}
 	}
-	if ctx.Err() == nil { // a question that was given up says nothing
-		c.remember(answers)
-	}
-	return answers
 }
 
 // askAside puts a question unless one is under way.
@@ -82,7 +93,9 @@ func (c *Client) askAside(ep Endpoint) *pending {
 	c.asking.Go(func() {
 		q.answer = c.ask(c.ctx, ep)
 		c.mu.Lock()
-		delete(c.aside, ep)
+		if c.aside[ep] == q {
+			delete(c.aside, ep)
+		}
 		c.mu.Unlock()
 		close(q.done)
 		if q.answer.statusErr != nil {
@@ -94,6 +107,16 @@ func (c *Client) askAside(ep Endpoint) *pending {
 		}
 	})
 	return q
+}
+
+// AskAnew has members that do not answer asked and waited for once more: a question
+// that is under way may have got lost, and the member be back since.
+func (c *Client) AskAnew(endpoints []Endpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ep := range endpoints {
+		delete(c.aside, ep)
+	}
 }
 
 // remember keeps who answers.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -99,5 +100,59 @@ func TestWhoDoesNotAnswerIsNotWaitedForAgain(t *testing.T) {
 	}
 	if !c.answered(eps[1]) {
 		t.Error("the next look would not wait for it")
+	}
+}
+
+// Looks that follow each other wait for the same question once. Who asks anew, as a
+// guard does, waits for one of its own.
+func TestAQuestionIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	waits := func(ctx context.Context, again bool, of ...*pending) time.Duration {
+		late := map[int]*pending{}
+		for i, q := range of {
+			late[i] = q
+		}
+		began := time.Now()
+		await(ctx, late, muteTimeout, again)
+		return time.Since(began)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		open, answered := &pending{done: make(chan struct{})}, &pending{done: make(chan struct{})}
+		close(answered.done)
+		for _, c := range []struct {
+			what string
+			got  time.Duration
+			want time.Duration
+		}{
+			{"the first time", waits(t.Context(), false, open, answered), muteTimeout},
+			{"the second time", waits(t.Context(), false, open, answered), 0},
+			{"with another, which is new", waits(t.Context(), false, open, &pending{done: make(chan struct{})}), muteTimeout},
+			{"when nobody else is there", waits(t.Context(), true, open), muteTimeout},
+			{"for one that is answered", waits(t.Context(), false, answered), 0},
+		} {
+			if c.got != c.want {
+				t.Errorf("%s it is waited for %s, want %s", c.what, c.got, c.want)
+			}
+		}
+		if !open.left.Load() {
+			t.Error("it is not known that a look went on without it")
+		}
+	})
+	c := New(Options{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ep := Endpoint("http://127.0.0.1:1")
+	old := &pending{done: make(chan struct{})}
+	old.left.Store(true)
+	c.aside[ep] = old
+	if c.askAside(ep) != old {
+		t.Error("a look asks twice at a time")
+	}
+	c.AskAnew([]Endpoint{ep})
+	if c.askAside(ep) == old {
+		t.Error("a guard takes an older question for its own")
 	}
 }

@@ -56,6 +56,9 @@ type Options struct {
 	Progress *Progress
 	// Boot is that of the machine cke runs on, which is never rebooted.
 	Boot string
+	// Wants is asked right before what an edit since the step began may have made wrong;
+	// nil: what it was begun with holds.
+	Wants Wants
 	// Before is told of every mutation right before it, After right after it happened;
 	// nil for nobody.
 	Before Before

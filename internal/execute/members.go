@@ -187,6 +187,9 @@ func (a removeMember) Do(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := a.stillUnwanted(ctx); err != nil {
+		return err
+	}
 	_, via, err := a.leader(ctx)
 	if err != nil {
 		return err

@@ -144,6 +144,8 @@ func (m members) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.Pref
 
 func (m members) Keep([]string) {}
 
+func (m members) AskAnew([]etcd.Endpoint) {}
+
 func removeCorrupt() plan.Step {
 	return plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, Serving: true, Corrupt: true}
 }

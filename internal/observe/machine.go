@@ -112,6 +112,15 @@ func (o *Observer) slow(name cluster.NodeName) bool {
 	return open || m.last != nil && m.last.arrived.Sub(m.last.asked) >= patienceMax
 }
 
+// serving notes which members serve. The caller holds the lock.
+func (o *Observer) serving(e cluster.EtcdState) {
+	for _, m := range o.machines {
+		if served, ok := e.Member(m.pulse.member); ok && served.Healthy {
+			m.pulse.serves(o.o.Now())
+		}
+	}
+}
+
 func (m *machine) giveUp() {
 	if m.open != nil {
 		m.open.cancel()

@@ -60,6 +60,8 @@ type Hosts interface {
 // Etcd is how the members are looked at.
 type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint, nodes []cluster.Node) cluster.EtcdState
+	// AskAnew has the next who asks wait for members that looks do not wait for.
+	AskAnew(endpoints []etcd.Endpoint)
 	// Usage estimates where the data is.
 	Usage(ctx context.Context, ep etcd.Endpoint, prefixes []string) ([]cluster.PrefixUsage, error)
 	// Hashes compares the voters' data.
@@ -198,6 +200,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	o.mu.Lock()
 	o.space.note(st.Etcd, st.At)
 	st.Growth = o.space.growth()
+	o.serving(st.Etcd)
 	o.mu.Unlock()
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()
@@ -208,8 +211,9 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	at := o.o.Now()
-	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
+	at, eps := o.o.Now(), o.ask(w, nil)
+	o.o.Etcd.AskAnew(eps)
+	return o.conclude(w, o.o.Etcd.Observe(ctx, eps, w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

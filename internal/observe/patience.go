@@ -58,7 +58,7 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 			s.Measured = &last
 		}
 		if s.Unit != nil {
-			s.RunsSince, s.EndedAt, s.EndedAnew = m.pulse.runs, m.pulse.ended, m.pulse.anew()
+			s.RunsSince, s.EndedAt, s.EndedAnew, s.EndsBefore = m.pulse.runs, m.pulse.ended, m.pulse.anew(), m.pulse.before
 		}
 		states[n.Hostname] = s
 	}

@@ -13,8 +13,20 @@ type pulse struct {
 	member      cluster.MemberID
 	runs, ended time.Time
 	// ends is how many processes had ended when it was looked at last, old how many of
-	// them were there when it was looked at first.
-	ends, old int
+	// them were there when it was looked at first, before how many when it had last
+	// served for long.
+	ends, old, before int
+}
+
+// servesForLong is how long a process must have run whose member serves, for what ended
+// before it to be another matter.
+const servesForLong = 10 * time.Minute
+
+// serves is told of a member that serves at that time.
+func (p *pulse) serves(at time.Time) {
+	if !p.runs.IsZero() && at.Sub(p.runs) >= servesForLong {
+		p.before = p.ends
+	}
 }
 
 // anew: one has ended that was not there when it was looked at first.
@@ -31,6 +43,8 @@ func (p *pulse) note(u *cluster.UnitState, at time.Time) {
 		p.first(*u)
 	case u.Ends() < p.ends: // they are counted from the beginning
 		p.first(*u)
+	case u.Running && u.Ends() > p.ends: // one was seen by nobody
+		p.runs = at
 	}
 	p.ends = u.Ends()
 	if u.Running {
@@ -45,6 +59,7 @@ func (p *pulse) note(u *cluster.UnitState, at time.Time) {
 }
 
 func (p *pulse) first(u cluster.UnitState) {
+	p.before = 0
 	if p.old = u.Ends(); u.Running {
 		p.old++
 	}

@@ -61,3 +61,41 @@ func TestAProcessThatWasBegunAfterTheFirstLook(t *testing.T) {
 		}
 	}
 }
+
+// What has ended before a member served for long is not held against it any more. One
+// that is started again between two looks does not run on.
+func TestWhoServedForLongBeginsAnew(t *testing.T) {
+	type seen struct {
+		after    time.Duration // the look before
+		running  bool
+		restarts int
+		serves   bool
+		before   int
+	}
+	const long, short = servesForLong, servesForLong - time.Second
+	for name, all := range map[string][]seen{
+		"it serves for long":              {{0, true, 4, true, 0}, {long, true, 4, true, 4}, {time.Second, false, 4, false, 4}, {time.Second, true, 5, false, 4}},
+		"not for long":                    {{0, true, 4, true, 0}, {short, true, 4, true, 0}},
+		"it runs, and does not serve":     {{0, true, 4, false, 0}, {long, true, 4, false, 0}},
+		"another process, seen by nobody": {{0, true, 4, true, 0}, {short, true, 5, true, 0}, {short, true, 5, true, 0}, {time.Second, true, 5, true, 5}},
+		"another process, seen":           {{0, true, 4, true, 0}, {short, false, 4, false, 0}, {0, true, 5, true, 0}, {short, true, 5, true, 0}, {time.Second, true, 5, true, 5}},
+		"they are counted anew":           {{0, true, 4, true, 0}, {long, true, 4, true, 4}, {time.Second, true, 0, true, 0}, {long, false, 0, false, 0}},
+	} {
+		var p pulse
+		at := time.Unix(0, 0)
+		for i, c := range all {
+			at = at.Add(c.after)
+			u := cluster.UnitState{Unit: cluster.Unit{Member: 1}, Running: c.running, Restarts: c.restarts}
+			if !c.running {
+				u.Exit = "exit status 1"
+			}
+			p.note(&u, at)
+			if c.serves {
+				p.serves(at)
+			}
+			if p.before != c.before {
+				t.Errorf("%s, %d: %d, want %d", name, i, p.before, c.before)
+			}
+		}
+	}
+}

@@ -94,6 +94,8 @@ func (e *slowEtcd) Observe(ctx context.Context, eps []etcd.Endpoint, _ []cluster
 
 func (e *slowEtcd) Keep([]string) {}
 
+func (e *slowEtcd) AskAnew([]etcd.Endpoint) {}
+
 type lookout struct {
 	*Observer
 	w     Wanted

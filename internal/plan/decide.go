@@ -88,7 +88,7 @@ type verdict struct {
 	stop    bool // what follows would act on unsafe ground
 	// outgoing is a serving voter that is taken out, now or soon.
 	outgoing cluster.MemberID
-	// stops: it is stopped, to be started again or taken out then.
+	// stops: it is stopped, whatever becomes of it then.
 	stops bool
 	// hold: nothing that follows may change who votes or leads.
 	hold bool

@@ -16,6 +16,8 @@ type hand struct {
 	left int
 	// first is which of a step's nodes is worked on first, as they go in parallel.
 	first int
+	// stopped is what happens while a member is being stopped for its removal; nil: nothing.
+	stopped func()
 	// interrupts: a person asked for what no voter can be spared for.
 	interrupts bool
 }
@@ -188,7 +190,7 @@ func nodeDone(step Step, name cluster.NodeName, ns cluster.NodeState) bool {
 	case RemoveGateway:
 		return ns.Gateway == nil
 	case InstallUnits:
-		return ns.Unit != nil && ns.Unit.Unit.Equal(unitFor(step, name))
+		return ns.Unit != nil && ns.Unit.Unit.Equal(unitFor(step, name)) && !ns.Unit.Unfinished
 	case StartMembers:
 		return ns.Unit != nil && ns.Unit.Running && ns.Unit.Sealed
 	default:
@@ -321,16 +323,6 @@ func (h *hand) changeMembership(step Step) error {
 			return s.remove(step.Member)
 		}
 	})
-}
-
-// stopFirst is the first half of a removal. The rest of the step is about a member that
-// does not serve.
-func (h *hand) stopFirst(step *Step) error {
-	if err := h.stopUnit(h.s.hosts[step.Nodes[0]]); err != nil {
-		return err
-	}
-	step.Serving, step.StopFirst = false, false
-	return Guard(*step, h.s.observeEtcd(nil))
 }
 
 func (h *hand) finishBootstrap(step Step) error {

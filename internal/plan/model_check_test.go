@@ -268,6 +268,8 @@ func (s *sim) misplaced() string {
 		switch {
 		case carries && (!b.runs(id) || !b.seals[id] || !b.hasData(id) || !b.certs || b.certDue || b.unit == nil || b.unit.Founding != nil):
 			return string(name) + " does not carry its member as it should"
+		case carries && b.halfInstalled():
+			return string(name) + " would start its member with another unit than is on record"
 		case carries && b.proc.staleCA:
 			return string(name) + " runs its member with other certificate authorities"
 		case carries && !b.proc.unit.SameSettings(wantedUnit(s.store.spec, b.node, id)):

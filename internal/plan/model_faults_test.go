@@ -34,6 +34,7 @@ func (s *sim) faults(gentle bool) map[string]func(*rapid.T) {
 		"power cut":         func(*rapid.T) { s.powerCut() },
 		"repair":            func(*rapid.T) { s.repair() },
 		"member killed":     on("member killed", func(b *box) { b.proc = nil }),
+		"machine starts it": on("machine starts it", s.startsItself),
 		"data wiped":        func(t *rapid.T) { s.wipe(t, gentle) },
 		"helper away":       on("helper away", func(b *box) { b.helperAway = true }),
 		"network away":      on("network away", func(b *box) { b.netAway = true }),

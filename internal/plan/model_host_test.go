@@ -32,6 +32,7 @@ type box struct {
 	gateway   *cluster.GatewayState
 
 	unit  *cluster.Unit
+	file  *cluster.Unit             // what systemd starts by itself; never changed in place
 	seals map[cluster.MemberID]bool // begun; true: sealed
 	dirs  map[cluster.MemberID]*replica
 	proc  *process
@@ -143,7 +144,13 @@ func (h *hand) installUnit(b *box, u cluster.Unit) error {
 	if old := b.unit; old != nil && old.Member != u.Member && (b.runs(old.Member) || b.dirs[old.Member] != nil) {
 		return fmt.Errorf("%w: member %s is still here", errGuard, old.Member)
 	}
-	return h.does("install unit of "+u.Member.String()+" on "+string(b.node.Hostname), func() error {
+	what := "install unit of " + u.Member.String() + " on " + string(b.node.Hostname)
+	if b.ofSystemd() && b.seals[u.Member] && !b.keeps(u) {
+		if err := h.does(what+" in systemd", func() error { b.keep(u); return nil }); err != nil {
+			return err
+		}
+	}
+	return h.does(what, func() error {
 		b.unit = &u
 		return nil
 	})
@@ -177,7 +184,12 @@ func (h *hand) startUnit(b *box) error {
 		}
 	}
 	if !b.runs(id) {
-		if err := h.does("run "+name, func() error { return h.s.run(b, u) }); err != nil {
+		if err := h.does("run "+name, func() error {
+			if b.file = nil; sealed {
+				b.keep(u)
+			}
+			return h.s.run(b, u)
+		}); err != nil {
 			return err
 		}
 	}
@@ -190,7 +202,11 @@ func (h *hand) startUnit(b *box) error {
 	if err := h.does("mark "+name, func() error { b.dirs[id].mark = true; return nil }); err != nil {
 		return err
 	}
-	return h.does("seal "+name, func() error { b.seals[id] = true; return nil })
+	return h.does("seal "+name, func() error {
+		b.keep(u)
+		b.seals[id] = true
+		return nil
+	})
 }
 
 // run is what etcd does at its start.
@@ -294,6 +310,9 @@ func (h *hand) retireUnit(b *box, id cluster.MemberID) error {
 		return err
 	}
 	if b.unit != nil && b.unit.Member == id {
+		if err := h.does("remove unit from systemd of "+name, func() error { b.file = nil; return nil }); err != nil {
+			return err
+		}
 		if err := h.does("remove unit of "+name, func() error { b.unit = nil; return nil }); err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		return ns
 	}
 	sealed, known := b.seals[b.unit.Member]
-	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member)}
+	ns.Unit = &cluster.UnitState{Unit: copyUnit(*b.unit), Sealed: sealed, Running: b.runs(b.unit.Member), Unfinished: b.halfInstalled()}
 	if b.last.Member == b.unit.Member && b.last.SameSettings(*b.unit) {
 		ns.Unit.Restarts = b.again
 	}

@@ -100,7 +100,8 @@ func (s *sim) actions(gentle bool) map[string]func(*rapid.T) {
 	for _, name := range []string{"CKE acts on what was 1", "CKE acts on what was 2", "CKE acts on what was 3"} {
 		all[name] = func(t *rapid.T) { s.oneStep(t, -1, interfere) }
 	}
-	all["settings are tried"] = func(t *rapid.T) { s.trySettings(t) }
+	all["settings are tried"] = s.trySettings
+	all["a restart is cut short"] = s.halfway
 	all[""] = func(*rapid.T) { s.inspect() }
 	return all
 }
@@ -126,6 +127,9 @@ func (s *sim) oneStep(t *rapid.T, left int, meanwhile func(*rapid.T)) {
 	}
 	s.logf("CKE, %d effects: %s", left, step.Key())
 	h := &hand{s: s, left: left, first: first}
+	if step.StopFirst && rapid.Bool().Draw(t, "minds change") {
+		h.stopped = func() { s.editSpec(t) }
+	}
 	s.logf("  %v", orOK(h.apply(step)))
 	if left >= 0 {
 		s.eyes = newEyes()

@@ -147,7 +147,7 @@ func resumeBootstrap(in input) verdict {
 			v.reasons, missing.reasons = append(v.reasons, missing.reasons...), nil
 			continue
 		}
-		want := wantedUnit(in.spec, n, f.Member)
+		want := mended(ns.Unit, wantedUnit(in.spec, n, f.Member))
 		sealed := ns.Unit != nil && ns.Unit.Sealed
 		if !sealed {
 			want.Founding = &cluster.Founding{New: true, Token: in.st.Bootstrap.Token, Peers: peers}
@@ -156,7 +156,7 @@ func resumeBootstrap(in input) verdict {
 			certs = append(certs, n.Hostname)
 		}
 		switch {
-		case ns.Unit == nil || !sealed && !ns.Unit.Unit.Equal(want):
+		case ns.Unit == nil || (!sealed || keepsEnding(ns.Unit)) && !ns.Unit.Unit.Equal(want):
 			units = append(units, want)
 		case ns.Full():
 			v.reasons = append(v.reasons, fileSystemIsFull(n, ns))

@@ -111,7 +111,7 @@ func (in input) drain(d cluster.Drain, n cluster.Node, m cluster.Member) verdict
 func (in input) stop(d cluster.Drain, m cluster.Member) verdict {
 	e := in.st.Etcd
 	v, why, ready := in.takesLeave(parting{
-		member: m, why: "the node is drained", does: "goes", alone: tooFew(e), heir: func() (cluster.Member, bool) { return successor(in, m) },
+		member: m, why: "the node is drained", does: "goes", stops: true, alone: tooFew(e), heir: func() (cluster.Member, bool) { return successor(in, m) },
 	})
 	if !ready {
 		return v

@@ -75,6 +75,9 @@ func (in input) depart(p parting) verdict {
 			Hint: "bring the other members back first",
 		}}}
 	}
+	if r, needed := in.neededBesideLost(m, why); needed {
+		return verdict{reasons: []Reason{r}}
+	}
 	if since, silent := in.silentSince(m); silent && in.now.Sub(since) < peersNotice {
 		return verdict{reasons: []Reason{{
 			Level: Waiting, Rule: "peersMustNotice", Node: in.name(m),
@@ -91,6 +94,33 @@ func (in input) depart(p parting) verdict {
 		}
 	}
 	return v
+}
+
+// neededBesideLost: a voter whose data is gone serves from its memory, and counts for
+// nothing once it ends. While without it the others would be no quorum, who has its data
+// and does not serve just now is what the cluster comes back with, wanted or not. Who has
+// been dead for long does not come back.
+func (in input) neededBesideLost(m cluster.Member, why string) (Reason, bool) {
+	if in.dataLost(m) || in.dead(m) {
+		return Reason{}, false
+	}
+	lost, left, voters := 0, 0, len(in.st.Etcd.Voters())
+	for _, o := range in.st.Etcd.HealthyVoters() {
+		switch {
+		case o.ID == m.ID:
+		case in.dataLost(o):
+			lost++
+		default:
+			left++
+		}
+	}
+	if lost == 0 || left >= cluster.Quorum(voters-1) {
+		return Reason{}, false
+	}
+	return Reason{
+		Level: Waiting, Rule: "everyOtherVoterNeedsItsData", Node: in.name(m),
+		Text: fmt.Sprintf("%s, and goes once it has not served for %s, or enough of the others have their data: %d of the other %d voters serve with it", why, in.spec.Etcd.ReplaceAfter, left, voters-1),
+	}, true
 }
 
 // silentSince is since when, at the latest, a member's peers have heard nothing of

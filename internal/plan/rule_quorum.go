@@ -27,8 +27,8 @@ func ruleQuorum(in input) verdict {
 			away++
 		case dataThere:
 			startable++
-			if u := ns.Unit; keepsEnding(u) && u.Ends() >= endsToBlame && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
-				ending = append(ending, fmt.Sprintf("%s: %s%s", n.Hostname, u.Exit, lastWords(u)))
+			if ends := in.endsLately(n.Hostname); keepsEnding(ns.Unit) && ends >= endsToBlame && !in.underRestart(n.Hostname) && !in.rollsBack(n.Hostname) {
+				ending = append(ending, fmt.Sprintf("%s, %d times by now: %s%s", n.Hostname, ends, ns.Unit.Exit, lastWords(ns.Unit)))
 			}
 		}
 		facts = append(facts, string(n.Hostname)+": "+word)
@@ -39,7 +39,7 @@ func ruleQuorum(in input) verdict {
 	case startable >= cluster.Quorum(voters) && startable-len(ending) < cluster.Quorum(voters):
 		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "membersKeepEnding",
-			Text: fmt.Sprintf("%d voters, a quorum is %d, and members that have their data end whenever they are started: %s", voters, cluster.Quorum(voters), strings.Join(ending, "; ")),
+			Text: fmt.Sprintf("%s, a quorum is %d, and members that have their data keep ending: %s", votersInWords(voters), cluster.Quorum(voters), strings.Join(ending, "; ")),
 			Hint: "ckecli node logs NODE has all of it. Settings are mended in cluster.yml; of data that is damaged, see " + quorumLossPage,
 		}}, in.whichDataIsWhere()...)
 	case startable >= cluster.Quorum(voters):
@@ -47,17 +47,34 @@ func ruleQuorum(in input) verdict {
 	case startable+away >= cluster.Quorum(voters):
 		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "quorumIsLost",
-			Text: fmt.Sprintf("%d voters, a quorum is %d, and only %d can run now", voters, cluster.Quorum(voters), startable),
+			Text: fmt.Sprintf("%s, a quorum is %d, and only %d can run now", votersInWords(voters), cluster.Quorum(voters), startable),
 			Hint: "bring the missing hosts or disks back, or make room where there is none; their members then start by themselves. If they are gone for good, see " + quorumLossPage,
 		}}, in.whichDataIsWhere()...)
 	default:
 		v.reasons = append([]Reason{{
 			Level: Blocked, Rule: "restoreIsNeeded",
-			Text: fmt.Sprintf("%d voters, a quorum is %d, and at most %d still have their data", voters, cluster.Quorum(voters), startable+away),
+			Text: fmt.Sprintf("%s, a quorum is %d, and at most %d still have their data", votersInWords(voters), cluster.Quorum(voters), startable+away),
 			Hint: "the cluster is never founded again by itself; what a person can do with the data that is left, or with a backup: " + quorumLossPage,
 		}}, in.whichDataIsWhere()...)
 	}
 	return v
+}
+
+func votersInWords(n int) string {
+	if n == 1 {
+		return "1 voter"
+	}
+	return fmt.Sprintf("%d voters", n)
+}
+
+// endsLately is how often a member with its settings has ended since it last served for
+// long.
+func (in input) endsLately(n cluster.NodeName) int {
+	ns := in.node(n)
+	if ns.Unit == nil {
+		return 0
+	}
+	return ns.Unit.Ends() - ns.EndsBefore
 }
 
 // mayVote: where the membership is known, if only as some member remembers it,

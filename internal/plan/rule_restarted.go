@@ -48,7 +48,27 @@ func ruleRestarted(in input) verdict {
 	if why := in.machineToBlame(*r); why != "" {
 		v.reasons[0].Text += "; they are not to blame: " + why
 	}
+	v.reasons = append(v.reasons, in.rollBackHeldOff(*r)...)
 	return v
+}
+
+// rollBackHeldOff says of a member that fails with its new settings why it keeps them.
+func (in input) rollBackHeldOff(r cluster.Restart) []Reason {
+	why, unsafe := in.fails(r), in.rollBackUnsafe(r)
+	if why == "" || unsafe == "" {
+		return nil
+	}
+	return []Reason{rollBackMustWait(r, fmt.Sprintf("does not serve with its new settings (%s): %s", whatChanges(r.From, r.To), why), unsafe)}
+}
+
+// rollBackMustWait: to be rolled back a member is stopped, and what cke cannot see may
+// stand on it.
+func rollBackMustWait(r cluster.Restart, what, unsafe string) Reason {
+	return Reason{
+		Level: Blocked, Rule: "rollBackMustWait", Node: r.Node,
+		Text: fmt.Sprintf("member %s %s; it is not stopped to be rolled back, for the quorum may need it: %s", r.Member, what, unsafe),
+		Hint: "bring the other members back; where a firewall is in the way, open port 2379 of the members to cke. cke then goes on by itself",
+	}
 }
 
 // underRestart: the node's member has the settings that its record says.
@@ -150,8 +170,22 @@ func (in input) noWayBack(r cluster.Restart) bool {
 	return false
 }
 
-// didNotComeBack says how a member fails with its new settings, or nothing.
+// didNotComeBack says how a member fails that is rolled back for it, or nothing. One
+// that ends may have been started again by now.
 func (in input) didNotComeBack(r cluster.Restart) string {
+	if in.rollBackUnsafe(r) != "" {
+		return ""
+	}
+	return in.fails(r)
+}
+
+func (in input) rollBackUnsafe(r cluster.Restart) string {
+	m, _ := in.st.Etcd.Member(r.Member)
+	return rollBackUnsafe(in.st.Etcd, m)
+}
+
+// fails says how a member fails with its new settings, or nothing.
+func (in input) fails(r cluster.Restart) string {
 	ns := in.node(r.Node)
 	u := ns.Unit
 	if in.blameless(r) || in.drained(r.Node) || !usable(ns) || u == nil || u.Unit.Member != r.Member || !u.Unit.SameSettings(r.To) || u.DataLost || u.NotMounted != "" || in.restartIsDue(r) {
@@ -164,12 +198,10 @@ func (in input) didNotComeBack(r cluster.Restart) string {
 	switch {
 	case in.machineToBlame(r) != "":
 		return ""
-	case rollBackUnsafe(in.st.Etcd, m) != "":
-		return "" // ruleMembership tells of it; one that ends may be started again by now
-	case keepsEnding(u) && u.Ends() >= endsToBlame && in.now.Sub(r.At) >= keepsEndingPatience:
+	case keepsEnding(u) && in.endsLately(r.Node) >= endsToBlame && in.now.Sub(r.At) >= keepsEndingPatience:
 		return "it keeps ending: " + u.Exit + lastWords(u)
 	// Who was killed says nothing of its settings, unless it is whenever it runs.
-	case u.Ended() && u.Ends() >= endsToBlame && in.notServedSince(r, m) >= comeBackPatience:
+	case u.Ended() && in.endsLately(r.Node) >= endsToBlame && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it keeps ending and has not served for %s: %s", comeBackPatience, u.Exit)
 	case !in.asksFor(r.To) && in.notServedSince(r, m) >= comeBackPatience:
 		return fmt.Sprintf("it has not served for %s, and the spec says other settings by now", comeBackPatience)
@@ -266,13 +298,8 @@ func (in input) rolledBack(r cluster.Restart) verdict {
 	if !in.rollsBack(r.Node) || in.drained(r.Node) { // which would start it
 		return v
 	}
-	m, _ := in.st.Etcd.Member(r.Member)
-	if why := rollBackUnsafe(in.st.Etcd, m); why != "" {
-		v.reasons = append(v.reasons, Reason{
-			Level: Blocked, Rule: "quorumWouldBeLost", Node: r.Node,
-			Text: fmt.Sprintf("member %s may serve for now and is to be rolled back, but %s", r.Member, why),
-			Hint: "bring the other members back first",
-		})
+	if unsafe := in.rollBackUnsafe(r); unsafe != "" {
+		v.reasons = append(v.reasons, rollBackMustWait(r, "may serve for now with the settings that failed", unsafe))
 		return v
 	}
 	v.steps = []Step{rollBackStep(r)}

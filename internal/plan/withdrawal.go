@@ -21,8 +21,8 @@ type parting struct {
 	why    string
 	// does is what it does then: "goes".
 	does string
-	// stops: it is stopped, to be started again or taken out then, and etcd itself ends
-	// the connections of its clients.
+	// stops: it is stopped, to be started again sooner or later or taken out then, and
+	// etcd itself ends the connections of its clients.
 	stops bool
 	// alone: nobody could take over from it, so it goes as it is.
 	alone bool
@@ -119,8 +119,10 @@ func offers(g *cluster.GatewayState, to cluster.NodeName, stops bool) bool {
 func Parting(others []UnderWay) *cluster.Parting {
 	for _, o := range others {
 		switch o.Step.Kind {
-		case RemoveMember, StopMember, Defragment, RestartMember:
-			return &cluster.Parting{Member: o.Step.Member, Stops: o.Step.Kind == RestartMember || o.Step.StopFirst}
+		case RestartMember, StopMember:
+			return &cluster.Parting{Member: o.Step.Member, Stops: true}
+		case RemoveMember, Defragment:
+			return &cluster.Parting{Member: o.Step.Member, Stops: o.Step.StopFirst}
 		}
 	}
 	return nil

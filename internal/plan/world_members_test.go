@@ -53,6 +53,9 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	case "again": // how often its process was
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Restarts) })
 		return true, err
+	case "before-that": // so many of its ends were there when it had last served for long
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.EndsBefore) })
+		return true, err
 	case "applied": // what its process says on its host
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
 		return true, err

@@ -49,6 +49,7 @@ import (
 //	ran NODE D D                            its process has run for so long, and ended so long ago before that
 //	running NODE D                          its process has been seen to run for so long
 //	again NODE N                            its process was started again so often with the settings it has
+//	before-that NODE N                      so many of its ends were there when it had last served for long
 //	applied NODE INDEX                      the process on a node says how far it is
 //	noquorum | stale | clusterid ID         nobody answers | one remembers the membership
 //	auth off|unknown | etcduser NAME ROLE... | etcdrole NAME KEY | user NAME PREFIX

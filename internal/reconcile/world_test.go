@@ -393,6 +393,8 @@ func (e fakeEtcd) Ping(_ context.Context, eps []etcd.Endpoint) map[etcd.Endpoint
 
 func (e fakeEtcd) Keep([]string) {}
 
+func (e fakeEtcd) AskAnew([]etcd.Endpoint) {}
+
 func (e fakeEtcd) change(do func()) error {
 	e.w.do(func() {
 		e.w.under++

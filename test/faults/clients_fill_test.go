@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/test/drive"
+	"cke/test/faults/history"
 )
 
 const (
@@ -159,7 +160,9 @@ func (c *clients) compacted(node string) error {
 	if slices.ContainsFunc(alarms.Alarms, func(a *etcdserverpb.AlarmMember) bool { return a.Alarm == etcdserverpb.AlarmType_CORRUPT }) {
 		return nil
 	}
-	if _, err := root.Compact(ctx, c.reader.next-1); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+	upTo := c.reader.next - 1
+	c.compactions = append(c.compactions, history.Gap{From: upTo, To: upTo})
+	if _, err := root.Compact(ctx, upTo); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return err
 	}
 	return errors.New("no alarm yet")

@@ -41,6 +41,8 @@ type clients struct {
 	all       []*tenant
 	filler    *clientv3.Client // of the user that fills the quota
 	reader    reader
+	// compactions are those that the suite has asked for.
+	compactions []history.Gap
 
 	ctx               context.Context // until all is over
 	stopWork, stopAll context.CancelFunc
@@ -315,7 +317,7 @@ func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant, w
 		for resp := range cl.Watch(stream, tn.prefix, clientv3.WithPrefix(), clientv3.WithRev(next)) {
 			if resp.CompactRevision >= next {
 				c.rec.WatchGap(w, history.Gap{From: next, To: resp.CompactRevision})
-				next = resp.CompactRevision
+				next = resp.CompactRevision + 1
 			}
 			if len(resp.Events) > 0 {
 				c.rec.WatchEvents(w, events(resp.Events, c.rec.Now())...)

@@ -87,13 +87,18 @@ func (h channel) call(ctx context.Context, verb string, do func() error) error {
 // mutate is a call that changes something: one at a time, and only from whom the
 // machine obeys.
 func (h channel) mutate(ctx context.Context, verb string, do func() error) error {
+	return h.alone(ctx, verb, func() error { return h.act(verb, do) })
+}
+
+// alone is such a call with several effects.
+func (h channel) alone(ctx context.Context, verb string, acts func() error) error {
 	select {
 	case h.m.lock <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", verb, ctx.Err())
 	}
 	defer func() { <-h.m.lock }()
-	err := h.call(ctx, verb, func() error { return h.act(verb, do) })
+	err := h.call(ctx, verb, acts)
 	if ctx.Err() != nil {
 		h.m.w.mu.Lock()
 		h.m.struck = time.Now() // until now a step has waited there, and others for it
@@ -161,6 +166,9 @@ func (m *machine) facts() host.Facts {
 	f.Unit = &cluster.UnitState{Unit: *m.unit, Sealed: sealed, Running: m.running(id), Exit: m.exit}
 	if m.last.Member == id && m.last.SameSettings(*m.unit) {
 		f.Unit.Restarts = m.again
+	}
+	if f.Unit.Unfinished = m.halfInstalled(); f.Unit.Unfinished {
+		m.w.marks[halfInstalled]++
 	}
 	if f.Unit.Running {
 		u := m.proc.unit

@@ -9,20 +9,44 @@ import (
 	"cke/internal/host"
 )
 
-// InstallUnit implements host.Host.
+// InstallUnit implements host.Host: what the machine starts by itself comes first.
 func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
-	m := h.m
-	return h.mutate(ctx, "install unit of "+u.Member.String(), func() error {
-		if old := m.unit; old != nil && old.Member != u.Member && (m.running(old.Member) || m.dirs[old.Member] != nil && !m.unmounted) {
-			return refuse(host.OtherMember, "member "+old.Member.String()+" is still here")
+	m, verb := h.m, "install unit of "+u.Member.String()
+	return h.alone(ctx, verb, func() error {
+		judged := false
+		if m.runtime() == cluster.RuntimeSystemd && m.seals[u.Member] && !m.keeps(u) {
+			judged = true
+			if err := h.act(verb+" in systemd", func() error {
+				if err := m.allowUnit(u); err != nil {
+					return err
+				}
+				m.w.judgeUnit(m, u)
+				m.keep(u)
+				return nil
+			}); err != nil {
+				return err
+			}
 		}
-		if err := m.allowFounding(u); err != nil {
-			return err
-		}
-		m.w.judgeUnit(m, u)
-		m.unit = &u
-		return nil
+		return h.act(verb, func() error {
+			if err := m.allowUnit(u); err != nil {
+				return err
+			}
+			if !judged {
+				m.w.judgeUnit(m, u)
+			}
+			m.unit = &u
+			return nil
+		})
 	})
+}
+
+// allowUnit refuses one of another member than that which is there, and one that founds
+// once more.
+func (m *machine) allowUnit(u cluster.Unit) error {
+	if old := m.unit; old != nil && old.Member != u.Member && (m.running(old.Member) || m.dirs[old.Member] != nil && !m.unmounted) {
+		return refuse(host.OtherMember, "member "+old.Member.String()+" is still here")
+	}
+	return m.allowFounding(u)
 }
 
 // allowFounding refuses a unit that founds a cluster the machine has had already.
@@ -142,6 +166,9 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			err = h.act("run "+id.String(), func() error {
 				m.w.judgeDrainedStart(m)
 				m.w.judgeVersion(m, u)
+				if m.file = nil; m.seals[id] {
+					m.keep(u)
+				}
 				m.launch(u)
 				return nil
 			})
@@ -162,7 +189,11 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 			return false, fmt.Errorf("etcd ends right after its start: %s", m.exit)
 		}
 	default:
-		err = h.act("seal "+id.String(), func() error { m.seals[id] = true; return nil })
+		err = h.act("seal "+id.String(), func() error {
+			m.keep(*m.unit)
+			m.seals[id] = true
+			return nil
+		})
 		return true, err
 	}
 	return false, err
@@ -173,9 +204,11 @@ func (h channel) StopUnit(ctx context.Context, req host.StopUnit) error {
 	m := h.m
 	return h.mutate(ctx, "stop "+req.Member.String(), func() error {
 		if m.unit != nil && m.unit.Member != req.Member {
+			m.w.judgeOtherStop(h.c, m, req.Member)
 			return refuse(host.OtherMember, "the unit is member "+m.unit.Member.String())
 		}
 		if m.running(req.Member) {
+			m.w.judgeStopOnRecord(h.c, m)
 			m.w.judgeStop(ctx, h.c, m)
 			m.w.judgeBlindStop(m)
 			m.w.judgeStopStep(ctx, h.c, m)
@@ -219,6 +252,11 @@ func (h channel) RetireUnit(ctx context.Context, _ string, id cluster.MemberID) 
 			return err
 		}
 		if m.unit != nil && m.unit.Member == id {
+			if m.file != nil {
+				if err := h.act(verb+": remove its unit from systemd", func() error { m.file = nil; return nil }); err != nil {
+					return err
+				}
+			}
 			if err := h.act(verb+": remove its unit", func() error { m.unit, m.exit = nil, ""; return nil }); err != nil {
 				return err
 			}

@@ -73,7 +73,7 @@ func (w *World) begin() *CKE {
 		Cluster: w.o.Cluster, Store: store{c}, Observer: c.observer, Etcd: e, Hosts: c,
 		Executor: execute.New(execute.Options{
 			Cluster: w.o.Cluster, Store: store{c}, Hosts: c, Etcd: e, Observer: c.observer, Authority: w.authority.pki,
-			Releases: w, Snapshots: w.snapshots, Token: w.token, Now: now, Log: log,
+			Releases: w, Snapshots: w.snapshots, Token: w.token, Now: now, Log: log, Wants: store{c}.wants,
 		}),
 		Epoch: c.epoch, Interval: w.o.Interval, Now: now, Log: log,
 	})

@@ -140,6 +140,9 @@ func (w *World) knownAuth() cluster.Auth {
 	return a
 }
 
+// AskAnew implements observe.Etcd.
+func (client) AskAnew([]etcd.Endpoint) {}
+
 // Keep implements observe.Etcd.
 func (client) Keep([]string) {}
 
@@ -267,6 +270,7 @@ func (e client) Remove(ctx context.Context, via etcd.Endpoint, id cluster.Member
 	return e.membership(ctx, "remove "+id.String(), via, func() error {
 		w.judgeRemove(ctx, e.c, id)
 		w.judgeRemoveStep(ctx, e.c, id)
+		w.judgeDataLeft(e.c, id)
 		return w.remove(id)
 	})
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"cke/internal/cluster"
@@ -54,6 +55,7 @@ func onMachine() map[string]func(*machine) {
 				m.gateway.down = true
 			}
 		},
+		"put-back":   (*machine).putBack,
 		"drain":      func(m *machine) { m.askDrain(false) },
 		"drain-hard": func(m *machine) { m.askDrain(true) },
 		"undrain":    (*machine).askUndrain,
@@ -114,6 +116,19 @@ func (m *machine) wipe(all bool) {
 	}
 	if m.w.o.Gentle && m.w.doomed() {
 		m.dirs[id] = was
+	}
+}
+
+// putBack is a person who moves what was set aside back to where it was. Nothing of it is
+// of use: its member is out.
+func (m *machine) putBack() {
+	if n := len(m.aside); n > 0 && !m.unmounted && m.w.cared(m.name()) { // who left is watched no more
+		id, err := cluster.ParseMemberID(strings.SplitN(m.aside[n-1].Name, ".", 2)[0])
+		if _, member := m.w.raft.agreed.find(id); err != nil || member || m.dirs[id] != nil {
+			return
+		}
+		m.aside = m.aside[:n-1]
+		m.dirs[id] = &replica{mark: true, token: "none"}
 	}
 }
 

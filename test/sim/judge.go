@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cke/internal/cluster"
-	"cke/internal/plan"
 	"cke/internal/record"
 )
 
@@ -28,7 +27,7 @@ func (w *World) replicas() map[cluster.MemberID]*replica {
 	all := map[cluster.MemberID]*replica{}
 	for _, m := range w.machines {
 		for id, r := range m.dirs {
-			if r.mark || !m.seals[id] {
+			if (r.mark || !m.seals[id]) && r.token != "none" {
 				all[id] = r
 			}
 		}
@@ -155,7 +154,7 @@ func (w *World) judgeRemove(ctx context.Context, c *CKE, id cluster.MemberID) {
 	if w.leads(ctx, c, id) {
 		w.violate("leaderIsMovedFirst", "voter %s is removed while it leads", id)
 	}
-	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(c, m, id) && !w.stoppedBefore(c, id) {
+	if why := w.needless(m, id); why != "" && !w.editedLately() && !w.deadForLong(c, m, id) {
 		w.violate("noVoterIsRemovedInVain", "voter %s is removed, though %s", id, why)
 	}
 	if m == nil {
@@ -171,12 +170,6 @@ func (w *World) judgeRemove(ctx context.Context, c *CKE, id cluster.MemberID) {
 	if serves {
 		w.judgeGatewaysLeadAway(m, "removed", true)
 	}
-}
-
-// stoppedBefore: an edit ends no removal that waits for a slow host to stop the member.
-func (w *World) stoppedBefore(c *CKE, id cluster.MemberID) bool {
-	d := c.onRecord(func(s plan.Step) bool { return s.Kind == plan.RemoveMember && s.Member == id && s.StopFirst })
-	return d != nil && d.failed == 0 && d.since.Before(w.shelf.edited)
 }
 
 // needless says why a voter should stay: it has its data and its node is wanted.

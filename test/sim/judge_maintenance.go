@@ -55,7 +55,7 @@ func (w *World) judgeDrainStop(ctx context.Context, c *CKE, m *machine) bool {
 		w.violate("quorumIsKept", "voter %s is stopped for maintenance, and of the other %d only %d serve", id, voters-1, others)
 	}
 	w.judgeLedAway(ctx, c, m, "stopped for maintenance")
-	w.judgeGatewaysLeadAway(m, "stopped for maintenance", true)
+	w.judgeGatewaysLeadAway(m, "stopped for maintenance", false)
 	return true
 }
 

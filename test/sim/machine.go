@@ -53,6 +53,7 @@ type machine struct {
 	files    files
 	versions []string
 	unit     *cluster.Unit
+	file     *cluster.Unit             // what systemd starts by itself; nil: nothing
 	seals    map[cluster.MemberID]bool // begun; true: sealed
 	dirs     map[cluster.MemberID]*replica
 	aside    []host.AsideDir
@@ -244,8 +245,8 @@ func (m *machine) stopped(why string) {
 func (m *machine) restarts(after time.Duration) {
 	run := m.runs
 	m.w.after(after, "start on "+string(m.name()), func() {
-		u := m.unit
-		if !m.w.o.Systemd || m.down || m.proc != nil || m.runs != run || u == nil || !m.seals[u.Member] || !m.hasData(u.Member) {
+		u := m.file
+		if m.down || m.proc != nil || m.runs != run || u == nil || !m.seals[u.Member] || !m.hasData(u.Member) {
 			return
 		}
 		m.launch(*u)

@@ -53,6 +53,8 @@ func (w *World) Misplaced() string {
 			return fmt.Sprintf("%s does not carry its member as it should", m)
 		case carries && !(m.unit.SameSettings(m.proc.unit) && m.unit.Quota == f.spec.Etcd.Quota && m.unit.Version == f.spec.Etcd.Version && maps.Equal(m.unit.ExtraArgs, f.spec.Etcd.ExtraArgs)):
 			return fmt.Sprintf("%s runs with other settings than wanted", m)
+		case carries && m.halfInstalled():
+			return fmt.Sprintf("%s would start its member with another unit than is on record: %+v", m.name(), m.file)
 		case carries && (m.files.public[host.ServerCert] == nil || m.files.public[host.ClientCRL] == nil):
 			return fmt.Sprintf("%s lacks certificates", m)
 		case carries && len(m.dirs) != 1, !carries && !m.bare():

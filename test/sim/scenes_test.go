@@ -26,7 +26,7 @@ func withScenes(h history) history {
 type scene func(*rand.Rand, history, time.Duration) []Event
 
 func scenes() []scene {
-	return []scene{oldNews, oldNews, oldNews, lostOnASlowHost, slowToJoin, badSettings, goneAndNotWanted, oneFails, powerLoss}
+	return []scene{oldNews, oldNews, oldNews, lostOnASlowHost, slowToJoin, badSettings, halfway, lostAndAnotherGoes, putBack, goneAndNotWanted, oneFails, powerLoss}
 }
 
 func soon(r *rand.Rand, most int) time.Duration {
@@ -81,6 +81,48 @@ func badSettings(r *rand.Rand, _ history, at time.Duration) []Event {
 		events = append(events, Event{at + soon(r, 300), fmt.Sprintf("cke-killed-after %d", 1+r.IntN(6))})
 	}
 	return events
+}
+
+// halfway: cke is killed while a member gets other settings, and the spec goes back.
+func halfway(r *rand.Rand, _ history, at time.Duration) []Event {
+	events := []Event{
+		{at, []string{"spec quota=9", "spec heartbeat=20", "spec heartbeat=0"}[r.IntN(3)]},
+		{at + soon(r, 300), fmt.Sprintf("cke-killed-after %d", 1+r.IntN(6))},
+		{at + time.Second + soon(r, 4000), []string{"spec quota=8", "spec heartbeat=10", "spec heartbeat=10"}[r.IntN(3)]},
+	}
+	if r.IntN(2) == 0 {
+		events = append(events, Event{at + soon(r, 5000), []string{"kill follower", "kill busy", "all-killed", "power-cut"}[r.IntN(4)]})
+		events = append(events, Event{at + 6*time.Second + soon(r, 5000), "power-back"})
+	}
+	return events
+}
+
+// lostAndAnotherGoes: a member runs on files that are gone, and another is not wanted.
+func lostAndAnotherGoes(r *rand.Rand, h history, at time.Duration) []Event {
+	gone := 1 + r.IntN(h.machines)
+	var all, rest []string
+	for i := range h.machines {
+		all = append(all, fmt.Sprintf("n%d", i+1))
+		if i+1 != gone {
+			rest = append(rest, all[i])
+		}
+	}
+	edit := fmt.Sprintf("spec nodes=%s members=%d", strings.Join(rest, ","), min(len(rest), 2+r.IntN(2)))
+	events := []Event{
+		{at, fmt.Sprintf("spec nodes=%s members=3", strings.Join(all, ","))},
+		{at + 25*time.Second, []string{"wipe ", "unmark "}[r.IntN(2)] + []string{"leader", "follower"}[r.IntN(2)]},
+		{at + 25*time.Second + soon(r, 600), edit},
+	}
+	if r.IntN(2) == 0 {
+		events = append(events, Event{at + 24*time.Second + soon(r, 2000), []string{"kill follower", "crash follower"}[r.IntN(2)]})
+	}
+	return events
+}
+
+// putBack: what was moved aside lies in its old place again, beside another member.
+func putBack(r *rand.Rand, h history, at time.Duration) []Event {
+	who := fmt.Sprintf("n%d", 1+r.IntN(h.machines))
+	return []Event{{at, "wipe " + who}, {at + 20*time.Second + soon(r, 9000), "put-back " + who}, {at + 30*time.Second + soon(r, 9000), "put-back busy"}}
 }
 
 // goneAndNotWanted: a machine falls silent, and soon after the spec names it no more.

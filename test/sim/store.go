@@ -72,7 +72,17 @@ func (s store) pass(ctx context.Context, what string) error {
 // Load implements reconcile.Store.
 func (s store) Load(ctx context.Context, _ string) (reconcile.Wanted, error) {
 	s.c.looks()
-	if err := s.pass(ctx, "load"); err != nil {
+	return s.load(ctx, "load")
+}
+
+// wants implements execute.Wants: a step asks anew what is wanted.
+func (s store) wants(ctx context.Context) (observe.Wanted, error) {
+	w, err := s.load(ctx, "ask what is wanted")
+	return w.Wanted, err
+}
+
+func (s store) load(ctx context.Context, what string) (reconcile.Wanted, error) {
+	if err := s.pass(ctx, what); err != nil {
 		return reconcile.Wanted{}, err
 	}
 	w := s.c.w

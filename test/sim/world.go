@@ -341,6 +341,7 @@ func (w *World) found() error {
 		if m.files, m.unit, m.runs = set, &u, 1; m.node.Remote() {
 			m.versions = []string{spec.Etcd.Version}
 		}
+		m.keep(u)
 		m.seals[p.id] = true
 		m.dirs[p.id] = &replica{mark: true, index: entries, cfg: cfg, token: b.Token, size: 60 << 20, storage: cluster.MinorOf(u.Version), ran: u.Version}
 		m.proc = &process{replica: m.dirs[p.id], unit: u, up: w.began.Add(-time.Hour), met: w.began.Add(-time.Hour)}

@@ -49,6 +49,7 @@ type Agent struct {
 	gateways *gateways // nil where there can be none
 	kind     Runtime
 	keys     keyCache
+	hearing  hearing
 	// answering holds ports for a moment, while other machines try theirs.
 	answering answering
 	now       func() time.Time

@@ -21,15 +21,12 @@ import (
 const (
 	// joinedLately is how long after its first start a member is asked how far it is.
 	joinedLately = 10 * time.Minute
-	// stillHeard is how long a member is listened to for a word of the leader, which
-	// sends one with each heartbeat (100 ms unless set otherwise).
-	stillHeard = 300 * time.Millisecond
 	// metricsTimeout and metricsLimit bound each question.
 	metricsTimeout = 500 * time.Millisecond
 	metricsLimit   = 4 << 20
 )
 
-// appliedBy is the last entry of the log that a member which has just joined has
+// appliedBy is the last entry of the log that a learner which has just joined has
 // applied; 0 when nobody can say. A learner that came by a snapshot serves no client
 // for 7 s, though it has all there is: etcd serves once its own publication is
 // through, and the answer to that went by in the snapshot. On its metrics port, which
@@ -48,31 +45,13 @@ func (a *Agent) appliedBy(ctx context.Context, c string, st *cluster.UnitState) 
 	if time.Since(info.ModTime()) > joinedLately {
 		return 0, nil
 	}
-	applied, err := askApplied(ctx, netip.AddrPortFrom(loopback(st.Started.Address), cluster.MetricsPort), st.Started.Member)
+	at := netip.AddrPortFrom(loopback(st.Started.Address), cluster.MetricsPort)
+	// Nobody asks that of a voter, nor of who knows of no membership yet.
+	p, err := a.hearing.askProgress(ctx, at, st.Started.Member, func(p progress) bool { return p.learner && p.applied > 0 })
 	if err != nil {
 		a.log.Debug("ask a member how far it is", "member", st.Started.Member, "err", err) // it may be starting still
 	}
-	return applied, nil
-}
-
-// askApplied reads a member's metrics twice, and believes only those of this one.
-func askApplied(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
-	first, err := askProgress(ctx, at, id)
-	if err != nil || first.applied == 0 {
-		return 0, err
-	}
-	t := time.NewTimer(stillHeard)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-t.C:
-	}
-	second, err := askProgress(ctx, at, id)
-	if err != nil || second.received <= first.received {
-		return 0, err
-	}
-	return second.applied, nil
+	return p.applied, nil
 }
 
 func askProgress(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (p progress, err error) {
@@ -115,6 +94,8 @@ type progress struct {
 	applied uint64
 	// received are the bytes that came from its peers so far.
 	received float64
+	// learner: it is one, by the log as far as it has applied that.
+	learner bool
 }
 
 // readProgress finds it in the text format of Prometheus (exposition format 0.0.4).
@@ -128,6 +109,8 @@ func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
 			itself = true
 		case name == "etcd_server_has_leader":
 			led = value == "1"
+		case name == "etcd_server_is_learner":
+			p.learner = value == "1"
 		case name == "etcd_server_proposals_applied_total":
 			n, err := number(value)
 			if err != nil {

@@ -22,7 +22,7 @@ func (a *Agent) progress(ctx context.Context, req host.MemberRequest) (host.Prog
 	if err != nil || !st.running || st.started == nil || st.started.Member != req.Member {
 		return host.ProgressAnswer{}, err
 	}
-	applied, err := takesPart(ctx, netip.AddrPortFrom(loopback(st.started.Address), cluster.MetricsPort), req.Member)
+	applied, err := a.takesPart(ctx, netip.AddrPortFrom(loopback(st.started.Address), cluster.MetricsPort), req.Member)
 	if err != nil {
 		a.log.Debug("ask a member how far it is", "member", req.Member, "err", err) // it may be starting, or stand still
 		return host.ProgressAnswer{}, nil
@@ -35,15 +35,15 @@ const quorumReadTimeout = 2 * time.Second
 
 // takesPart is how far a member is that hears its peers and reads through the quorum
 // (etcdhttp/health.go, since etcd 3.5.11), as it would for a client.
-func takesPart(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
-	applied, err := askApplied(ctx, at, id)
-	if err != nil || applied == 0 {
+func (a *Agent) takesPart(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (uint64, error) {
+	p, err := a.hearing.askProgress(ctx, at, id, func(p progress) bool { return p.applied > 0 })
+	if err != nil || p.applied == 0 {
 		return 0, err
 	}
 	if err := readsThroughQuorum(ctx, at); err != nil {
 		return 0, err
 	}
-	return applied, nil
+	return p.applied, nil
 }
 
 func readsThroughQuorum(ctx context.Context, at netip.AddrPort) error {

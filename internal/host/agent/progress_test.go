@@ -30,7 +30,7 @@ func TestWhoDoesNotReadThroughTheQuorumTakesNoPart(t *testing.T) {
 		var got uint64
 		var err error
 		eventually(t, "it has had the time to answer", func() (done bool) {
-			got, err = takesPart(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id)
+			got, err = new(Agent).takesPart(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id)
 			return !errors.Is(err, context.DeadlineExceeded)
 		})
 		if got != want || (err == nil) != (want > 0) {

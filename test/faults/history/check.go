@@ -24,6 +24,10 @@ type Limits struct {
 	PerClient int
 	// Refusals is how often each attempt at another's keys must have been refused.
 	Refusals int
+	// Told is which share of the changes below its prefix each watch must have been
+	// told; Known, of which share of all revisions somebody must have been told what
+	// changed there below each prefix.
+	Told, Known float64
 }
 
 // Check judges a whole history. Undecided within the limit counts as a violation.
@@ -31,7 +35,7 @@ func Check(h History, limits Limits, patience time.Duration) []Violation {
 	log := newLog(h)
 	var found []Violation
 	for _, check := range []func() []Violation{
-		func() []Violation { return known(h) },
+		func() []Violation { return cutOffs(h) },
 		func() []Violation { return log.consistent() },
 		func() []Violation { return writes(h, log) },
 		func() []Violation { return revisions(h) },
@@ -41,6 +45,7 @@ func Check(h History, limits Limits, patience time.Duration) []Violation {
 		func() []Violation { return leases(h, log) },
 		func() []Violation { return isolation(h) },
 		func() []Violation { return traffic(h, limits) },
+		func() []Violation { return coverage(h, log, limits) },
 	} {
 		found = append(found, check()...)
 	}

@@ -156,6 +156,9 @@ type History struct {
 	// Holes are what was compacted away before it was asked for.
 	Log   []Event `json:"log"`
 	Holes []Gap   `json:"holes,omitempty"`
+	// Compactions are the revisions up to which somebody is known to have dropped
+	// history; one of several where it is not known which.
+	Compactions []Gap `json:"compactions,omitempty"`
 	// First and Last are the store's revisions before and after.
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`

@@ -14,6 +14,10 @@ type end struct {
 	put   Event // of its key
 	over  bool  // the key is gone, by event
 	event Event
+	// untold: the key may be gone without anybody having been told; gone: then it is,
+	// by what was answered.
+	untold, gone bool
+	there        Op // the latest read that found it
 	// The lease was promised to last until then, if it was not revoked before.
 	promised time.Duration
 	promises []Op
@@ -50,9 +54,13 @@ func ends(h History, l *log) []end {
 				found.over, found.event = true, events[i+1]
 				found.latest = l.told[events[i+1].change()]
 			}
+			if i+1 == len(events) {
+				found.untold, found.latest = l.hidden[e.Key].deleted(e.Revision, always), always
+			}
 			byLease[e.Lease] = found
 		}
 	}
+	wereRead(h, byLease)
 	for _, o := range h.Ops {
 		e := byLease[o.Lease]
 		if e == nil {
@@ -63,13 +71,16 @@ func ends(h History, l *log) []end {
 			e.promises = append(e.promises, o)
 		case o.Kind == Revoke && o.Outcome != Refused:
 			e.revoked = append(e.revoked, o)
-			if o.Outcome == OK && e.over {
+			if o.Outcome == OK {
+				e.gone = true
 				e.latest = min(e.latest, o.Return)
 			}
 		}
 	}
 	var all []end
 	for _, e := range byLease {
+		e.untold = e.untold && l.hidden[e.key].deleted(e.there.Revision, always)
+		e.gone = e.gone && e.untold
 		for _, o := range e.promises {
 			if !e.overruled(o, h.Stalls) {
 				e.promised = max(e.promised, o.Call+o.TTL)
@@ -85,13 +96,37 @@ func ends(h History, l *log) []end {
 	return all
 }
 
+// wereRead has each end that nobody was told of know when its key was read.
+func wereRead(h History, byLease map[int64]*end) {
+	byKey := map[string]*end{}
+	for _, e := range byLease {
+		if e.untold {
+			byKey[e.key] = e
+		}
+	}
+	for _, o := range h.Ops {
+		e := byKey[o.Key]
+		switch {
+		case e == nil || o.Kind != Get || o.Outcome != OK || o.Revision < e.put.Revision:
+		case o.Seen == nil:
+			e.gone, e.latest = true, min(e.latest, o.Return)
+		case o.Revision >= e.there.Revision:
+			e.there = o
+		}
+	}
+}
+
 // afterStall is how long after it stood still a member may act on what it knew.
 const afterStall = 10 * time.Second
 
 // overruled: a member that did not hear of the promise can have ended the lease.
 func (e end) overruled(promise Op, stalls []Window) bool {
+	since := e.latest
+	if e.untold {
+		since = e.there.Call
+	}
 	return slices.ContainsFunc(stalls, func(s Window) bool {
-		return promise.Return >= s.From && s.From <= e.latest && e.latest <= s.To+afterStall
+		return promise.Return >= s.From && s.From <= e.latest && since <= s.To+afterStall
 	})
 }
 
@@ -101,10 +136,13 @@ func (e end) overruled(promise Op, stalls []Window) bool {
 func leases(h History, l *log) []Violation {
 	v := list{check: "leases"}
 	for _, e := range ends(h, l) {
+		stays := !e.over && !e.untold
 		switch {
-		case !e.over && len(e.revoked) > 0:
+		case e.gone && e.there.Call > e.latest:
+			v.add("%s is there, and its lease %x had ended: %s", e.put, e.lease, e.there)
+		case stays && len(e.revoked) > 0:
 			v.add("%s stays, and its lease was revoked: %s", e.put, e.revoked[0])
-		case !e.over:
+		case stays:
 			v.add("%s stays, and nobody keeps its lease %x alive", e.put, e.lease)
 		case e.latest < e.earliest:
 			v.add("%s was gone at %s, and its lease %x was promised until %s", e.put, e.latest, e.lease, e.promised)

@@ -21,7 +21,8 @@ func linearizable(h History, l *log, patience time.Duration) []Violation {
 	deadline := time.Now().Add(patience)
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		left := max(time.Until(deadline), time.Second)
-		verdict, info := porcupine.CheckOperationsVerbose(model(), keys[key], left)
+		m := model(l.hidden[key])
+		verdict, info := porcupine.CheckOperationsVerbose(m, keys[key], left)
 		if verdict == porcupine.Ok {
 			continue
 		}
@@ -30,7 +31,7 @@ func linearizable(h History, l *log, patience time.Duration) []Violation {
 			continue
 		}
 		v.add("no order of the %d operations on %s agrees with all of their answers", len(keys[key]), key)
-		v.found[len(v.found)-1].Draw = func(w io.Writer) error { return porcupine.Visualize(model(), info, w) }
+		v.found[len(v.found)-1].Draw = func(w io.Writer) error { return porcupine.Visualize(m, info, w) }
 	}
 	return v.found
 }
@@ -70,7 +71,7 @@ func operations(h History, l *log) map[string][]porcupine.Operation {
 
 // settle makes an operation with an unknown outcome one that took place before the
 // first of all heard of it, or none; what was refused for want of room took place
-// before that was answered, if it did.
+// before that was answered, if it did. It tells nothing of what it met.
 func (l *log) settle(o Op) (Op, bool) {
 	if o.Outcome != Unknown && o.Outcome != Full {
 		return o, o.Outcome == OK
@@ -83,30 +84,27 @@ func (l *log) settle(o Op) (Op, bool) {
 	if o.Outcome == Full {
 		over = min(over, o.Return)
 	}
-	o.Outcome, o.Revision, o.Return, o.Succeeded = OK, e.Revision, over, true
-	if o.Kind == Delete {
-		before, ok := l.at(o.Key, e.Revision-1)
-		o.Deleted = ok && !before.Deleted
-	}
+	o.Revision, o.Return, o.Succeeded = e.Revision, over, true
 	return o, true
 }
 
 // register is the state of a key.
 type register struct {
-	there   bool
-	value   string
-	mod     int64
+	there bool
+	value string
+	mod   int64
+	// version is 0 when it is not known, after what nobody was told of.
 	version int64
 	lease   int64
 	// revision is the latest of the store that an operation on this key has shown.
 	revision int64
 }
 
-func model() porcupine.Model {
+func model(x hidden) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return register{} },
 		Step: func(state, _, output any) (bool, any) {
-			return state.(register).step(output.(Op))
+			return state.(register).step(output.(Op), x)
 		},
 		DescribeOperation: func(_, output any) string {
 			s := output.(Op).String()
@@ -116,38 +114,55 @@ func model() porcupine.Model {
 	}
 }
 
-// step says whether an operation can have been answered so, and what is then.
-func (r register) step(o Op) (bool, register) {
+// step says whether an operation can have been answered so, and what is then. Since
+// the last one the key may have changed untold: not to what anybody saw or asked to be
+// put, for these are operations of their own.
+func (r register) step(o Op, x hidden) (bool, register) {
 	if o.Revision < r.revision {
 		return false, r
 	}
 	later := o.Revision > r.revision
-	put := register{
-		there: true, value: o.Value, mod: o.Revision, version: r.version + 1, lease: o.Lease, revision: o.Revision,
+	upTo := o.Revision
+	if o.writes() {
+		upTo--
 	}
-	gone := register{revision: o.Revision}
-	same := r
-	same.revision = o.Revision
+	made, gone := x.put(r.revision, upTo), x.deleted(r.revision, upTo)
+	put := register{there: true, value: o.Value, mod: o.Revision, lease: o.Lease, revision: o.Revision}
+	switch {
+	case made || gone: // it may be any version
+	case !r.there:
+		put.version = 1
+	case r.version > 0:
+		put.version = r.version + 1
+	}
+	none := register{revision: o.Revision}
 	switch o.Kind {
 	case Put:
 		return later, put
 	case Delete: // its marker makes it a change in any case
-		return later && o.Deleted == r.there, gone
+		met := o.Deleted == r.there || o.Deleted && made || !o.Deleted && gone
+		return later && (met || o.Outcome != OK), none
 	case Revoke:
-		return later && r.there && r.lease == o.Lease, gone
+		return later && r.there && r.lease == o.Lease, none
 	case CAS:
 		if o.Succeeded {
-			return later && r.mod == o.Expect, put
+			met := r.mod == o.Expect || o.Expect == 0 && gone || o.Expect > r.revision && x.put(o.Expect-1, min(o.Expect, upTo))
+			return later && met, put
 		}
-		return r.mod != o.Expect && r.shows(o.Seen), same
+		ok, then := r.seen(o, gone)
+		return ok && then.mod != o.Expect, then
 	default:
-		return r.shows(o.Seen), same
+		return r.seen(o, gone)
 	}
 }
 
-func (r register) shows(seen *KV) bool {
-	if !r.there || seen == nil {
-		return !r.there && seen == nil
+// seen says whether a key can have been read so, and what is known then.
+func (r register) seen(o Op, gone bool) (bool, register) {
+	seen := o.Seen
+	if seen == nil {
+		return !r.there || gone, register{revision: o.Revision}
 	}
-	return seen.Value == r.value && seen.Mod == r.mod && seen.Version == r.version && seen.Lease == r.lease
+	then := r
+	then.revision, then.version = o.Revision, seen.Version
+	return r.there && seen.Value == r.value && seen.Mod == r.mod && (seen.Version == r.version || r.version == 0) && seen.Lease == r.lease, then
 }

@@ -40,12 +40,7 @@ func writes(h History, l *log) []Violation {
 // a write is of a later one.
 func revisions(h History) []Violation {
 	v := list{check: "revisions"}
-	var ops []Op
-	for _, o := range h.Ops {
-		if o.Outcome == OK && (o.Kind == Get || o.Kind == Put || o.Kind == CAS || o.Kind == Delete) {
-			ops = append(ops, o)
-		}
-	}
+	ops := tellRevisions(h.Ops)
 	returned := slices.Clone(ops)
 	slices.SortFunc(ops, func(a, b Op) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(returned, func(a, b Op) int { return cmp.Compare(a.Return, b.Return) })
@@ -64,6 +59,17 @@ func revisions(h History) []Violation {
 	return v.found
 }
 
+// tellRevisions are the operations whose answer tells the store's revision.
+func tellRevisions(all []Op) []Op {
+	var ops []Op
+	for _, o := range all {
+		if o.Outcome == OK && (o.Kind == Get || o.Kind == Put || o.Kind == CAS || o.Kind == Delete) {
+			ops = append(ops, o)
+		}
+	}
+	return ops
+}
+
 // reads checks each answer against the log at the answer's own revision.
 func reads(h History, l *log) []Violation {
 	v := list{check: "reads"}
@@ -77,23 +83,12 @@ func reads(h History, l *log) []Violation {
 				v.add("%s, and the log says otherwise", o)
 			}
 		case CAS:
-			asked := o.Revision
-			if o.Succeeded {
-				asked--
-			}
-			mod := int64(0)
-			if e, ok := l.at(o.Key, asked); ok && !e.Deleted {
-				mod = e.Revision
-			}
-			if o.Succeeded != (mod == o.Expect) {
-				v.add("%s, and mod was %d", o, mod)
-			}
-			if !o.Succeeded && !l.agrees(o.Key, asked, o.Seen) {
-				v.add("%s, and the log says otherwise", o)
-			}
+			l.compared(&v, o)
 		case Delete:
 			e, ok := l.at(o.Key, o.Revision-1)
-			if was := ok && !e.Deleted; was != o.Deleted {
+			was := ok && !e.Deleted
+			x := l.hidden[o.Key]
+			if was != o.Deleted && !(o.Deleted && x.put(e.Revision, o.Revision-1)) && !(was && x.deleted(e.Revision, o.Revision-1)) {
 				v.add("%s deleted something: %v, there was something: %v", o, o.Deleted, was)
 			}
 		default: // it says nothing of keys
@@ -102,10 +97,38 @@ func reads(h History, l *log) []Violation {
 	return v.found
 }
 
+func (l *log) compared(v *list, o Op) {
+	asked := o.Revision
+	if o.Succeeded {
+		asked--
+	}
+	e, ok := l.at(o.Key, asked)
+	mod := int64(0)
+	if ok && !e.Deleted {
+		mod = e.Revision
+	}
+	x := l.hidden[o.Key]
+	switch {
+	case o.Succeeded && mod == o.Expect:
+	case o.Succeeded && o.Expect == 0 && x.deleted(e.Revision, asked):
+	case o.Succeeded && o.Expect > e.Revision && x.put(o.Expect-1, min(o.Expect, asked)):
+	case o.Succeeded, o.Seen != nil && mod == o.Expect, o.Seen == nil && o.Expect == 0:
+		v.add("%s, and mod was %d", o, mod)
+	}
+	if !o.Succeeded && !l.agrees(o.Key, asked, o.Seen) {
+		v.add("%s, and the log says otherwise", o)
+	}
+}
+
+// agrees says whether a key can have been read so. What was seen untold is in the
+// log by that, so nothing but a deletion can have come between.
 func (l *log) agrees(key string, revision int64, seen *KV) bool {
 	e, ok := l.at(key, revision)
 	if !ok || e.Deleted {
 		return seen == nil
 	}
-	return seen != nil && seen.Value == e.Value && seen.Mod == e.Revision && seen.Version == e.Version && seen.Lease == e.Lease
+	if seen == nil {
+		return l.hidden[key].deleted(e.Revision, revision)
+	}
+	return seen.Value == e.Value && seen.Mod == e.Revision && (seen.Version == e.Version || e.Version == 0) && seen.Lease == e.Lease
 }

@@ -22,7 +22,14 @@ func Summary(h History) string {
 		fmt.Fprintf(&b, "  %-10s %8d %8d %8d %8d\n", k, counts[k][OK], counts[k][Refused], counts[k][Full], counts[k][Unknown])
 	}
 	for _, w := range h.Watches {
-		fmt.Fprintf(&b, "%s: %d changes over %d streams\n", w, len(w.Events), w.Streams)
+		fmt.Fprintf(&b, "%s: %d changes over %d streams; cut off %d times, from %d revisions\n", w, len(w.Events), w.Streams, len(w.Gaps), length(w.Gaps))
+	}
+	told := map[string]bool{}
+	for _, w := range h.Watches {
+		if untold := h.untold(w.Prefix); !told[w.Prefix] && len(untold) > 0 {
+			fmt.Fprintf(&b, "nobody was told what changed below %s in %d revisions: %v\n", w.Prefix, length(untold), untold)
+		}
+		told[w.Prefix] = true
 	}
 	tried := map[Verdict]int{}
 	for _, a := range h.Attempts {
@@ -32,7 +39,7 @@ func Summary(h History) string {
 	if l := newLog(h); full(h) > 0 {
 		fmt.Fprintf(&b, "of the %d writes refused for want of room etcd did %d\n", full(h), l.done(h))
 	}
-	fmt.Fprintf(&b, "revisions %d to %d, %d changes", h.First, h.Last, len(h.Log))
+	fmt.Fprintf(&b, "revisions %d to %d, %d changes; the log has %d holes of %d revisions", h.First, h.Last, len(h.Log), len(h.Holes), length(h.Holes))
 	return b.String()
 }
 

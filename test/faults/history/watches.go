@@ -1,9 +1,6 @@
 package history
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // watches checks what each watch was told: in order of revisions, nothing twice,
 // nothing but what took place, and everything that did up to the end.
@@ -60,11 +57,6 @@ func (w Watch) whole(v *list, h History, l *log) {
 			v.add("%s was told what did not take place: %s", w, e)
 		}
 	}
-}
-
-// misses says whether some revisions of a hole are in a gap of the watch.
-func (w Watch) misses(hole Gap) bool {
-	return slices.ContainsFunc(w.Gaps, func(g Gap) bool { return g.From <= hole.To && hole.From <= g.To })
 }
 
 func (w Watch) String() string { return w.Client + "'s watch of " + w.Prefix }
