@@ -63,15 +63,16 @@ func limits() history.Limits {
 	return history.Limits{InWindow: 2, PerClient: 20, Refusals: 3, Told: 0.8, Known: 0.97}
 }
 
-// compactions are those of CKE's, as it recorded them. Of several that failed the same
-// only the last says where it went to, and any may have come to etcd.
+// compactions are those of CKE's, as it recorded them, each in two: up to the revision
+// before, and up to it. Of several that failed the same only the last says where it went
+// to, and any may have come to etcd.
 func compactions(records []record.Record) []history.Gap {
 	var all []history.Gap
 	for _, rec := range records {
 		if rec.Step == nil || rec.Step.Kind != plan.Compact {
 			continue
 		}
-		g := history.Gap{From: rec.Step.Revision, To: rec.Step.Revision}
+		g := history.Gap{From: rec.Step.Revision - 1, To: rec.Step.Revision}
 		if rec.Repeats > 0 {
 			g.From = 1
 		}

@@ -203,7 +203,7 @@ func TestACompactionIsKnownByItsRecord(t *testing.T) {
 		compacts(7, record.Done, 0), compacts(8, record.Failed, 0), compacts(20, record.Failed, 2), compacts(30, record.Started, 0),
 		{Step: &plan.Step{Kind: plan.Defragment}}, {Action: "defrag h1"},
 	})
-	want := []history.Gap{{From: 7, To: 7}, {From: 8, To: 8}, {From: 1, To: 20}, {From: 30, To: 30}}
+	want := []history.Gap{{From: 6, To: 7}, {From: 7, To: 8}, {From: 1, To: 20}, {From: 29, To: 30}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
