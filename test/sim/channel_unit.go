@@ -16,7 +16,7 @@ func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		judged := false
 		if m.runtime() == cluster.RuntimeSystemd && m.seals[u.Member] && !m.keeps(u) {
 			judged = true
-			if err := h.act(verb+" in systemd", func() error {
+			if err := h.act(verb+inSystemd, func() error {
 				if err := m.allowUnit(u); err != nil {
 					return err
 				}
