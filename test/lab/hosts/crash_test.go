@@ -26,8 +26,9 @@ import (
 // next one finishes the job, on machines. Here that is a sample, which a seed
 // repeats, of a founding and of a cleaning, and a chain of daemons, each killed after
 // another effect, through the replacement of the leader, what is given to an API
-// server's machine and taken from it again, a machine's reboot, and the way to the older
-// etcd and back. Every effect that only machines have must have been among them.
+// server's machine and taken from it again, a machine's reboot, the way to the older etcd
+// and back, and the replacement of a member that gateways lead to, which is stopped before
+// it is removed. Every effect that only machines have must have been among them.
 // The long form is all effects of these but of the last two, and of the rebuilding of a
 // member.
 func TestKilledAfterEffects(t *testing.T) {
