@@ -164,7 +164,7 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 				u.Founding = nil
 			}
 			err = h.act("run "+id.String(), func() error {
-				m.w.judgeDrainedStart(m)
+				m.w.judgeDrainedStart(h.c, m)
 				m.w.judgeVersion(m, u)
 				if m.file = nil; m.seals[id] {
 					m.keep(u)
