@@ -175,7 +175,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
 		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot, OwnBoot: o.o.Boot,
-		Parting: w.Parting,
+		Parting: w.Parting, Epoch: o.o.Identity().Epoch,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
