@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +18,7 @@ func TestSecretsHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	server := falseServer(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if _, err := io.Copy(w, r.Body); err != nil {
+		if _, err := io.Copy(w, r.Body); err != nil && r.Context().Err() == nil { // else it was sent twice, or given up
 			t.Error(err)
 		}
 	})
@@ -32,6 +33,26 @@ func TestSecretsHoldNobodyUp(t *testing.T) {
 	defer s.close()
 	const secrets = 10 * secretsBurst
 	ctx, cancel := context.WithCancel(t.Context())
+	// A busy machine may not answer in time; then it is asked again, as a keeper does.
+	bring := func(k key, b body) bool {
+		for {
+			_, err := s.apply(ctx, k, b, false)
+			if err == nil || ctx.Err() != nil {
+				return err == nil
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+				return false
+			}
+		}
+	}
+	slice := func() {
+		k := sliceKey()
+		if !bring(k, body{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": map[string]any{"name": k.name}}) {
+			t.Error("the slice is not brought there")
+		}
+	}
+	slice() // the connection is there, and not made a hundred times
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
@@ -40,20 +61,13 @@ func TestSecretsHoldNobodyUp(t *testing.T) {
 	for i := range secrets {
 		all.Go(func() {
 			k := key{secretKind(), "shop", fmt.Sprint("s", i)}
-			if _, err := s.apply(ctx, k, body{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": k.name}}, false); err != nil {
-				if ctx.Err() == nil {
-					t.Error(err)
-				}
-			} else if done.Add(1) == secretsBurst {
+			if bring(k, body{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": k.name}}) && done.Add(1) == secretsBurst {
 				close(many)
 			}
 		})
 	}
 	<-many
-	k := sliceKey()
-	if _, err := s.apply(t.Context(), k, body{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": map[string]any{"name": k.name}}, false); err != nil {
-		t.Fatal(err)
-	}
+	slice()
 	if n := done.Load(); n == secrets {
 		t.Errorf("the slice came after all %d Secrets", n)
 	}

@@ -211,9 +211,14 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	at, eps := o.o.Now(), o.ask(w, nil)
-	o.o.Etcd.AskAnew(eps)
-	return o.conclude(w, o.o.Etcd.Observe(ctx, eps, w.Nodes()), at)
+	o.o.Etcd.AskAnew(o.ask(w, nil))
+	return o.Serving(ctx, w)
+}
+
+// Serving is that for an act which hangs on nobody who has just been asked in vain.
+func (o *Observer) Serving(ctx context.Context, w Wanted) cluster.EtcdState {
+	at := o.o.Now()
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

@@ -206,16 +206,7 @@ func (in input) neededFor(r cluster.Reboot) bool {
 // followReboot waits for another boot of a machine that was told.
 func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	ns := in.node(d.Node)
-	since := in.now.Sub(r.Told)
-	reason := Reason{
-		Level: Waiting, Rule: "machineIsRebooting", Node: d.Node,
-		Text: fmt.Sprintf("the machine was told to reboot at %s", r.Told.UTC().Format(time.TimeOnly)),
-	}
-	if since >= rebootPatience {
-		reason.Level, reason.Rule = Blocked, "machineDidNotComeBack"
-		reason.Text += fmt.Sprintf(" and is not back after %s", rebootPatience)
-		reason.Hint = "look at its console; cke goes on when it is back. ckecli node reboot --cancel gives the others up"
-	}
+	since, reason := in.now.Sub(r.Told), in.awaitsReboot(r, d)
 	switch {
 	case in.cameBack(d):
 		return in.endDrain(d, "its machine is back, with another boot")
@@ -237,6 +228,27 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	return verdict{reasons: []Reason{reason}}
 }
 
+// awaitsReboot is what is waited for, and for how long in this turn of the machine's.
+func (in input) awaitsReboot(r cluster.Reboot, d cluster.Drain) Reason {
+	first := later(r.ToldFirst(), d.At)
+	reason := Reason{
+		Level: Waiting, Rule: "machineIsRebooting", Node: d.Node,
+		Text: fmt.Sprintf("the machine was told to reboot at %s", r.Told.UTC().Format(time.TimeOnly)),
+	}
+	if first.Before(r.Told) {
+		reason.Text += fmt.Sprintf(" (the first time at %s)", first.UTC().Format(time.TimeOnly))
+	}
+	if in.now.Sub(first) < rebootPatience {
+		return reason
+	}
+	reason.Level, reason.Rule = Blocked, "machineDidNotComeBack"
+	reason.Hint = "look at its console; cke goes on when it is back. ckecli node reboot --cancel gives the others up"
+	if reason.Text += fmt.Sprintf(" and is not back after %s", rebootPatience); usable(in.node(d.Node)) {
+		reason.Text += ": it answers, and runs the boot that was to end"
+	}
+	return reason
+}
+
 // perhapsNotTold: another cke wrote down that the machine is told, and leads no more.
 // Whether it came to telling it nobody knows; told twice a machine reboots once, for
 // each time that boot is named which is to end.
@@ -252,6 +264,9 @@ func (in input) endDrain(d cluster.Drain, why string) verdict {
 
 func rebootStep(st cluster.State, r cluster.Reboot, n cluster.NodeName, why string) verdict {
 	r.Epoch = st.Epoch
+	if !r.Told.IsZero() {
+		r.First = r.ToldFirst()
+	}
 	return verdict{steps: []Step{{Kind: RebootMachine, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
 }
 

@@ -98,9 +98,15 @@ func (w *world) reboot(args []string) error {
 		case a == "told":
 			ago, err := time.ParseDuration(args[i+1])
 			r.Boot, r.Told = "b1", w.now.Add(-ago)
-			if i+2 < len(args) && args[i+2] == "before" { // by a cke that leads no more
-				w.st.Epoch = 1
+			if err != nil || i+2 == len(args) {
+				return err
 			}
+			if args[i+2] == "before" { // by a cke that leads no more
+				w.st.Epoch = 1
+				return nil
+			}
+			ago, err = time.ParseDuration(args[i+2]) // and first so long ago
+			r.First = w.now.Add(-ago)
 			return err
 		default:
 			*into = append(*into, cluster.NodeName(a))

@@ -41,7 +41,8 @@ import (
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
-//	reboot NAME... [done NAME...] [told D [before]]  machines are to be rebooted; before: who wrote down that it is told leads no more;
+//	reboot NAME... [done NAME...] [told D [before|D]]  machines are to be rebooted; before: who wrote down that it is told leads no more;
+//	          the second D: it was told first so long ago;
 //	          boot NAME ID: which boot one runs, b1 before; ownboot ID: cke's own
 //	quorum D                                there was none until so long ago
 //	before D INDEX                          so long ago the log had come so far

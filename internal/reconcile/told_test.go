@@ -9,6 +9,20 @@ import (
 	"cke/internal/plan"
 )
 
+// newTold is a world in which it is on record that the machine of n1 is told to reboot.
+func newTold(t *testing.T, epoch int64) *world {
+	w := newWorld(t, 3, 3)
+	for i := range w.wanted.Spec.Nodes {
+		n := &w.wanted.Spec.Nodes[i]
+		n.User = "root"
+		w.hosts[n.Hostname].facts.Boot = "b1"
+	}
+	w.hosts["n1"].running(false)
+	w.wanted.Drains = []cluster.Drain{{Node: "n1", By: "ada", At: time.Now(), Reboot: true}}
+	w.wanted.Reboot = &cluster.Reboot{Nodes: []cluster.NodeName{"n1"}, By: "ada", At: time.Now(), Boot: "b1", Told: time.Now(), Epoch: epoch}
+	return w
+}
+
 // That a machine is told to reboot is written down first. Killed in between, cke leaves
 // a machine that nobody has told: whoever leads then tells it at once, and then as
 // patiently as one that it has told itself.
@@ -22,15 +36,7 @@ func TestWhoTakesOverTellsTheMachineAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, 3, 3)
-				for i := range w.wanted.Spec.Nodes {
-					n := &w.wanted.Spec.Nodes[i]
-					n.User = "root"
-					w.hosts[n.Hostname].facts.Boot = "b1"
-				}
-				w.hosts["n1"].running(false)
-				w.wanted.Drains = []cluster.Drain{{Node: "n1", By: "ada", At: time.Now(), Reboot: true}}
-				w.wanted.Reboot = &cluster.Reboot{Nodes: []cluster.NodeName{"n1"}, By: "ada", At: time.Now(), Boot: "b1", Told: time.Now(), Epoch: c.epoch}
+				w := newTold(t, c.epoch)
 				_, end := w.begin(t)
 				defer end()
 				told := func() bool { return w.hosts["n1"].calls["reboot"] > 0 }
@@ -56,4 +62,31 @@ func TestWhoTakesOverTellsTheMachineAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A machine that answers and does not go, however often it is told, is a person's to
+// look at.
+func TestAMachineThatNeverGoesIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTold(t, 0)
+		l, end := w.begin(t)
+		defer end()
+		shown := func() plan.Reason {
+			v, _ := l.View()
+			for _, r := range v.Plan.Reasons {
+				if r.Node == "n1" && r.Level != plan.Note && (r.Rule == "machineIsRebooting" || r.Rule == "machineDidNotComeBack") {
+					return r
+				}
+			}
+			return plan.Reason{}
+		}
+		pass(9 * time.Minute)
+		if r := shown(); r.Rule != "machineIsRebooting" || w.calls("n1", "reboot") < 2 {
+			t.Errorf("after nine minutes, told %d times: %+v", w.calls("n1", "reboot"), r)
+		}
+		pass(2 * time.Minute)
+		if r := shown(); r.Rule != "machineDidNotComeBack" || r.Level != plan.Blocked || r.Hint == "" {
+			t.Errorf("after eleven minutes: %+v", r)
+		}
+	})
 }
