@@ -129,7 +129,7 @@ const lookIsFresh = 250 * time.Millisecond
 // acted meanwhile, and that the step is still safe.
 func (t target) guard(ctx context.Context) error {
 	s := t.step
-	if s.Kind == plan.RollBackMember {
+	if s.Kind == plan.RollBackMember || s.Kind == plan.RebootMachine {
 		// Of one or two voters nobody may answer, and it goes on all the same.
 		return plan.Guard(s, t.members(ctx))
 	}

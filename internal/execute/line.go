@@ -21,45 +21,54 @@ const (
 	lineTimeout = 3 * time.Second
 )
 
+// fellSilent: the member that goes does not serve, as the step has it or, of a learner
+// that nobody wants, as was seen right before.
+func (a removeMember) fellSilent(ctx context.Context) bool {
+	m, there := a.members(ctx).Member(a.step.Member)
+	return a.step.NotServing || there && m.Learner && !m.Healthy
+}
+
 // awaitLine waits while the leader is stuck in a write to the member that goes: applying
 // its removal it would wait for that write, and all clients with it. That comes in a few
 // seconds some time after a machine went silent, when what was sent to it in vain fills
 // the send buffer, soon under load and late without. How the line is, is the leader's
-// host's to say; where it cannot, the removal goes on. If it took its time, whether it is
-// safe is asked once more.
+// host's to say, whoever leads by then; where it cannot, the removal goes on. If it took
+// its time, whether it is safe is asked once more.
 func (a removeMember) awaitLine(ctx context.Context) error {
-	lead, h, ok := a.leadersHost(ctx)
-	if !ok {
-		return nil
-	}
 	began := a.x.o.Now()
 	for {
-		sends, err := a.lineMoves(ctx, h, lead)
+		moves := a.lineMoves(ctx)
 		waited := a.x.o.Now().Sub(began)
-		if err != nil {
-			a.x.o.Log.Debug("ask whether the leader sends to a member that goes", "cluster", a.cluster(), "leader", lead, "member", a.step.Member, "err", err)
+		if moves && waited <= lookIsFresh {
+			return nil
 		}
-		if sends || err != nil || waited >= lineStuck {
-			if waited <= lookIsFresh {
-				return nil
-			}
-			a.seen.forget()
+		a.seen.forget() // another may lead by now
+		if moves || waited >= lineStuck {
 			return plan.Guard(a.step, a.members(ctx))
 		}
 		t := time.NewTimer(lineAgain)
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("wait until leader %s is not stuck in a write to member %s: %w", lead, a.step.Member, ctx.Err())
+			return fmt.Errorf("wait until the leader is not stuck in a write to member %s: %w", a.step.Member, ctx.Err())
 		case <-t.C:
 		}
 	}
 }
 
-func (a removeMember) lineMoves(ctx context.Context, h host.Host, lead cluster.MemberID) (bool, error) {
+// lineMoves says whether the leader is known to be stuck no more, or nobody can say.
+func (a removeMember) lineMoves(ctx context.Context) bool {
+	lead, h, ok := a.leadersHost(ctx)
+	if !ok {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 	defer cancel()
-	return h.Sends(ctx, a.cluster(), lead, a.step.Member)
+	sends, err := h.Sends(ctx, a.cluster(), lead, a.step.Member)
+	if err != nil {
+		a.x.o.Log.Debug("ask whether the leader sends to a member that goes", "cluster", a.cluster(), "leader", lead, "member", a.step.Member, "err", err)
+	}
+	return sends || err != nil
 }
 
 // leadersHost is that of the leader, where it is known and another's than of the member

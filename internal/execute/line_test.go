@@ -71,6 +71,49 @@ func TestARemovalWaitsForTheLeadersLine(t *testing.T) {
 	}
 }
 
+// Who leads may change while the leader that was is asked about its line: it is the new
+// one that applies the removal.
+func TestTheLineOfWhoLeadsByThenCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		three := newThree(t)
+		three.e.Members[1].Healthy = false
+		asked := 0
+		three.sends = func(context.Context) (bool, error) {
+			asked++
+			three.e.Members[0].Leader, three.e.Members[2].Leader = false, true
+			return asked == 3, nil
+		}
+		err := three.run(t.Context(), plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, NotServing: true})
+		if err != nil || asked != 3 || !slices.Equal(three.did, []Effect{EtcdRemove}) {
+			t.Errorf("%v, asked %d times, did %v", err, asked, three.did)
+		}
+	})
+}
+
+// Leaders send to learners, too: one that nobody wants any more may have fallen silent
+// just now. One that serves is not waited for.
+func TestTheRemovalOfASilentLearnerWaits(t *testing.T) {
+	for _, healthy := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			three := newThree(t)
+			three.e.Members[1].Learner, three.e.Members[1].Healthy = true, healthy
+			asked := 0
+			three.sends = func(context.Context) (bool, error) {
+				asked++
+				return asked == 2, nil
+			}
+			want := 2
+			if healthy {
+				want = 0
+			}
+			err := three.run(t.Context(), plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2})
+			if err != nil || asked != want || !slices.Equal(three.did, []Effect{EtcdRemove}) {
+				t.Errorf("it serves: %v; %v, asked %d times, did %v", healthy, err, asked, three.did)
+			}
+		})
+	}
+}
+
 // One that serves is not sent to in vain, and one that leads sends nothing to itself.
 func TestNobodyIsAskedForALineThatIsNone(t *testing.T) {
 	three := newThree(t)

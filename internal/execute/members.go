@@ -182,7 +182,7 @@ func (a removeMember) Do(ctx context.Context) error {
 			return err
 		}
 	}
-	if a.step.NotServing {
+	if a.fellSilent(ctx) {
 		if err := a.awaitLine(ctx); err != nil {
 			return err
 		}

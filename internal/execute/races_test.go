@@ -34,7 +34,7 @@ type three struct {
 	ended *cluster.UnitState
 	// stopped is what happens when cp2's process is stopped; nil: it must not be.
 	stopped func() error
-	// sends is what cp1 says of its line to cp2; nil: it is not asked.
+	// sends is what the leader's host says of its line to cp2; nil: it is not asked.
 	sends func(context.Context) (bool, error)
 	did   []Effect
 	// anew is how often members that do not answer were to be waited for.
@@ -102,7 +102,7 @@ func (m machine) WaitUnit(context.Context, string, bool) error {
 func (m machine) StopUnit(context.Context, host.StopUnit) error { return m.c.stopped() }
 
 func (m machine) Sends(ctx context.Context, _ string, member, peer cluster.MemberID) (bool, error) {
-	if m.name != "cp1" || member != 1 || peer != 2 {
+	if lead := m.c.e.Members[member-1]; !lead.Leader || lead.Name != string(m.name) || peer != 2 {
 		return false, errors.New("it is not the leader's host, or another is meant")
 	}
 	return m.c.sends(ctx)

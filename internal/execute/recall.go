@@ -21,5 +21,5 @@ func (a removeMember) stillUnwanted(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read what is wanted: %w", err)
 	}
-	return plan.StillUnwanted(a.step, w.Spec, a.members(ctx), a.x.o.Now())
+	return plan.StillUnwanted(a.step, a.w.Spec, w.Spec, a.members(ctx), a.x.o.Now())
 }

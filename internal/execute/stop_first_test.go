@@ -84,3 +84,22 @@ func TestAMemberThatIsWantedAgainIsNotRemoved(t *testing.T) {
 		})
 	}
 }
+
+// So it is with one that does not serve: an edit that wants it again while its leader's
+// line is waited for gives it the time that every other has.
+func TestASilentMemberThatIsWantedAgainIsNotRemoved(t *testing.T) {
+	three := newThree(t)
+	three.e.Members[1].Healthy = false
+	three.sends = func(context.Context) (bool, error) { return true, nil }
+	whole := three.w
+	three.x.o.Wants = func(context.Context) (observe.Wanted, error) { return whole, nil }
+	three.w.Leaving, three.w.Spec.Nodes = whole.Spec.Nodes[1:2], []cluster.Node{whole.Spec.Nodes[0], whole.Spec.Nodes[2]}
+	s := plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, NotServing: true}
+	if err := three.run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is wanted again") || len(three.did) > 0 {
+		t.Errorf("%v, did %v", err, three.did)
+	}
+	three.w = whole // it was to be replaced, as dead
+	if err := three.run(t.Context(), s); err != nil || !slices.Equal(three.did, []Effect{EtcdRemove}) {
+		t.Errorf("%v, did %v", err, three.did)
+	}
+}

@@ -52,6 +52,8 @@ func unsafe(s Step, e cluster.EtcdState) string {
 		return rollBackUnsafe(e, m)
 	case s.Kind == StopMember && found:
 		return drainUnsafe(e, m, s.Drain.Interrupt)
+	case s.Kind == RebootMachine && quorumNeedsAll(e, s.Reboot.Interrupt):
+		return fmt.Sprintf("the quorum needs the member on %s", s.Nodes[0])
 	case s.Kind == RetireMember && found:
 		return fmt.Sprintf("member %s is in the cluster", s.Member)
 	}

@@ -30,6 +30,9 @@ func TestGuardOfWhatMakesRoom(t *testing.T) {
 		}
 	}
 	back := Step{Kind: RollBackMember, Member: 2}
+	reboot := func(interrupt bool) Step {
+		return Step{Kind: RebootMachine, Nodes: []cluster.NodeName{"cp2"}, Reboot: &cluster.Reboot{Interrupt: interrupt}}
+	}
 	disarm := Step{Kind: DisarmAlarm, Alarm: cluster.AlarmNoSpace}
 	for name, c := range map[string]struct {
 		step Step
@@ -55,6 +58,11 @@ func TestGuardOfWhatMakesRoom(t *testing.T) {
 		"back, nobody":       {back, cluster.EtcdState{}, true},
 		"back, one of two":   {back, voters(2, nil), true},
 		"back, of five":      {back, voters(5, ill(5)), true},
+		"boot, one stopped":  {reboot(false), voters(3, ill(2)), true},
+		"boot, two fell":     {reboot(false), voters(3, ill(2, 3)), false},
+		"boot, two, told":    {reboot(true), voters(3, ill(2, 3)), false},
+		"boot, nobody":       {reboot(false), cluster.EtcdState{}, false},
+		"boot, nobody, told": {reboot(true), cluster.EtcdState{}, true},
 		"room":               {disarm, voters(3, nil), true},
 		"no room":            {disarm, voters(3, func(m []cluster.Member) { m[2].DBSize = 90 }), false},
 		"no room, away":      {disarm, voters(3, func(m []cluster.Member) { m[2].DBSize, m[2].Healthy = 90, false }), true},

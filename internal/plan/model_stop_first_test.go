@@ -14,7 +14,7 @@ func (h *hand) stopFirst(step *Step) error {
 	if err := Guard(*step, h.s.observeEtcd(nil)); err != nil {
 		return err
 	}
-	if err := StillUnwanted(begun, h.s.store.spec, h.s.observeEtcd(nil), h.s.now); err != nil {
+	if err := StillUnwanted(begun, h.s.store.spec, h.s.store.spec, h.s.observeEtcd(nil), h.s.now); err != nil {
 		return err
 	}
 	if why := h.s.needless(*step); why != "" {

@@ -198,9 +198,12 @@ func (in input) cannotBeSpared(r cluster.Reboot, name cluster.NodeName) bool {
 }
 
 // neededFor: the quorum needs each member, also that on the machine whose turn it is.
-func (in input) neededFor(r cluster.Reboot) bool {
-	e := in.st.Etcd
-	return (!e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))) && !(r.Interrupt && tooFew(e))
+func (in input) neededFor(r cluster.Reboot) bool { return quorumNeedsAll(in.st.Etcd, r.Interrupt) }
+
+// quorumNeedsAll: there are no more serving voters than it takes, or fewer, unless a
+// person has accepted that of so few.
+func quorumNeedsAll(e cluster.EtcdState, interrupt bool) bool {
+	return (!e.Quorum || len(e.HealthyVoters()) < cluster.Quorum(len(e.Voters()))) && !(interrupt && tooFew(e))
 }
 
 // followReboot waits for another boot of a machine that was told.

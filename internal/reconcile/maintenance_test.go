@@ -20,6 +20,7 @@ func (w *world) executor(t *testing.T) *execute.Executor {
 		Published: w.published,
 	})
 	t.Cleanup(observer.Close)
+	observer.Observe(t.Context(), w.wanted.Wanted) // as the loop has, before it decides
 	return execute.New(execute.Options{
 		Cluster: "main", Store: fakeStore{w}, Hosts: w, Etcd: fakeEtcd{w}, Observer: observer, Authority: w.authority, Now: time.Now, Log: log,
 	})

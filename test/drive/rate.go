@@ -255,6 +255,9 @@ func (r *Rate) Finish(moves int) {
 			t.Errorf("a put failed or stalled, and leadership did not move then: %s", a)
 		}
 	}
+	if mostlyStill(r.still, r.began, r.ended) {
+		t.Errorf("the machine stood still for so much of %s that the run says nothing: %d times", ran.Round(time.Millisecond), len(r.still))
+	}
 	planned := slices.DeleteFunc(slices.Clone(r.moves), func(m Move) bool { return near(r.still, m.From, m.To) })
 	if len(planned) > moves {
 		t.Errorf("leadership moved %d times, want at most %d: %v", len(r.moves), moves, r.moves)

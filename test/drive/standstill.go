@@ -77,3 +77,22 @@ func near(still []span, began, end time.Time) bool {
 		return end.After(s.from) && began.Before(s.to.Add(afterStandstill))
 	})
 }
+
+// mostlyStill says that what a standstill excuses is most of a run, which then says
+// nothing.
+func mostlyStill(still []span, began, ended time.Time) bool {
+	excused, upTo := time.Duration(0), began
+	for _, s := range still { // in their order
+		from, to := s.from, s.to.Add(afterStandstill)
+		if from.Before(upTo) {
+			from = upTo
+		}
+		if to.After(ended) {
+			to = ended
+		}
+		if to.After(from) {
+			excused, upTo = excused+to.Sub(from), to
+		}
+	}
+	return 2*excused > ended.Sub(began)
+}

@@ -33,3 +33,26 @@ func TestWhatAStandstillExcuses(t *testing.T) {
 		t.Error("without a standstill one is excused")
 	}
 }
+
+// TestARunThatIsMostlyExcusedSaysNothing, however much of it went well.
+func TestARunThatIsMostlyExcusedSaysNothing(t *testing.T) {
+	t.Parallel()
+	zero := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
+	for name, c := range map[string]struct {
+		still []span
+		want  bool
+	}{
+		"never":                {nil, false},
+		"twice":                {[]span{{at(1000), at(1500)}, {at(5000), at(5500)}}, false},
+		"three times":          {[]span{{at(1000), at(1500)}, {at(4000), at(4500)}, {at(7000), at(7500)}}, true},
+		"three times in a row": {[]span{{at(1000), at(1500)}, {at(1500), at(2000)}, {at(2000), at(2500)}}, false},
+		"at both ends":         {[]span{{at(-900), at(10)}, {at(9000), at(9900)}}, false},
+		"once, and for long":   {[]span{{at(1000), at(5000)}}, true},
+		"when it was over":     {[]span{{at(10001), at(20000)}}, false},
+	} {
+		if got := mostlyStill(c.still, at(0), at(10000)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
