@@ -33,10 +33,8 @@ const (
 // moment at which it decided to, and by hand.
 func replaceInLab(ctx context.Context, o options, l *lab.Lab) error {
 	return withBoth(ctx, o, l, "", func(t *tended, h *hand) error {
-		for _, c := range []*clientv3.Client{t.etcd, h.clients[h.machines[0]]} {
-			if err := fill(ctx, c, o.size); err != nil {
-				return err
-			}
+		if err := t.fillBoth(ctx, o, h); err != nil {
+			return err
 		}
 		var ratios []float64
 		var all [2][]time.Duration
@@ -57,6 +55,29 @@ func replaceInLab(ctx context.Context, o options, l *lab.Lab) error {
 		fmt.Printf("median ratio of replacing a dead member of %s to by hand: %.2f (target at most %.1f)\n", units.Size(o.size), median(ratios), ratioTarget)
 		return nil
 	})
+}
+
+// fillBoth fills both databases, and makes each member's as small as they can be: how
+// much is free between what they hold is a matter of chance.
+func (t *tended) fillBoth(ctx context.Context, o options, h *hand) error {
+	members := map[string]*clientv3.Client{}
+	for _, url := range t.d.site.endpoints() {
+		members[url] = t.etcd
+	}
+	for _, m := range h.machines {
+		members[clientURL(m)] = h.clients[m]
+	}
+	for _, c := range []*clientv3.Client{t.etcd, h.clients[h.machines[0]]} {
+		if err := fill(ctx, c, o.size); err != nil {
+			return err
+		}
+	}
+	for url, c := range members {
+		if _, err := c.Defragment(ctx, url); err != nil {
+			return fmt.Errorf("defragment %s: %w", url, err)
+		}
+	}
+	return t.settled(ctx, 1, 2, 3)
 }
 
 // fill writes random values until the database is as large as asked for.
@@ -110,6 +131,18 @@ func (t *tended) sizes(ctx context.Context, h *hand, carry []int, rest []*lab.Ma
 	return nil
 }
 
+// warm has what these members hold in the box's memory, whoever was the last to be asked
+// for all of his: their disks are read from the box's, which has not room for all in its
+// cache.
+func warm(ctx context.Context, members []*lab.Machine) error {
+	for _, m := range members {
+		if _, err := m.Exec(ctx, "sh", "-ec", "cat /var/lib/cke/etcd/bench/*/member/snap/db "+floorData+"/member/snap/db 2>/dev/null | wc -c"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // replacePair has one machine of each cluster die, and replaces both members, one
 // after the other, each with the disk at rest: the one before has written as much as
 // it holds.
@@ -134,6 +167,7 @@ func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands 
 	if err := pause(ctx, deadFor); err != nil {
 		return took, err
 	}
+	of := [][]*lab.Machine{h.at(cke.carry[:2]), rest}
 	do := []func() error{
 		func() (err error) { took[0], err = t.replaceDecided(ctx, o, cke); return err },
 		func() error {
@@ -147,7 +181,7 @@ func replacePair(ctx context.Context, o options, t *tended, h *hand, cke, hands 
 		return took, err
 	}
 	for i := range do {
-		if err := diskAtRest(ctx); err != nil {
+		if err := errors.Join(diskAtRest(ctx), warm(ctx, of[(i+n)%2])); err != nil {
 			return took, err
 		}
 		if err := do[(i+n)%2](); err != nil {

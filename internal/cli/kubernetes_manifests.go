@@ -18,6 +18,10 @@ endpoints and Secrets there: the least roles it needs, bound to whom cke comes
 as. They name the namespaces and Secrets of the bundles there are now; apply
 them again after a bundle was added.
 
+The roles for bundles are named after the cluster: clusters that share a
+Kubernetes need different names, also when different installations of cke keep
+them, or each takes the other's roles over.
+
 Without any of the flags cke comes as the service account cke in kube-system,
 which is among the manifests.`,
 		Example: `  ckecli kubernetes manifests | kubectl apply -f -

@@ -20,6 +20,10 @@ type Reboot struct {
 	// to reboot, at Told; empty before.
 	Boot string    `json:"boot,omitempty"`
 	Told time.Time `json:"told,omitzero"`
+	// First is when it was told first, if it did not go then; zero: at Told.
+	First time.Time `json:"first,omitzero"`
+	// Epoch is that of the leader that wrote this down, and was about to tell it.
+	Epoch int64 `json:"epoch,omitempty"`
 }
 
 // Next is the node whose turn it is; false when all are done.
@@ -38,6 +42,14 @@ func (r Reboot) Ends(boot string) bool { return r.Boot != "" && r.Boot == boot }
 // After is the request once a node's turn is over.
 func (r Reboot) After(n NodeName) Reboot {
 	r.Done = append(slices.Clone(r.Done), n)
-	r.Boot, r.Told = "", time.Time{}
+	r.Boot, r.Told, r.First, r.Epoch = "", time.Time{}, time.Time{}, 0
 	return r
+}
+
+// ToldFirst is when the machine whose turn it is was told first.
+func (r Reboot) ToldFirst() time.Time {
+	if r.First.IsZero() {
+		return r.Told
+	}
+	return r.First
 }

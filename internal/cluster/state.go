@@ -43,6 +43,8 @@ type State struct {
 	Reboot *Reboot `json:"reboot,omitempty"`
 	// OwnBoot is the boot of the machine that cke runs on, which cke does not reboot.
 	OwnBoot string `json:"own_boot,omitempty"`
+	// Epoch is the leader's that looks.
+	Epoch int64 `json:"epoch,omitempty"`
 	// Setbacks are nodes whose last member was taken out because it did not serve.
 	Setbacks Setbacks `json:"setbacks,omitempty"`
 	// WithdrawnSince is since when a member's endpoint is wanted gone.
@@ -224,6 +226,9 @@ type UnitState struct {
 	// joined, as its own process says on the host before it serves anybody; 0 when
 	// that is not known.
 	Applied uint64 `json:"applied,omitempty"`
+	// Logged is the last entry that it knows to be agreed on and has on its disk,
+	// applied or not.
+	Logged uint64 `json:"logged,omitempty"`
 	// Restarts is how often its process was started again with the settings it has: by
 	// the machine since cke last did, or by cke where only that does.
 	Restarts int `json:"restarts,omitempty"`

@@ -186,7 +186,11 @@ func (t target) members(ctx context.Context) cluster.EtcdState {
 	t.seen.mu.Lock()
 	defer t.seen.mu.Unlock()
 	if t.seen.e == nil {
-		e := t.x.o.Observer.Etcd(ctx, t.w)
+		ask := t.x.o.Observer.Etcd
+		if t.step.ByHost { // the learner answers nobody yet
+			ask = t.x.o.Observer.Serving
+		}
+		e := ask(ctx, t.w)
 		t.seen.e = &e
 	}
 	return *t.seen.e

@@ -37,6 +37,8 @@ type three struct {
 	// sends is what cp1 says of its line to cp2; nil: it is not asked.
 	sends func(context.Context) (bool, error)
 	did   []Effect
+	// anew is how often members that do not answer were to be waited for.
+	anew int
 }
 
 func newThree(t *testing.T) *three {
@@ -144,7 +146,9 @@ func (m members) Usage(context.Context, etcd.Endpoint, []string) ([]cluster.Pref
 
 func (m members) Keep([]string) {}
 
-func (m members) AskAnew([]etcd.Endpoint) {}
+func (m members) AskAnew([]etcd.Endpoint) { m.c.anew++ }
+
+func (m members) Promote(context.Context, etcd.Endpoint, cluster.MemberID) error { return nil }
 
 func removeCorrupt() plan.Step {
 	return plan.Step{Kind: plan.RemoveMember, Nodes: []cluster.NodeName{"cp2"}, Member: 2, Serving: true, Corrupt: true}

@@ -72,7 +72,7 @@ func withoutSizes(f host.Facts) host.Facts {
 	}
 	if f.Unit != nil {
 		u := *f.Unit
-		u.Applied = 0
+		u.Applied, u.Logged = 0, 0
 		f.Unit = &u
 	}
 	f.Data, f.Aside = slices.Clone(f.Data), slices.Clone(f.Aside)

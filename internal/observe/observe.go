@@ -175,7 +175,7 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	st := cluster.State{
 		At: o.o.Now(), Bootstrap: w.Bootstrap, Users: w.Users, RemovedUsers: w.RemovedUsers, Leaving: w.Leaving, Paused: w.Paused,
 		Defrag: w.Defrag, Restart: w.Restart, Snapshot: w.Snapshot, Drains: w.Drains, Reboot: w.Reboot, OwnBoot: o.o.Boot,
-		Parting: w.Parting,
+		Parting: w.Parting, Epoch: o.o.Identity().Epoch,
 	}
 	if o.o.Releases != nil {
 		st.Releases = o.o.Releases()
@@ -211,9 +211,14 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 
 // Etcd asks the members only, for a guard immediately before an act.
 func (o *Observer) Etcd(ctx context.Context, w Wanted) cluster.EtcdState {
-	at, eps := o.o.Now(), o.ask(w, nil)
-	o.o.Etcd.AskAnew(eps)
-	return o.conclude(w, o.o.Etcd.Observe(ctx, eps, w.Nodes()), at)
+	o.o.Etcd.AskAnew(o.ask(w, nil))
+	return o.Serving(ctx, w)
+}
+
+// Serving is that for an act which hangs on nobody who has just been asked in vain.
+func (o *Observer) Serving(ctx context.Context, w Wanted) cluster.EtcdState {
+	at := o.o.Now()
+	return o.conclude(w, o.o.Etcd.Observe(ctx, o.ask(w, nil), w.Nodes()), at)
 }
 
 // Node asks one host only and waits for its answer, for a step immediately

@@ -23,9 +23,21 @@ func inSync(e cluster.EtcdState, front cluster.Front, applied uint64) bool {
 // JoinedInSync says so of a member that serves nobody yet, by what its process says
 // on its host: etcd serves clients some seconds after a snapshot has made it a member
 // like any other. What it has applied was agreed on, in whatever term.
+//
+// Where its vote makes the quorum no larger, what is on its disk is enough: it answers
+// for all of that from now on, and nobody is worse off should it never apply it.
 func JoinedInSync(e cluster.EtcdState, m cluster.Member, ns cluster.NodeState) bool {
 	front, ok := e.Front(time.Time{})
 	u := ns.Unit
-	return ok && usable(ns) && ns.AnsweredAt.IsZero() && m.Started() && u != nil && u.Running && u.Sealed && !u.DataLost &&
-		u.Started != nil && u.Started.Member == m.ID && u.Applied > 0 && inSync(e, front, u.Applied)
+	if !ok || !usable(ns) || !ns.AnsweredAt.IsZero() || !m.Started() || u == nil || !u.Running || !u.Sealed || u.DataLost ||
+		u.Started == nil || u.Started.Member != m.ID {
+		return false
+	}
+	return u.Applied > 0 && inSync(e, front, u.Applied) || u.Logged > 0 && !raisesQuorum(e) && inSync(e, front, u.Logged)
+}
+
+// raisesQuorum: one voter more makes the quorum larger.
+func raisesQuorum(e cluster.EtcdState) bool {
+	n := len(e.Voters())
+	return cluster.Quorum(n+1) > cluster.Quorum(n)
 }

@@ -49,7 +49,7 @@ func (s *sim) observe() cluster.State {
 		At: s.now, Bootstrap: s.store.boot, Nodes: map[cluster.NodeName]cluster.NodeState{},
 		Users: slices.Clone(s.store.users), RemovedUsers: slices.Clone(s.store.removed), Leaving: slices.Clone(s.store.leaving),
 		Releases: releases(), Snapshot: s.store.snapshot, Defrag: slices.Clone(s.store.defrag),
-		Restart: s.store.restart, Drains: slices.Clone(s.store.drains), Reboot: s.store.reboot,
+		Restart: s.store.restart, Drains: slices.Clone(s.store.drains), Reboot: s.store.reboot, Epoch: s.epoch,
 	}
 	st.Bootstrap.Founders = slices.Clone(st.Bootstrap.Founders)
 	for _, n := range s.nodes() {
@@ -138,7 +138,9 @@ func (s *sim) facts(b *box) cluster.NodeState {
 		u := copyUnit(b.proc.unit)
 		ns.Unit.Started = &u
 		if r := s.replicaOf(u.Member); r != nil && u.Founding != nil && !u.Founding.New && !b.isolated {
-			ns.Unit.Applied = r.index
+			if ns.Unit.Logged = r.index; len(s.raft.agreed.voters())%2 == 1 { // it need not be applied otherwise
+				ns.Unit.Applied = r.index
+			}
 		}
 	}
 	if known && b.unmounted {

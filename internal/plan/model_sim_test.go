@@ -22,6 +22,7 @@ type sim struct {
 	hosts map[cluster.NodeName]*box
 	raft  consensus
 	eyes  eyes
+	epoch int64 // each cke has its own
 	turn  int
 	aim   []cluster.NodeName // whom the next faults strike; nil: anyone
 	done  map[Kind]int       // how many steps succeeded, in all worlds

@@ -133,5 +133,6 @@ func (s *sim) oneStep(t *rapid.T, left int, meanwhile func(*rapid.T)) {
 	s.logf("  %v", orOK(h.apply(step)))
 	if left >= 0 {
 		s.eyes = newEyes()
+		s.epoch++
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 const (
 	// rebootAgain is when a machine that was told to reboot and did not is told once
-	// more: cke may have been killed in between.
+	// more: it takes its time to end what runs on it.
 	rebootAgain = 30 * time.Second
 	// rebootPatience is how long a machine may be away before a person is told.
 	rebootPatience = 10 * time.Minute
@@ -187,7 +187,7 @@ func (in input) tellToReboot(r cluster.Reboot, d cluster.Drain) verdict {
 		}}}
 	}
 	r.Boot = ns.Boot
-	return rebootStep(r, d.Node, "its member is stopped")
+	return rebootStep(in.st, r, d.Node, "its member is stopped")
 }
 
 // cannotBeSpared: there were more voters when the reboot was asked for, and nobody has
@@ -206,16 +206,7 @@ func (in input) neededFor(r cluster.Reboot) bool {
 // followReboot waits for another boot of a machine that was told.
 func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	ns := in.node(d.Node)
-	since := in.now.Sub(r.Told)
-	reason := Reason{
-		Level: Waiting, Rule: "machineIsRebooting", Node: d.Node,
-		Text: fmt.Sprintf("the machine was told to reboot at %s", r.Told.UTC().Format(time.TimeOnly)),
-	}
-	if since >= rebootPatience {
-		reason.Level, reason.Rule = Blocked, "machineDidNotComeBack"
-		reason.Text += fmt.Sprintf(" and is not back after %s", rebootPatience)
-		reason.Hint = "look at its console; cke goes on when it is back. ckecli node reboot --cancel gives the others up"
-	}
+	since, reason := in.now.Sub(r.Told), in.awaitsReboot(r, d)
 	switch {
 	case in.cameBack(d):
 		return in.endDrain(d, "its machine is back, with another boot")
@@ -225,12 +216,45 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	case usable(ns) && since >= rebootAgain && in.neededFor(r):
 		// It did not go, and others fell since.
 		return in.endDrain(d, "it was told to reboot and did not, and the quorum needs its member; it is told again later")
+	case in.perhapsNotTold(r, d) && !in.own(d.Node):
+		v := rebootStep(in.st, r, d.Node, "whether it was told is not known: the cke that was about to leads no more")
+		v.reasons = []Reason{reason}
+		return v
 	case usable(ns) && since >= rebootAgain && !in.own(d.Node) && (ns.Unit == nil || !ns.Unit.Running):
-		v := rebootStep(r, d.Node, "it was told to reboot, and did not")
+		v := rebootStep(in.st, r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v
 	}
 	return verdict{reasons: []Reason{reason}}
+}
+
+// awaitsReboot is what is waited for, and for how long in this turn of the machine's.
+func (in input) awaitsReboot(r cluster.Reboot, d cluster.Drain) Reason {
+	first := later(r.ToldFirst(), d.At)
+	reason := Reason{
+		Level: Waiting, Rule: "machineIsRebooting", Node: d.Node,
+		Text: fmt.Sprintf("the machine was told to reboot at %s", r.Told.UTC().Format(time.TimeOnly)),
+	}
+	if first.Before(r.Told) {
+		reason.Text += fmt.Sprintf(" (the first time at %s)", first.UTC().Format(time.TimeOnly))
+	}
+	if in.now.Sub(first) < rebootPatience {
+		return reason
+	}
+	reason.Level, reason.Rule = Blocked, "machineDidNotComeBack"
+	reason.Hint = "look at its console; cke goes on when it is back. ckecli node reboot --cancel gives the others up"
+	if reason.Text += fmt.Sprintf(" and is not back after %s", rebootPatience); usable(in.node(d.Node)) {
+		reason.Text += ": it answers, and runs the boot that was to end"
+	}
+	return reason
+}
+
+// perhapsNotTold: another cke wrote down that the machine is told, and leads no more.
+// Whether it came to telling it nobody knows; told twice a machine reboots once, for
+// each time that boot is named which is to end.
+func (in input) perhapsNotTold(r cluster.Reboot, d cluster.Drain) bool {
+	ns := in.node(d.Node)
+	return r.Epoch != in.st.Epoch && r.Ends(ns.Boot) && d.Reboot && usable(ns) && (ns.Unit == nil || !ns.Unit.Running) && !in.neededFor(r)
 }
 
 func (in input) endDrain(d cluster.Drain, why string) verdict {
@@ -238,7 +262,11 @@ func (in input) endDrain(d cluster.Drain, why string) verdict {
 	return verdict{steps: []Step{{Kind: UndrainNode, Nodes: []cluster.NodeName{d.Node}, Drain: &d, Reason: why}}}
 }
 
-func rebootStep(r cluster.Reboot, n cluster.NodeName, why string) verdict {
+func rebootStep(st cluster.State, r cluster.Reboot, n cluster.NodeName, why string) verdict {
+	r.Epoch = st.Epoch
+	if !r.Told.IsZero() {
+		r.First = r.ToldFirst()
+	}
 	return verdict{steps: []Step{{Kind: RebootMachine, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
 }
 

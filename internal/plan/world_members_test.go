@@ -56,7 +56,10 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 	case "before-that": // so many of its ends were there when it had last served for long
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.EndsBefore) })
 		return true, err
-	case "applied": // what its process says on its host
+	case "logged": // what its process says on its host
+		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Logged) })
+		return true, err
+	case "applied": // so too
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Applied) })
 		return true, err
 	default:
@@ -95,6 +98,15 @@ func (w *world) reboot(args []string) error {
 		case a == "told":
 			ago, err := time.ParseDuration(args[i+1])
 			r.Boot, r.Told = "b1", w.now.Add(-ago)
+			if err != nil || i+2 == len(args) {
+				return err
+			}
+			if args[i+2] == "before" { // by a cke that leads no more
+				w.st.Epoch = 1
+				return nil
+			}
+			ago, err = time.ParseDuration(args[i+2]) // and first so long ago
+			r.First = w.now.Add(-ago)
 			return err
 		default:
 			*into = append(*into, cluster.NodeName(a))

@@ -81,7 +81,7 @@ func killedAmidSpace(k *killings) {
 	k.Set(k.etcdYAML("quota: 32MiB", 1, 2, 3))
 	k.CLI("etcd", "user-add", "app", "/app/")
 	app := k.connect(k.UserCert("app"), 1, 2, 3)
-	k.chain(func() { k.fillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) }) }, func(e *env) error {
+	k.chain(func() { k.FillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) }) }, func(e *env) error {
 		s, err := e.Client().Status(context.Background(), "main")
 		if err != nil {
 			return err

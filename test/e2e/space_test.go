@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
@@ -35,25 +34,6 @@ func newEtcdCluster(t *testing.T, etcd string, nodes ...int) (*env, *clientv3.Cl
 	return e, app
 }
 
-// fillUp writes values of 256 KiB under keys that key names until etcd refuses, and
-// returns how many were acknowledged.
-func (e *env) fillUp(c *clientv3.Client, key func(n int) string) int {
-	e.t.Helper()
-	value := strings.Repeat("x", 256<<10)
-	for n := range 4000 {
-		if err := e.try(func(ctx context.Context) error {
-			_, err := c.Put(ctx, key(n), value)
-			return err
-		}); errors.Is(err, rpctypes.ErrNoSpace) {
-			return n
-		} else if err != nil {
-			e.t.Fatalf("put %d: %v", n, err)
-		}
-	}
-	e.t.Fatal("the quota is never reached")
-	return 0
-}
-
 func (e *env) try(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
 	defer cancel()
@@ -77,7 +57,7 @@ func (e *env) hasRoom(s api.Status) {
 func TestNoSpaceHeals(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB, "+steady, 1, 2, 3)
-	e.fillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
+	e.FillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
 	e.Eventually("writes are let in again", func() error {
 		return e.try(func(ctx context.Context) error {
 			_, err := app.Put(ctx, "/app/after", "1")
@@ -107,7 +87,7 @@ func TestNoSpaceHeals(t *testing.T) {
 func TestNoSpaceInAClusterOfOne(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 16MiB", 1)
-	e.fillUp(app, func(int) string { return "/app/x" })
+	e.FillUp(app, func(int) string { return "/app/x" })
 	e.Until("it heals", func(s api.Status) error {
 		if !s.Settled || e.CountSteps(plan.DisarmAlarm) == 0 {
 			return errors.New("not yet")
@@ -116,33 +96,6 @@ func TestNoSpaceInAClusterOfOne(t *testing.T) {
 	})
 	e.hasRoom(e.Status())
 	e.Says("history", e.CLI("history", "-n", "20"), "the cluster stands still")
-}
-
-// overfill goes on writing new keys, also after what was given back let more in,
-// until there is nothing to give back any more.
-func (e *env) overfill(c *clientv3.Client, prefix string) plan.Reason {
-	e.t.Helper()
-	for round := range 10 {
-		e.fillUp(c, func(n int) string { return fmt.Sprintf("%s%d-%d", prefix, n, round) })
-		var found *plan.Reason
-		e.Until("writes are let in again, or the data is too much", func(s api.Status) error {
-			for _, r := range s.Plan.Reasons {
-				if r.Rule == "liveDataExceedsQuota" {
-					found = &r
-					return nil
-				}
-			}
-			return e.try(func(ctx context.Context) error {
-				_, err := c.Put(ctx, prefix+"again", "1")
-				return err
-			})
-		})
-		if found != nil {
-			return *found
-		}
-	}
-	e.t.Fatal("the data is never too much")
-	return plan.Reason{}
 }
 
 // TestLiveDataExceedsTheQuota: CKE says whose data it is and which quota would do;
@@ -158,7 +111,7 @@ func TestLiveDataExceedsTheQuota(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := e.overfill(app, "/app/big/")
+	r := e.Overfill(app, "/app/big/")
 	e.Says("the reason", r.Text, "the most is under /app/big/ about", "MiB in", ", /app/ about", "in 50 keys", "32MiB", "writes are refused")
 	e.Says("the hint", r.Hint, "set etcd.quota in cluster.yml to 64MiB")
 	e.Says("status", e.CLI("status"), "NOT healthy: alarm NOSPACE")
@@ -173,7 +126,7 @@ func TestLiveDataExceedsTheQuota(t *testing.T) {
 	}
 	e.hasRoom(e.Settled())
 
-	e.overfill(app, "/app/more/")
+	e.Overfill(app, "/app/more/")
 	e.Set(e.etcdYAML("quota: 128MiB", 1, 2, 3))
 	s := e.Settled()
 	e.hasRoom(s)
@@ -274,7 +227,7 @@ func TestCompactionTellsWhatItFreed(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB", 1)
 	e.CLI("pause")
-	e.fillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
+	e.FillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
 	cert := e.RootCert()
 	client := etcd.New(etcd.Options{TLS: drive.TLS(t, cert), Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { _ = client.Close() }) // nothing is lost with it

@@ -43,6 +43,7 @@ type clients struct {
 	reader    reader
 	// compactions are those that the suite has asked for.
 	compactions []history.Gap
+	gate        gate
 
 	ctx               context.Context // until all is over
 	stopWork, stopAll context.CancelFunc
@@ -313,7 +314,7 @@ func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant, w
 	next := w.From
 	for ctx.Err() == nil {
 		c.rec.WatchStream(w)
-		stream, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+		stream, cancel := c.gate.pass(clientv3.WithRequireLeader(ctx))
 		for resp := range cl.Watch(stream, tn.prefix, clientv3.WithPrefix(), clientv3.WithRev(next)) {
 			if resp.CompactRevision >= next {
 				c.rec.WatchGap(w, history.Gap{From: next, To: resp.CompactRevision})
@@ -322,6 +323,9 @@ func (c *clients) follow(ctx context.Context, cl *clientv3.Client, tn *tenant, w
 			if len(resp.Events) > 0 {
 				c.rec.WatchEvents(w, events(resp.Events, c.rec.Now())...)
 				next = resp.Events[len(resp.Events)-1].Kv.ModRevision + 1
+			}
+			if err := resp.Err(); err != nil {
+				c.rec.WatchEnd(w, err)
 			}
 		}
 		cancel()

@@ -10,6 +10,7 @@ import (
 	"cke/internal/cluster"
 	"cke/internal/plan"
 	"cke/internal/record"
+	"cke/test/faults/history"
 )
 
 // voters are who voted at a time, as etcd said.
@@ -32,9 +33,9 @@ const (
 )
 
 // belowQuorum are CKE's steps that left fewer serving voters than a quorum, by
-// what the test itself knows: who voted, and what it had broken.
-func belowQuorum(records []record.Record, seen []voters, outages []outage) []string {
-	var bad []string
+// what the test itself knows: who voted, and what it had broken. It says how many it
+// judged of those that take a vote or a voter away, or add one.
+func belowQuorum(records []record.Record, seen []voters, outages []outage) (bad []string, judged, of int) {
 	for _, rec := range records {
 		if rec.Step == nil {
 			continue
@@ -46,10 +47,12 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 		if does == nothing || rec.Outcome == record.Failed {
 			continue
 		}
+		of++
 		i := lastBefore(seen, rec.At)
 		if i < 0 || rec.At.Sub(seen[i].at) > fresh {
 			continue
 		}
+		judged++
 		nodes := changed(seen[i], records, rec.At)
 		total, serving := len(nodes), 0
 		for id, machine := range nodes {
@@ -68,7 +71,7 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) []str
 			bad = append(bad, fmt.Sprintf("%d of %d voters serve after: %s", serving, total, rec))
 		}
 	}
-	return bad
+	return bad, judged, of
 }
 
 // changed are who voted at a time, by who did before and what CKE has done since.
@@ -168,7 +171,7 @@ func TestStepsBelowQuorumAreFound(t *testing.T) {
 		"nobody has known for long who voted":   {remove, []voters{{at(2), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
 		"who votes is known only from later on": {remove, []voters{{at(11), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
 	} {
-		if got := belowQuorum([]record.Record{c.rec}, c.seen, c.outages); (len(got) > 0) != c.bad {
+		if got, _, _ := belowQuorum([]record.Record{c.rec}, c.seen, c.outages); (len(got) > 0) != c.bad {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -183,10 +186,25 @@ func TestWhoVotesChangesBetweenTwoLooks(t *testing.T) {
 	two := []voters{{t0, map[cluster.MemberID]string{1: "h1", 3: "h3"}}}
 	three := []voters{{t0, map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
 	defragment := did(2*time.Second, plan.Defragment, 3, "h3")
-	if bad := belowQuorum([]record.Record{did(time.Second, plan.PromoteLearner, 2, "h2"), defragment}, two, nil); len(bad) > 0 {
+	if bad, _, _ := belowQuorum([]record.Record{did(time.Second, plan.PromoteLearner, 2, "h2"), defragment}, two, nil); len(bad) > 0 {
 		t.Errorf("a third has come to vote before: %v", bad)
 	}
-	if bad := belowQuorum([]record.Record{did(time.Second, plan.RemoveMember, 2, "h2"), defragment}, three, nil); len(bad) != 1 {
+	if bad, _, _ := belowQuorum([]record.Record{did(time.Second, plan.RemoveMember, 2, "h2"), defragment}, three, nil); len(bad) != 1 {
 		t.Errorf("the third votes no more, and nothing is said of it: %v", bad)
+	}
+}
+
+// TestACompactionIsKnownByItsRecord, and by that of the last where several were folded.
+func TestACompactionIsKnownByItsRecord(t *testing.T) {
+	compacts := func(revision int64, outcome record.Outcome, repeats int) record.Record {
+		return record.Record{Outcome: outcome, Repeats: repeats, Step: &plan.Step{Kind: plan.Compact, Revision: revision}}
+	}
+	got := compactions([]record.Record{
+		compacts(7, record.Done, 0), compacts(8, record.Failed, 0), compacts(20, record.Failed, 2), compacts(30, record.Started, 0),
+		{Step: &plan.Step{Kind: plan.Defragment}}, {Action: "defrag h1"},
+	})
+	want := []history.Gap{{From: 7, To: 7}, {From: 8, To: 8}, {From: 1, To: 20}, {From: 30, To: 30}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }

@@ -194,8 +194,16 @@ func (h channel) Progress(ctx context.Context, _ string, id cluster.MemberID) (n
 }
 
 // Sends implements host.Host.
-func (h channel) Sends(ctx context.Context, _ string, id, _ cluster.MemberID) (sends bool, err error) {
-	return sends, h.call(ctx, "ask what it sends", func() error { sends = h.m.running(id); return nil })
+func (h channel) Sends(ctx context.Context, _ string, id, peer cluster.MemberID) (sends bool, err error) {
+	return sends, h.call(ctx, "ask what it sends", func() error {
+		w := h.m.w
+		sends = h.m.running(id)
+		if p, ok := w.raft.agreed.find(peer); ok {
+			to := w.byPeerURL(p.url)
+			sends = sends && (to == nil || !to.clogs(w.raft.at))
+		}
+		return nil
+	})
 }
 
 // PutFiles implements host.Host.

@@ -164,6 +164,8 @@ func (w *World) judgeRemove(ctx context.Context, c *CKE, id cluster.MemberID) {
 	switch {
 	case m.lingers(now) && !c.unawares(ctx, m.gone):
 		w.violate("peersNoticeFirst", "voter %s is removed %s after its machine fell silent", id, now.Sub(m.gone))
+	case m.clogs(now) && w.lead().hears() && !c.unawares(ctx, m.clogged()):
+		w.violate("leaderIsNotStuck", "voter %s is removed while the leader is stuck in a write to it", id)
 	case serves && now.Sub(m.proc.met) > justNow && w.offered(m) && !w.editedLately():
 		w.violate("clientsAreLedAwayFirst", "voter %s is removed while clients are sent to it", id)
 	}

@@ -127,6 +127,7 @@ func (r *consensus) elected(p *process) {
 const (
 	healthInterval = 5 * time.Second  // etcdserver.HealthInterval
 	noticed        = 12 * time.Second // until peers let go of one that fell silent
+	givenUp        = 10 * time.Second // until a write to one is (twice rafthttp.ConnWriteTimeout)
 	catchUpRate    = 6000             // entries per second that one behind is sent
 	electionLeast  = time.Second
 	electionMost   = 2 * time.Second

@@ -119,6 +119,18 @@ func (w *World) seasoned(l *machine) int {
 // lingers: its peers have not noticed yet that it is gone.
 func (m *machine) lingers(now time.Time) bool { return !m.gone.IsZero() && now.Sub(m.gone) < noticed }
 
+// clogs: its leader is stuck in a write to it, which fills the send buffer some time after
+// it fell silent, sooner or later, and is given up after two timeouts (rafthttp).
+func (m *machine) clogs(now time.Time) bool {
+	full := m.clogged()
+	return !m.gone.IsZero() && !now.Before(full) && now.Sub(full) < givenUp
+}
+
+func (m *machine) clogged() time.Time {
+	after := [...]time.Duration{time.Second, 8 * time.Second, 14 * time.Second, 25 * time.Second}
+	return m.gone.Add(after[m.gone.UnixMilli()%int64(len(after))])
+}
+
 // addLearner is MemberAddAsLearner under the strict reconfiguration check.
 func (w *World) addLearner(url string) (cluster.MemberID, error) {
 	l := w.lead()

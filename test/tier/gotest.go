@@ -56,9 +56,10 @@ func (t *tally) printSkips(w io.Writer, strict bool) {
 }
 
 // goTest runs `go test -json args` in dir. It prints the output of failed tests
-// as they fail, and go's own line for each package at the end. A package that
-// does not build, panics or runs out of time counts as one more failure.
-func goTest(dir string, args []string, w io.Writer) (tally, error) {
+// as they fail, with tells also what others have logged, and go's own line for each
+// package at the end. A package that does not build, panics or runs out of time
+// counts as one more failure.
+func goTest(dir string, args []string, tells bool, w io.Writer) (tally, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -68,7 +69,7 @@ func goTest(dir string, args []string, w io.Writer) (tally, error) {
 	if err := cmd.Start(); err != nil {
 		return tally{}, err
 	}
-	r := reader{w: w, output: map[testID][]string{}, failedIn: map[string]bool{}}
+	r := reader{w: w, tells: tells, output: map[testID][]string{}, failedIn: map[string]bool{}}
 	readErr := r.read(out)
 	var exit *exec.ExitError
 	switch err := cmd.Wait(); {
@@ -92,6 +93,7 @@ type testID struct{ pkg, test string }
 // reader follows the events of one `go test -json`.
 type reader struct {
 	w        io.Writer
+	tells    bool // what passed tests have logged is printed too
 	tally    tally
 	output   map[testID][]string // of tests that have not ended
 	failedIn map[string]bool     // packages in which a test failed by itself
@@ -140,6 +142,9 @@ func (r *reader) endTest(action string, id testID) {
 	switch action {
 	case "pass":
 		r.tally.passed++
+		if r.tells && slices.ContainsFunc(r.output[id], func(l string) bool { return says(l) != "" }) {
+			r.print(r.output[id])
+		}
 	case "skip":
 		r.tally.skips = append(r.tally.skips, skip{id.pkg, id.test, reason(r.output[id])})
 	case "fail":
@@ -222,8 +227,7 @@ func (r *reader) print(lines []string) {
 func reason(output []string) string {
 	var said []string
 	for _, l := range output {
-		l = strings.TrimSpace(l)
-		if l != "" && !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") {
+		if l := says(l); l != "" {
 			said = append(said, l)
 		}
 	}
@@ -231,4 +235,13 @@ func reason(output []string) string {
 		return "no reason given"
 	}
 	return strings.Join(said, " ")
+}
+
+// says is what a line of a test's output has of the test itself.
+func says(line string) string {
+	line = strings.TrimSpace(line)
+	if strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+		return ""
+	}
+	return line
 }

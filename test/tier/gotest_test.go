@@ -28,6 +28,21 @@ func write(t *testing.T, files map[string]string) string {
 
 const head = "package p\n\nimport \"testing\"\n\n"
 
+// TestWhatPassedTestsLoggedIsPrintedWhereItIsWanted: a run says what it consisted of.
+func TestWhatPassedTestsLoggedIsPrintedWhereItIsWanted(t *testing.T) {
+	dir := write(t, map[string]string{"p_test.go": head + `func TestA(t *testing.T) { t.Log("this was done") }
+func TestB(t *testing.T) {}`})
+	for _, tells := range []bool{true, false} {
+		var out bytes.Buffer
+		if _, err := goTest(dir, []string{"./..."}, tells, &out); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), "this was done") != tells || strings.Contains(out.String(), "TestB") {
+			t.Errorf("wanted: %v\n%s", tells, &out)
+		}
+	}
+}
+
 func TestEveryOutcomeIsCounted(t *testing.T) {
 	cases := []struct {
 		name, body     string
@@ -46,7 +61,7 @@ func TestEveryOutcomeIsCounted(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			got, err := goTest(write(t, map[string]string{"p_test.go": c.body}), []string{"-timeout=5s", "./..."}, &out)
+			got, err := goTest(write(t, map[string]string{"p_test.go": c.body}), []string{"-timeout=5s", "./..."}, false, &out)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +80,7 @@ func TestASkipNamesItsReason(t *testing.T) {
 	dir := write(t, map[string]string{
 		"p_test.go": head + `func TestA(t *testing.T) { t.Skip("needs root") }; func TestB(t *testing.T) {}`,
 	})
-	got, err := goTest(dir, []string{"./..."}, &bytes.Buffer{})
+	got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +96,7 @@ func TestASkipNamesItsReason(t *testing.T) {
 
 func TestNoTestsAtAllIsAnError(t *testing.T) {
 	dir := write(t, map[string]string{"p.go": "package p\n"})
-	if _, err := goTest(dir, []string{"./..."}, &bytes.Buffer{}); err == nil {
+	if _, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{}); err == nil {
 		t.Error("a run without a single test passed")
 	}
 }
@@ -127,7 +142,7 @@ func TestTheDetectorsOwnCrashIsTriedAgain(t *testing.T) {
 	dir := write(t, map[string]string{
 		"a/a_test.go": "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { var p *int; t.Log(*p) }",
 	})
-	if got, err := goTest(dir, []string{"./..."}, &bytes.Buffer{}); err != nil || len(got.crashed) > 0 || got.failed == 0 {
+	if got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{}); err != nil || len(got.crashed) > 0 || got.failed == 0 {
 		t.Errorf("a null pointer of the package's own: crashed %v, %d failed, %v", got.crashed, got.failed, err)
 	}
 
@@ -153,7 +168,7 @@ func crashedAlone(t *testing.T, crash string) {
 		"a/a_test.go": "package a\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { " + crash + " }",
 		"b/b_test.go": "package b\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { t.Error(1) }; func TestB(t *testing.T) { " + crash + " }",
 	})
-	got, err := goTest(dir, []string{"./..."}, &bytes.Buffer{})
+	got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}

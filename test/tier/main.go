@@ -22,6 +22,8 @@ type tier struct {
 	alone bool   // its packages share the box's one lab, and so take turns
 	// bare: without the race detector, which slows what it runs tenfold.
 	bare bool
+	// tells: what its tests have logged is printed when they pass, too.
+	tells bool
 }
 
 func tiers() []tier {
@@ -29,7 +31,7 @@ func tiers() []tier {
 		{name: "test", holds: "unit, golden, CLI and end-to-end tests on local processes"},
 		{name: "sim", holds: "random histories of faults and edits over simulated machines and members, in virtual time", dir: "test/sim", bare: true},
 		{name: "lab", holds: "the end-to-end tests on real hosts over SSH, with systemd", dir: "test/lab", alone: true},
-		{name: "faults", holds: "killed, paused and cut-off members, full and lost disks, under load", dir: "test/faults", alone: true},
+		{name: "faults", holds: "killed, paused and cut-off members, full and lost disks, under load", dir: "test/faults", alone: true, tells: true},
 		{name: "kube", holds: "a real Kubernetes API server on the cluster, and what CKE exports to it", dir: "test/kube", alone: true},
 	}
 }
@@ -92,7 +94,7 @@ func runTier(t tier) (tally, error) {
 	default:
 		noRace = []skip{{"tier " + t.name, "race detector", why}}
 	}
-	got, err := testAgain(args, pkgs, func(args []string) (tally, error) { return goTest(".", args, os.Stdout) })
+	got, err := testAgain(args, pkgs, func(args []string) (tally, error) { return goTest(".", args, t.tells, os.Stdout) })
 	got.skips = append(got.skips, noRace...)
 	return got, err
 }

@@ -104,8 +104,7 @@ func (a *Agent) unitFacts(ctx context.Context, req host.FactsRequest, f *host.Fa
 	if f.Unit.DataLost = !d.wal || !d.mark; err != nil {
 		return err
 	}
-	f.Unit.Applied, err = a.appliedBy(ctx, req.Cluster, f.Unit)
-	return err
+	return a.askJoined(ctx, req.Cluster, f.Unit)
 }
 
 func (a *Agent) dataFacts(_ context.Context, req host.FactsRequest, f *host.Facts) error {

@@ -26,32 +26,32 @@ const (
 	metricsLimit   = 4 << 20
 )
 
-// appliedBy is the last entry of the log that a learner which has just joined has
-// applied; 0 when nobody can say. A learner that came by a snapshot serves no client
-// for 7 s, though it has all there is: etcd serves once its own publication is
+// askJoined adds how far a learner is that has just joined, where anybody can say: what
+// it has applied, and what it has on its disk. One that came by a snapshot serves no
+// client for 7 s, though it has all there is: etcd serves once its own publication is
 // through, and the answer to that went by in the snapshot. On its metrics port, which
 // is on loopback, it answers at once.
-func (a *Agent) appliedBy(ctx context.Context, c string, st *cluster.UnitState) (uint64, error) {
+func (a *Agent) askJoined(ctx context.Context, c string, st *cluster.UnitState) error {
 	if !st.Sealed || st.Started == nil || st.Started.Founding == nil || st.Started.Founding.New {
-		return 0, nil
+		return nil
 	}
 	info, err := os.Lstat(filepath.Join(a.layout.data(c, st.Started.Member), markName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look at the mark of member %s: %w", st.Started.Member, err)
+		return fmt.Errorf("look at the mark of member %s: %w", st.Started.Member, err)
 	}
 	if time.Since(info.ModTime()) > joinedLately {
-		return 0, nil
+		return nil
 	}
 	at := netip.AddrPortFrom(loopback(st.Started.Address), cluster.MetricsPort)
-	// Nobody asks that of a voter, nor of who knows of no membership yet.
-	p, err := a.hearing.askProgress(ctx, at, st.Started.Member, func(p progress) bool { return p.learner && p.applied > 0 })
+	p, err := a.hearing.askProgress(ctx, at, st.Started.Member, progress.joins)
 	if err != nil {
 		a.log.Debug("ask a member how far it is", "member", st.Started.Member, "err", err) // it may be starting still
 	}
-	return p.applied, nil
+	st.Applied, st.Logged = p.applied, p.logged
+	return nil
 }
 
 func askProgress(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (p progress, err error) {
@@ -92,11 +92,17 @@ type progress struct {
 	// applied is the last entry of the log that it has applied; 0 when it knows no
 	// leader, or is not the one that is meant.
 	applied uint64
+	// logged is the last entry that it knows to be agreed on and has on its disk.
+	logged uint64
 	// received are the bytes that came from its peers so far.
 	received float64
 	// learner: it is one, by the log as far as it has applied that.
 	learner bool
 }
+
+// joins: nobody asks a voter how far it is. Before it has applied anything it knows of no
+// membership, and so not what it is.
+func (p progress) joins() bool { return p.learner || p.applied == 0 && p.logged > 0 }
 
 // readProgress finds it in the text format of Prometheus (exposition format 0.0.4).
 func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
@@ -104,6 +110,7 @@ func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), " ")
+		var n float64
 		switch {
 		case name == `etcd_server_id{server_id="`+id.String()+`"}`:
 			itself = true
@@ -112,17 +119,17 @@ func readProgress(text io.Reader, id cluster.MemberID) (p progress, err error) {
 		case name == "etcd_server_is_learner":
 			p.learner = value == "1"
 		case name == "etcd_server_proposals_applied_total":
-			n, err := number(value)
-			if err != nil {
-				return progress{}, err
-			}
+			n, err = number(value)
 			p.applied = uint64(n)
+		case name == "etcd_server_proposals_committed_total": // set once they are saved
+			n, err = number(value)
+			p.logged = uint64(n)
 		case strings.HasPrefix(name, "etcd_network_peer_received_bytes_total{"):
-			n, err := number(value)
-			if err != nil {
-				return progress{}, err
-			}
+			n, err = number(value)
 			p.received += n
+		}
+		if err != nil {
+			return progress{}, err
 		}
 	}
 	if err := lines.Err(); err != nil {

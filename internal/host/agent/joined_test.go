@@ -20,6 +20,7 @@ func TestAMemberSaysHowFarItIs(t *testing.T) {
 	}{
 		{"all is there", "# HELP x y\n" + led + own + applied, progress{applied: 12345678}, false},
 		{"its peers are heard", led + own + applied + heard, progress{applied: 12345678, received: 42}, false},
+		{"its log holds more", led + own + applied + "etcd_server_proposals_committed_total 1.2345679e+07\n", progress{applied: 12345678, logged: 12345679}, false},
 		{"it is a learner", led + own + applied + "etcd_server_is_learner 1\n", progress{applied: 12345678, learner: true}, false},
 		{"it is none any more", led + own + applied + "etcd_server_is_learner 0\n", progress{applied: 12345678}, false},
 		{"it knows no leader", "etcd_server_has_leader 0\n" + own + applied, progress{}, false},
@@ -45,7 +46,7 @@ func TestARealMemberSaysHowFarItIs(t *testing.T) {
 	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
 	eventually(t, "it says that it has applied something", func() bool {
 		p, err := askProgress(t.Context(), at, u.Member)
-		return err == nil && p.applied > 0
+		return err == nil && p.applied > 0 && p.logged >= p.applied
 	})
 	var other progress
 	eventually(t, "it has had the time to answer", func() (done bool) {
@@ -76,4 +77,24 @@ func TestWhoHearsNobodyTakesNoPart(t *testing.T) {
 	must(t, h.StartUnit(t.Context(), u.Cluster, u.Member))
 	no("it is the only one", u.Member)
 	no("it is another", u.Member+1)
+}
+
+// A voter's word is not wanted; who has just got a log and applied none of it may be
+// either.
+func TestWhoJoinsIsAskedHowFarItIs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		p    progress
+		want bool
+	}{
+		"nothing has come yet":             {progress{received: 5}, false},
+		"its log is there":                 {progress{received: 5, logged: 9}, true},
+		"it has applied what it is":        {progress{received: 5, logged: 9, applied: 8, learner: true}, true},
+		"it votes":                         {progress{received: 5, logged: 9, applied: 9}, false},
+		"it has applied others' beginning": {progress{received: 5, logged: 9, applied: 1}, false},
+	} {
+		if got := c.p.joins(); got != c.want {
+			t.Errorf("%s: it is asked: %v, want %v", name, got, c.want)
+		}
+	}
 }

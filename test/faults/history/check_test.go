@@ -224,7 +224,7 @@ func spoilt() map[string]struct {
 			h.Windows = append(h.Windows, Window{"before a fault", 0, 3 * time.Millisecond})
 			return true
 		}, "traffic", "before a fault"},
-		"a client that did little": {op(put, func(_ *History, o *Op) { o.Client = "lazy" }), "traffic", "lazy had 1 answers"},
+		"a client that did little": {op(put, func(_ *History, o *Op) { o.Client = "lazy" }), "traffic", "lazy had 1 answers; "},
 		"nobody did anything":      {func(h *History) bool { h.Ops = nil; return true }, "traffic", "nobody did anything"},
 	}
 }

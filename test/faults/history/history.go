@@ -103,6 +103,8 @@ type Watch struct {
 	// Gaps are what etcd said it cannot tell any more, as it was compacted away.
 	Gaps    []Gap `json:"gaps,omitempty"`
 	Streams int   `json:"streams"`
+	// Ends is what etcd said when it ended a stream, and how often.
+	Ends map[string]int `json:"ends,omitempty"`
 }
 
 // Gap are revisions, the last included.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -82,6 +83,16 @@ func (r *Recorder) WatchStream(w *Watch) {
 	w.Streams++
 }
 
+// WatchEnd notes why a stream of a watch ended.
+func (r *Recorder) WatchEnd(w *Watch, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.Ends == nil {
+		w.Ends = map[string]int{}
+	}
+	w.Ends[why.Error()]++
+}
+
 // WatchEvents adds what a watch was told.
 func (r *Recorder) WatchEvents(w *Watch, events ...Event) {
 	r.mu.Lock()
@@ -143,7 +154,7 @@ func (r *Recorder) History() History {
 	h.Windows, h.Stalls = slices.Clone(h.Windows), slices.Clone(h.Stalls)
 	for _, w := range r.watches {
 		c := *w
-		c.Events, c.Gaps = slices.Clone(w.Events), slices.Clone(w.Gaps)
+		c.Events, c.Gaps, c.Ends = slices.Clone(w.Events), slices.Clone(w.Gaps), maps.Clone(w.Ends)
 		h.Watches = append(h.Watches, c)
 	}
 	return h

@@ -22,7 +22,7 @@ func Summary(h History) string {
 		fmt.Fprintf(&b, "  %-10s %8d %8d %8d %8d\n", k, counts[k][OK], counts[k][Refused], counts[k][Full], counts[k][Unknown])
 	}
 	for _, w := range h.Watches {
-		fmt.Fprintf(&b, "%s: %d changes over %d streams; cut off %d times, from %d revisions\n", w, len(w.Events), w.Streams, len(w.Gaps), length(w.Gaps))
+		fmt.Fprintf(&b, "%s: %d changes over %d streams %v; cut off from %d revisions\n", w, len(w.Events), w.Streams, w.Ends, length(w.Gaps))
 	}
 	told := map[string]bool{}
 	for _, w := range h.Watches {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
@@ -19,21 +18,6 @@ import (
 	"cke/internal/plan"
 	"cke/test/drive"
 )
-
-// fill writes values of 256 KiB under keys that key names until etcd has no space for
-// more.
-func (s *scenes) fill(app *clientv3.Client, key func(n int) string) {
-	s.t.Helper()
-	value := strings.Repeat("x", 256<<10)
-	for n := range 1000 {
-		if _, err := app.Put(s.ctx(), key(n), value); errors.Is(err, rpctypes.ErrNoSpace) {
-			return
-		} else if err != nil {
-			s.t.Fatalf("put %d: %v", n, err)
-		}
-	}
-	s.t.Fatal("the quota is never reached")
-}
 
 // killedDuring begins something with a daemon that is killed after one of its first
 // effects, drawn by chance, and lets another finish it.

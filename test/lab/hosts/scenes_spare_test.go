@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
@@ -121,7 +119,7 @@ func (s *scenes) leftAside(i int) {
 func (s *scenes) tooMuchData() {
 	s.CLI("etcd", "user-add", "hoard", "/hoard/")
 	app := s.Connect(s.UserCert("hoard"), s.addrs(1, 2, 4)...)
-	r := s.overfill(app, "/hoard/")
+	r := s.Overfill(app, "/hoard/")
 	s.told(r, "writes are refused", "the quota is 32MiB", "the most is under /hoard/ about", "set etcd.quota in cluster.yml to 64MiB")
 	s.t.Logf("a person sees\n%s", s.CLI("status"))
 	if _, err := app.Get(s.ctx(), "/hoard/0-0"); err != nil {
@@ -135,30 +133,6 @@ func (s *scenes) tooMuchData() {
 		s.t.Errorf("alarms %v", st.Alarms)
 	}
 	s.whole(1, 2, 4)
-}
-
-// overfill writes until there is nothing to give back any more.
-func (s *scenes) overfill(app *clientv3.Client, prefix string) plan.Reason {
-	s.t.Helper()
-	for round := range 10 {
-		s.fill(app, func(n int) string { return fmt.Sprintf("%s%d-%d", prefix, round, n) })
-		var found *plan.Reason
-		s.Until("writes are let in again, or the data is too much", func(st api.Status) error {
-			for _, r := range st.Plan.Reasons {
-				if r.Rule == "liveDataExceedsQuota" {
-					found = &r
-					return nil
-				}
-			}
-			_, err := app.Put(s.ctx(), prefix+"again", "1")
-			return err
-		})
-		if found != nil {
-			return *found
-		}
-	}
-	s.t.Fatal("the data is never too much")
-	return plan.Reason{}
 }
 
 // spared is a cluster of three with a spare and this quota.

@@ -245,7 +245,7 @@ func (s *scenes) noSpace() {
 	w := s.StartLoad(false, s.addrs(1, 4)...)
 	app := s.Connect(s.UserCert("app"), s.addrs(1, 2, 4)...)
 	disarmed := s.CountSteps(plan.DisarmAlarm)
-	s.killedDuring(4, func() { s.fill(app, func(n int) string { return fmt.Sprintf("/app/big/%d", n%4) }) }, func(st api.Status) bool {
+	s.killedDuring(4, func() { s.FillUp(app, func(n int) string { return fmt.Sprintf("/app/big/%d", n%4) }) }, func(st api.Status) bool {
 		// Before the quota is reached all is as it is afterwards.
 		if s.counted(plan.DisarmAlarm) <= disarmed {
 			return false
