@@ -55,6 +55,14 @@ func NewClient(servers string, files ClientTLS) (*Client, error) {
 	return first, nil
 }
 
+// CloseIdle ends the connections that no request is using.
+func (c *Client) CloseIdle() {
+	c.http.CloseIdleConnections()
+	for _, other := range c.others {
+		other.CloseIdle()
+	}
+}
+
 func newClient(server string, files ClientTLS) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil {

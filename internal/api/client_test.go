@@ -76,3 +76,38 @@ func TestAnotherProgramsAnswer(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestWhoIsDoneLeavesNoConnection: one that polls with a client for each look would
+// leave as many as it has looked.
+func TestWhoIsDoneLeavesNoConnection(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := ListenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{}, 1)
+	srv := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}\n")) }),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				ended <- struct{}{}
+			}
+		},
+	}
+	go srv.Serve(l)
+	defer srv.Close()
+	c, err := NewClient("unix://"+path+".none,unix://"+path, ClientTLS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Leader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+		t.Fatal("the connection is not kept")
+	default:
+	}
+	c.CloseIdle()
+	<-ended
+}

@@ -48,6 +48,10 @@ func (s *sim) startsItself(b *box) {
 // halfway follows a change of settings that is cut short: chance alone hardly ever meets
 // the moment between the two files, and then a spec that goes back.
 func (s *sim) halfway(t *rapid.T) {
+	if rapid.Bool().Draw(t, "settled") {
+		s.repair()
+		s.rest()
+	}
 	before := s.store.spec.Etcd
 	spec := s.store.spec
 	if spec.Etcd.Quota++; rapid.IntRange(0, 3).Draw(t, "bad") == 0 {
@@ -57,17 +61,20 @@ func (s *sim) halfway(t *rapid.T) {
 		return
 	}
 	w := newWheel(s)
-	for range rapid.IntRange(0, 3).Draw(t, "rounds") {
+	p, i := s.look(), -1
+	for range 8 { // its endpoint is withdrawn first, and the leader moved
+		if i = slices.IndexFunc(p.Steps, func(o Step) bool { return o.Kind == RestartMember }); i >= 0 {
+			break
+		}
 		w.round()
+		p = s.look()
 	}
-	p := s.look()
-	i := slices.IndexFunc(p.Steps, func(o Step) bool { return o.Kind == RestartMember })
 	if i < 0 {
 		return
 	}
 	b := s.hosts[p.Steps[i].Nodes[0]]
 	s.logf("CKE is cut short: %s", p.Steps[i].Key())
-	err := (&hand{s: s, left: rapid.IntRange(1, 3).Draw(t, "effects")}).apply(p.Steps[i])
+	err := (&hand{s: s, left: rapid.SampledFrom([]int{1, 2, 2, 2, 3}).Draw(t, "effects")}).apply(p.Steps[i])
 	s.logf("  %v; half installed: %v", orOK(err), b.halfInstalled())
 	s.eyes = newEyes()
 	if rapid.Bool().Draw(t, "ends") {

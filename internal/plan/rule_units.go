@@ -32,7 +32,7 @@ func ruleUnits(in input) verdict {
 		want = mended(ns.Unit, want)
 		if u := ns.Unit; u != nil && (u.Unit.Equal(want) || in.keepsItsSettings(n, m, u, want)) {
 			if in.stillHalf(n, u) {
-				in.installUnit(&v, &halves, n, u.Unit)
+				in.installUnit(&v, &halves, n, sealedUnit(u))
 			}
 			continue
 		}
@@ -86,7 +86,7 @@ func mendedUnits(in input) verdict {
 		case !u.Unit.SameSettings(want):
 			in.installUnit(&v, &units, n, want)
 		case in.stillHalf(n, u) && (u.Started == nil || u.Started.SameSettings(u.Unit)):
-			in.installUnit(&v, &halves, n, u.Unit)
+			in.installUnit(&v, &halves, n, sealedUnit(u))
 		}
 	}
 	if len(units) > 0 {
@@ -105,6 +105,13 @@ const halfInstalled = "another unit was being installed, and the machine may sta
 // is what it does not serve with, and the other is installed by the way back.
 func (in input) stillHalf(n cluster.Node, u *cluster.UnitState) bool {
 	return u.Unfinished && !in.rollsBack(n.Hostname)
+}
+
+// sealedUnit is the unit a sealed member has, without the founding that is over.
+func sealedUnit(u *cluster.UnitState) cluster.Unit {
+	unit := u.Unit
+	unit.Founding = nil
+	return unit
 }
 
 // mended is the wanted unit of a member that keeps ending. Another line of etcd is

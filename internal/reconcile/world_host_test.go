@@ -47,7 +47,7 @@ func (h *fakeHost) call(ctx context.Context, verb string, do func() error) error
 	h.w.mu.Unlock()
 	var err error
 	select {
-	case <-time.After(takes):
+	case <-after(takes):
 	case <-ctx.Done():
 		pass(deaf)
 		err = ctx.Err()

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,23 @@ type Installation struct {
 
 	daemon *exec.Cmd
 	ended  chan struct{}
+	lately *lately
+}
+
+// lately keeps who polls from leaving a connection behind with each look.
+type lately struct {
+	mu   sync.Mutex
+	last *api.Client
+}
+
+func (l *lately) with(c *api.Client) *api.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != nil {
+		l.last.CloseIdle()
+	}
+	l.last = c
+	return c
 }
 
 // New prepares an installation without starting anything. extra is added to its
@@ -50,7 +68,7 @@ func New(t testing.TB, extra string) *Installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &Installation{T: t, Dir: dir, Bin: Programs(t), Log: filepath.Join(dir, "cke.log")}
+	in := &Installation{T: t, Dir: dir, Bin: Programs(t), Log: filepath.Join(dir, "cke.log"), lately: &lately{}}
 	t.Cleanup(in.cleanup)
 	in.release(cluster.DefaultVersion, "etcd")
 	in.release(OlderVersion, "etcd-"+cluster.MinorOf(OlderVersion).String()+"/etcd")
@@ -142,7 +160,7 @@ func (in *Installation) In(t testing.TB) *Installation {
 // At is an installation with the same programs in another directory, which is
 // the caller's to fill, end and remove.
 func (in *Installation) At(dir string) *Installation {
-	return &Installation{T: in.T, Dir: dir, Bin: in.Bin, Log: filepath.Join(dir, "cke.log")}
+	return &Installation{T: in.T, Dir: dir, Bin: in.Bin, Log: filepath.Join(dir, "cke.log"), lately: &lately{}}
 }
 
 // Start runs the daemon and waits until its API answers or it has ended; false
@@ -224,7 +242,7 @@ func (in *Installation) Client() *api.Client {
 	if err != nil {
 		in.T.Fatal(err)
 	}
-	return c
+	return in.lately.with(c)
 }
 
 // Eventually polls until fn succeeds.

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,8 @@ func (r *run) judge() {
 	r.collect()
 	var records []record.Record
 	steps := map[plan.Kind]int{}
-	for _, rec := range r.records {
+	for _, seq := range slices.Sorted(maps.Keys(r.records)) {
+		rec := r.records[seq]
 		records = append(records, rec)
 		if rec.Step != nil && rec.Outcome == record.Done {
 			steps[rec.Step.Kind]++

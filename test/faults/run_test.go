@@ -157,11 +157,12 @@ func (r *run) start() {
 func (r *run) lookOn() {
 	c := r.clients.all[0].mark
 	for {
+		asked := time.Now()
 		ctx, cancel := context.WithTimeout(r.clients.ctx, callTimeout)
 		resp, err := c.MemberList(ctx)
 		cancel()
 		if err == nil {
-			r.saw(resp)
+			r.saw(asked, resp)
 		}
 		select {
 		case <-r.clients.ctx.Done():
@@ -171,8 +172,8 @@ func (r *run) lookOn() {
 	}
 }
 
-func (r *run) saw(resp *clientv3.MemberListResponse) {
-	v := voters{at: time.Now(), nodes: map[cluster.MemberID]string{}}
+func (r *run) saw(asked time.Time, resp *clientv3.MemberListResponse) {
+	v := voters{asked: asked, at: time.Now(), nodes: map[cluster.MemberID]string{}}
 	for _, m := range resp.Members {
 		if !m.IsLearner {
 			v.nodes[cluster.MemberID(m.ID)] = m.Name

@@ -13,8 +13,9 @@ import (
 	"cke/test/faults/history"
 )
 
-// voters are who voted at a time, as etcd said.
+// voters are who voted, as etcd said: at some time between the question and the answer.
 type voters struct {
+	asked time.Time
 	at    time.Time
 	nodes map[cluster.MemberID]string // on which machine
 }
@@ -74,11 +75,12 @@ func belowQuorum(records []record.Record, seen []voters, outages []outage) (bad 
 	return bad, judged, of
 }
 
-// changed are who voted at a time, by who did before and what CKE has done since.
+// changed are who voted at a time, by who did before and what CKE has done since. What
+// was under way when they were asked for may be in the answer, and does no harm twice.
 func changed(before voters, records []record.Record, at time.Time) map[cluster.MemberID]string {
 	nodes := maps.Clone(before.nodes)
 	for _, r := range records {
-		if r.Step == nil || r.Outcome != record.Done || !r.At.After(before.at) || !r.At.Before(at) {
+		if r.Step == nil || r.Outcome != record.Done || ended(r).Before(before.asked) || !r.At.Before(at) {
 			continue
 		}
 		switch leaves(*r.Step) {
@@ -90,6 +92,9 @@ func changed(before voters, records []record.Record, at time.Time) map[cluster.M
 	}
 	return nodes
 }
+
+// ended is when a step was over, rounded up.
+func ended(r record.Record) time.Time { return r.At.Add(time.Duration(r.TookMS+1) * time.Millisecond) }
 
 // What a step does to its member's vote.
 type effect int
@@ -133,8 +138,8 @@ func out(outages []outage, machine string, at time.Time) bool {
 func TestStepsBelowQuorumAreFound(t *testing.T) {
 	t0 := time.Now()
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
-	three := []voters{{at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
-	four := []voters{{at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3", 4: "h4"}}}
+	three := []voters{{at(9), at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
+	four := []voters{{at(9), at(9), map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3", 4: "h4"}}}
 	remove := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RemoveMember, Member: 3}}
 	promote := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.PromoteLearner, Member: 9}}
 	restart := record.Record{At: at(10), Outcome: record.Done, Step: &plan.Step{Kind: plan.RestartMember, Member: 3}}
@@ -168,8 +173,8 @@ func TestStepsBelowQuorumAreFound(t *testing.T) {
 		"a learner goes without a quorum":       {learner, three, []outage{down("h1", 0, 20), down("h2", 0, 20)}, true},
 		"CKE says so itself":                    {foreseen, three, nil, true},
 		"nobody knows who voted":                {remove, nil, []outage{down("h1", 0, 20)}, false},
-		"nobody has known for long who voted":   {remove, []voters{{at(2), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
-		"who votes is known only from later on": {remove, []voters{{at(11), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
+		"nobody has known for long who voted":   {remove, []voters{{at(2), at(2), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
+		"who votes is known only from later on": {remove, []voters{{at(11), at(11), three[0].nodes}}, []outage{down("h1", 0, 20)}, false},
 	} {
 		if got, _, _ := belowQuorum([]record.Record{c.rec}, c.seen, c.outages); (len(got) > 0) != c.bad {
 			t.Errorf("%s: %v", name, got)
@@ -183,9 +188,18 @@ func TestWhoVotesChangesBetweenTwoLooks(t *testing.T) {
 	did := func(after time.Duration, kind plan.Kind, id cluster.MemberID, node cluster.NodeName) record.Record {
 		return record.Record{At: t0.Add(after), Outcome: record.Done, Step: &plan.Step{Kind: kind, Member: id, Nodes: []cluster.NodeName{node}}}
 	}
-	two := []voters{{t0, map[cluster.MemberID]string{1: "h1", 3: "h3"}}}
-	three := []voters{{t0, map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
+	two := []voters{{t0, t0, map[cluster.MemberID]string{1: "h1", 3: "h3"}}}
+	three := []voters{{t0, t0, map[cluster.MemberID]string{1: "h1", 2: "h2", 3: "h3"}}}
 	defragment := did(2*time.Second, plan.Defragment, 3, "h3")
+	begun := did(-time.Second, plan.PromoteLearner, 2, "h2")
+	begun.TookMS = 1500
+	if bad, _, _ := belowQuorum([]record.Record{begun, defragment}, two, nil); len(bad) > 0 {
+		t.Errorf("a third came to vote when it was asked who does: %v", bad)
+	}
+	begun.TookMS = 500
+	if bad, _, _ := belowQuorum([]record.Record{begun, defragment}, two, nil); len(bad) != 1 {
+		t.Errorf("a third had come to vote and did no more, and nothing is said of it: %v", bad)
+	}
 	if bad, _, _ := belowQuorum([]record.Record{did(time.Second, plan.PromoteLearner, 2, "h2"), defragment}, two, nil); len(bad) > 0 {
 		t.Errorf("a third has come to vote before: %v", bad)
 	}

@@ -16,7 +16,7 @@ func (h channel) InstallUnit(ctx context.Context, u cluster.Unit) error {
 		judged := false
 		if m.runtime() == cluster.RuntimeSystemd && m.seals[u.Member] && !m.keeps(u) {
 			judged = true
-			if err := h.act(verb+" in systemd", func() error {
+			if err := h.act(verb+inSystemd, func() error {
 				if err := m.allowUnit(u); err != nil {
 					return err
 				}
@@ -164,7 +164,7 @@ func (h channel) goOn(id cluster.MemberID, verb string, step *int) (done bool, e
 				u.Founding = nil
 			}
 			err = h.act("run "+id.String(), func() error {
-				m.w.judgeDrainedStart(m)
+				m.w.judgeDrainedStart(h.c, m)
 				m.w.judgeVersion(m, u)
 				if m.file = nil; m.seals[id] {
 					m.keep(u)

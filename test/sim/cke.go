@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,9 @@ type CKE struct {
 	changing int
 	// lives is how many more effects it lives for; negative: all.
 	lives int
+	// diesAfter is in the name of the effect that it is killed after, wherever that comes;
+	// empty: none.
+	diesAfter string
 	// deposed is when a newer one began; sent is when what it does now was asked.
 	deposed, sent time.Time
 	stopped       time.Time // when it stood still last
@@ -253,10 +257,11 @@ func (c *CKE) effect(what string, do func() error) error {
 	}
 	w.inspect()
 	if c.lives > 0 {
-		if c.lives--; c.lives == 0 {
-			c.kill()
-			return errKilled
-		}
+		c.lives--
+	}
+	if c.lives == 0 || err == nil && c.diesAfter != "" && strings.Contains(what, c.diesAfter) {
+		c.kill()
+		return errKilled
 	}
 	return err
 }

@@ -223,8 +223,9 @@ func onCKE() map[string]func(*World) {
 				m.askUndrain()
 			}
 		},
-		"cke-killed": func(w *World) { w.killNewest() },
-		"cke-clock":  func(w *World) { w.setCKEsClock(w.between("clock", -mostWrong, mostWrong)) },
+		"cke-killed-halfway": func(w *World) { w.newest().diesAfter = inSystemd },
+		"cke-killed":         func(w *World) { w.killNewest() },
+		"cke-clock":          func(w *World) { w.setCKEsClock(w.between("clock", -mostWrong, mostWrong)) },
 		"cke-replaced": func(w *World) {
 			w.newest().kill()
 			w.begin()
@@ -335,7 +336,7 @@ func (w *World) repair() {
 	for _, m := range w.all() {
 		m.askUndrain()
 	}
-	w.newest().lives, w.newest().stallsIn = -1, 0
+	w.newest().lives, w.newest().stallsIn, w.newest().diesAfter = -1, 0, ""
 	w.shelf.paused = nil
 	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {
 		w.shelf.spec.Etcd.ExtraArgs = nil

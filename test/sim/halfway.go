@@ -8,6 +8,9 @@ import "cke/internal/cluster"
 // halfInstalled counts what a host has told of one.
 const halfInstalled = "a half installed unit"
 
+// inSystemd is in the name of the effect by which a unit is half installed.
+const inSystemd = " in systemd"
+
 // lasting is what systemd's own file says of a unit: the founding is over.
 func lasting(u cluster.Unit) cluster.Unit {
 	u.Founding = nil

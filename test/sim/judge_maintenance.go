@@ -2,17 +2,25 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"cke/internal/cluster"
+	"cke/internal/plan"
 )
 
 // What no cke may do to nodes under maintenance, and to machines that are rebooted.
 
 // judgeDrainedStart: a member that a person has taken out of service is started by
-// nobody but its machine.
-func (w *World) judgeDrainedStart(m *machine) {
-	if since, is := w.drained(m.name()); is && time.Since(since) > w.takes() && !w.undrainedLately(m.name()) {
+// nobody but its machine. A restart that was under way goes on, for as many answers as a
+// slow host takes.
+func (w *World) judgeDrainedStart(c *CKE, m *machine) {
+	since, is := w.drained(m.name())
+	d := c.onRecord(func(s plan.Step) bool {
+		return (s.Kind == plan.RestartMember || s.Kind == plan.RollBackMember) && slices.Contains(s.Nodes, m.name())
+	})
+	begun := d != nil && d.since.Before(since)
+	if is && !begun && time.Since(since) > w.takes() && !w.undrainedLately(m.name()) {
 		w.violate("drainedIsLeftAlone", "the member on %s is started, and its node is drained since %s ago", m.name(), time.Since(since))
 	}
 }

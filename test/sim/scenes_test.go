@@ -85,13 +85,15 @@ func badSettings(r *rand.Rand, _ history, at time.Duration) []Event {
 
 // halfway: cke is killed while a member gets other settings, and the spec goes back.
 func halfway(r *rand.Rand, _ history, at time.Duration) []Event {
+	i := r.IntN(3)
 	events := []Event{
-		{at, []string{"spec quota=9", "spec heartbeat=20", "spec heartbeat=0"}[r.IntN(3)]},
-		{at + soon(r, 300), fmt.Sprintf("cke-killed-after %d", 1+r.IntN(6))},
-		{at + time.Second + soon(r, 4000), []string{"spec quota=8", "spec heartbeat=10", "spec heartbeat=10"}[r.IntN(3)]},
+		{at, []string{"spec quota=9", "spec heartbeat=20", "spec heartbeat=0"}[i]},
+		{at, "cke-killed-halfway"},
+		{at + 3*time.Second + soon(r, 2000), []string{"spec quota=8", "spec heartbeat=10", "spec heartbeat=10"}[i]},
+		{at + 3*time.Second + soon(r, 2000), "cke-killed"},
 	}
 	if r.IntN(2) == 0 {
-		events = append(events, Event{at + soon(r, 5000), []string{"kill follower", "kill busy", "all-killed", "power-cut"}[r.IntN(4)]})
+		events = append(events, Event{at + time.Second + soon(r, 5000), []string{"kill follower", "kill leader", "all-killed", "power-cut"}[r.IntN(4)]})
 		events = append(events, Event{at + 6*time.Second + soon(r, 5000), "power-back"})
 	}
 	return events
@@ -122,7 +124,7 @@ func lostAndAnotherGoes(r *rand.Rand, h history, at time.Duration) []Event {
 // putBack: what was moved aside lies in its old place again, beside another member.
 func putBack(r *rand.Rand, h history, at time.Duration) []Event {
 	who := fmt.Sprintf("n%d", 1+r.IntN(h.machines))
-	return []Event{{at, "wipe " + who}, {at + 20*time.Second + soon(r, 9000), "put-back " + who}, {at + 30*time.Second + soon(r, 9000), "put-back busy"}}
+	return []Event{{at, "unmark " + who}, {at + 20*time.Second + soon(r, 9000), "put-back " + who}, {at + 30*time.Second + soon(r, 9000), "put-back busy"}}
 }
 
 // goneAndNotWanted: a machine falls silent, and soon after the spec names it no more.

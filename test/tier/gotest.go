@@ -189,12 +189,20 @@ func (r *reader) endPackage(e event) {
 }
 
 // detectorCrashed: the race detector's runtime fails a check of its own now and
-// then in tests with virtual time (golang/go#78156). That is neither a race nor
-// the package's doing.
+// then in tests with virtual time (golang/go#78156), or reads through a null pointer,
+// on the runtime's own stack and where it looks at a timer of a bubble. That is neither
+// a race nor the package's doing.
 func (r *reader) detectorCrashed(ids []testID) bool {
-	return slices.ContainsFunc(ids, func(id testID) bool {
-		return slices.ContainsFunc(r.output[id], func(l string) bool { return strings.Contains(l, "ThreadSanitizer: CHECK failed") })
-	})
+	said := func(is func(line string) bool) bool {
+		return slices.ContainsFunc(ids, func(id testID) bool { return slices.ContainsFunc(r.output[id], is) })
+	}
+	if said(func(l string) bool { return strings.Contains(l, "ThreadSanitizer: CHECK failed") }) {
+		return true
+	}
+	// A panic of Go's own has "[signal " before it.
+	return said(func(l string) bool { return strings.HasPrefix(l, "SIGSEGV: segmentation violation") }) &&
+		said(func(l string) bool { return strings.HasPrefix(l, "runtime.(*timer).maybeRunChan(") }) &&
+		said(func(l string) bool { return strings.Contains(l, "[running, synctest bubble ") })
 }
 
 // close keeps go's own summary of a package: its last line.

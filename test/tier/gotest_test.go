@@ -133,17 +133,17 @@ func TestTheBoundHoldsWhatIsAskedFor(t *testing.T) {
 // A crash of the race detector's own is no failure of the package, once; and one
 // in a package where a test failed as well does not hide that.
 func TestTheDetectorsOwnCrashIsTriedAgain(t *testing.T) {
-	crash := `println("ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346"); os.Exit(66)`
-	dir := write(t, map[string]string{
-		"a/a_test.go": "package a\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { " + crash + " }",
-		"b/b_test.go": "package b\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { t.Error(1) }; func TestB(t *testing.T) { " + crash + " }",
-	})
-	got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{})
-	if err != nil {
-		t.Fatal(err)
+	for _, says := range []string{
+		`"ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346"`,
+		`"SIGSEGV: segmentation violation\nPC=0x41c869 m=4\n\ngoroutine 7 gp=0xc0 m=4 [running, synctest bubble 3]:\nruntime.(*timer).maybeRunChan(0xc0, 0xc0)\n"`,
+	} {
+		crashedAlone(t, "println("+says+"); os.Exit(66)")
 	}
-	if len(got.crashed) != 1 || got.crashed[0] != "example/a" || got.failed == 0 {
-		t.Errorf("crashed %v, %d failed", got.crashed, got.failed)
+	dir := write(t, map[string]string{
+		"a/a_test.go": "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { var p *int; t.Log(*p) }",
+	})
+	if got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{}); err != nil || len(got.crashed) > 0 || got.failed == 0 {
+		t.Errorf("a null pointer of the package's own: crashed %v, %d failed, %v", got.crashed, got.failed, err)
 	}
 
 	for crashes, failed := range map[int]int{0: 0, 1: 0, 2: 0, 3: 1, 9: 1} {
@@ -157,5 +157,22 @@ func TestTheDetectorsOwnCrashIsTriedAgain(t *testing.T) {
 		if err != nil || got.failed != failed || runs != min(crashes+1, maxCrashes) {
 			t.Errorf("%d crashes: %d failed after %d runs, %v", crashes, got.failed, runs, err)
 		}
+	}
+}
+
+// crashedAlone checks that a package which ends with this is one that crashed, unless a
+// test of it failed.
+func crashedAlone(t *testing.T, crash string) {
+	t.Helper()
+	dir := write(t, map[string]string{
+		"a/a_test.go": "package a\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { " + crash + " }",
+		"b/b_test.go": "package b\n\nimport (\"os\"; \"testing\")\n\nfunc TestA(t *testing.T) { t.Error(1) }; func TestB(t *testing.T) { " + crash + " }",
+	})
+	got, err := goTest(dir, []string{"./..."}, false, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.crashed) != 1 || got.crashed[0] != "example/a" || got.failed == 0 {
+		t.Errorf("crashed %v, %d failed", got.crashed, got.failed)
 	}
 }

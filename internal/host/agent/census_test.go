@@ -3,6 +3,7 @@ package agent
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,8 +55,11 @@ func TestProcessesBelow(t *testing.T) {
 		}
 	}
 	check("running", 1)
+	pid := b.etcds(t)[0]
+	must(t, syscall.Kill(pid, syscall.SIGSTOP)) // it ends when it finds out
 	must(t, os.RemoveAll(filepath.Join(b.root, "var/lib/cke/etcd")))
 	check("its data removed", 1)
+	must(t, syscall.Kill(pid, syscall.SIGCONT))
 	must(t, h.StopUnit(t.Context(), host.StopUnit{Cluster: u.Cluster, Member: u.Member}))
 	check("stopped", 0)
 }

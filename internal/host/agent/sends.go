@@ -14,10 +14,13 @@ import (
 )
 
 const (
-	// sendsWithin is how long a member is watched for a word to its peer; a leader has
+	// sendsWithin is how long a member is watched for words to its peer; a leader has
 	// one with each heartbeat (100 ms unless set otherwise).
-	sendsWithin = 600 * time.Millisecond
+	sendsWithin = time.Second
 	sendsAgain  = 50 * time.Millisecond
+	// sendsOften is how often what was sent must have grown: a stream that is not stuck
+	// has a word of its own each 1.7 s (rafthttp's linkHeartbeatMessage) beside one that is.
+	sendsOften = 2
 )
 
 // sends says whether a member has sent a peer something, or given that up, while it is
@@ -42,7 +45,7 @@ func (a *Agent) sends(ctx context.Context, req host.PeerRequest) (host.SendsAnsw
 }
 
 func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.MemberID) (bool, error) {
-	first, err := askSent(ctx, at, member, peer)
+	last, err := askSent(ctx, at, member, peer)
 	if err != nil {
 		return false, err
 	}
@@ -50,7 +53,7 @@ func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.Member
 	defer end.Stop()
 	again := time.NewTicker(sendsAgain)
 	defer again.Stop()
-	for {
+	for often := 0; ; {
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
@@ -58,23 +61,35 @@ func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.Member
 			return false, nil
 		case <-again.C:
 		}
-		if now, err := askSent(ctx, at, member, peer); err != nil || now > first {
-			return err == nil, err
+		now, err := askSent(ctx, at, member, peer)
+		if err != nil {
+			return false, err
 		}
+		if now.bytes > last.bytes {
+			often++
+		}
+		if now.failures > last.failures || often == sendsOften {
+			return true, nil
+		}
+		last = now
 	}
 }
 
-func askSent(ctx context.Context, at netip.AddrPort, member, peer cluster.MemberID) (n float64, err error) {
+// sent is what a member has sent a peer, and how many messages it has given up: of those
+// that come after one that it is stuck in, none.
+type sent struct{ bytes, failures float64 }
+
+func askSent(ctx context.Context, at netip.AddrPort, member, peer cluster.MemberID) (s sent, err error) {
 	err = readMetrics(ctx, at, func(text io.Reader) (err error) {
-		n, err = readSent(text, member, peer)
+		s, err = readSent(text, member, peer)
 		return err
 	})
-	return n, err
+	return s, err
 }
 
-// readSent is what a member has sent a peer, in bytes, and given up, in messages: either
-// tells that its writers go on. The names are etcd's (server/etcdserver/api/rafthttp/metrics.go).
-func readSent(text io.Reader, member, peer cluster.MemberID) (sum float64, err error) {
+// readSent finds it in a member's metrics. The names are etcd's
+// (server/etcdserver/api/rafthttp/metrics.go).
+func readSent(text io.Reader, member, peer cluster.MemberID) (s sent, err error) {
 	itself, to := false, fmt.Sprintf("{To=%q}", peer)
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
@@ -82,19 +97,20 @@ func readSent(text io.Reader, member, peer cluster.MemberID) (sum float64, err e
 		switch name {
 		case `etcd_server_id{server_id="` + member.String() + `"}`:
 			itself = true
-		case "etcd_network_peer_sent_bytes_total" + to, "etcd_network_peer_sent_failures_total" + to:
-			n, err := number(value)
-			if err != nil {
-				return 0, err
-			}
-			sum += n
+		case "etcd_network_peer_sent_bytes_total" + to:
+			s.bytes, err = number(value)
+		case "etcd_network_peer_sent_failures_total" + to:
+			s.failures, err = number(value)
+		}
+		if err != nil {
+			return sent{}, err
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("read metrics: %w", err)
+		return sent{}, fmt.Errorf("read metrics: %w", err)
 	}
 	if !itself {
-		return 0, fmt.Errorf("read metrics: they are not those of member %s", member)
+		return sent{}, fmt.Errorf("read metrics: they are not those of member %s", member)
 	}
-	return sum, nil
+	return s, nil
 }

@@ -18,13 +18,13 @@ func TestReadSent(t *testing.T) {
 	const own = `etcd_server_id{server_id="8e9e05c52164694d"} 1` + "\n"
 	for _, c := range []struct {
 		name, text string
-		want       float64
+		want       sent
 		fails      bool
 	}{
-		{"both", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} 1.5e+03\netcd_network_peer_sent_failures_total{To=\"a\"} 2\n", 1502, false},
-		{"another peer", own + "etcd_network_peer_sent_bytes_total{To=\"b\"} 7\netcd_network_peer_sent_bytes_total{To=\"aa\"} 7\n", 0, false},
-		{"another member", "etcd_network_peer_sent_bytes_total{To=\"a\"} 7\n", 0, true},
-		{"it is no number", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} many\n", 0, true},
+		{"both", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} 1.5e+03\netcd_network_peer_sent_failures_total{To=\"a\"} 2\n", sent{1500, 2}, false},
+		{"another peer", own + "etcd_network_peer_sent_bytes_total{To=\"b\"} 7\netcd_network_peer_sent_bytes_total{To=\"aa\"} 7\n", sent{}, false},
+		{"another member", "etcd_network_peer_sent_bytes_total{To=\"a\"} 7\n", sent{}, true},
+		{"it is no number", own + "etcd_network_peer_sent_bytes_total{To=\"a\"} many\n", sent{}, true},
 	} {
 		got, err := readSent(strings.NewReader(c.text), id, peer)
 		if got != c.want || (err != nil) != c.fails {
@@ -33,22 +33,41 @@ func TestReadSent(t *testing.T) {
 	}
 }
 
-// A writer that is stuck counts neither.
+// A writer that is stuck counts neither; the other stream goes on with a word now and then.
 func TestWhoIsStuckSendsNothing(t *testing.T) {
 	t.Parallel()
 	const id, peer = cluster.MemberID(0x8e9e05c52164694d), cluster.MemberID(0xa)
-	for _, grows := range []int64{0, 1} {
-		var sent atomic.Int64
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, "etcd_server_id{server_id=%q} 1\netcd_network_peer_sent_failures_total{To=%q} %d\n", id, peer, sent.Add(grows))
-		}))
-		t.Cleanup(srv.Close)
-		got, err := sendsTo(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id, peer)
-		if got != (grows > 0) || err != nil {
-			t.Errorf("%d more each time: it sends %t, %v", grows, got, err)
-		}
+	for name, c := range map[string]struct {
+		bytes, failures func(asked int64) int64
+		want            bool
+	}{
+		"it sends":                       {func(n int64) int64 { return 100 * n }, never, true},
+		"it sends with every other look": {func(n int64) int64 { return 100 * (n / 2) }, never, true},
+		"it gives up":                    {never, func(n int64) int64 { return n / 3 }, true},
+		"it is stuck":                    {never, never, false},
+		"the other stream has a word":    {func(n int64) int64 { return 7 * min(n/4, 1) }, never, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				n := asked.Add(1)
+				fmt.Fprintf(w, "etcd_server_id{server_id=%q} 1\netcd_network_peer_sent_bytes_total{To=%q} %d\netcd_network_peer_sent_failures_total{To=%q} %d\n",
+					id, peer, c.bytes(n), peer, c.failures(n))
+			}))
+			t.Cleanup(srv.Close)
+			eventually(t, "it has had the time to answer", func() bool {
+				got, err := sendsTo(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id, peer)
+				if err == nil && got && !c.want {
+					t.Error("it sends")
+				}
+				return err == nil && (got || !c.want) // a busy machine may have looked too seldom
+			})
+		})
 	}
 }
+
+func never(int64) int64 { return 0 }
 
 // What the metrics are called is etcd's to say: a member whose peer is not there asks for
 // its vote again and again.

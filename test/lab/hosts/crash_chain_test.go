@@ -17,7 +17,8 @@ func (e *env) chain(c change, chained map[string]bool) {
 	e.t.Helper()
 	c.again()
 	began := time.Now()
-	var killed []string
+	killed := passed(c, chained)
+	before := len(killed)
 	for {
 		trace := e.Write("trace", "")
 		if e.StartWith([]string{"CKE_EFFECT_TRACE=" + trace, drive.KillAfterAnother(killed)}) && c.make() {
@@ -38,8 +39,8 @@ func (e *env) chain(c change, chained map[string]bool) {
 	e.Start()
 	e.whole(c.nodes()...)
 	e.Kill()
-	e.t.Logf("%s, %s, by daemons killed after %q", c.name, time.Since(began).Round(time.Millisecond), killed)
-	if len(killed) == 0 {
+	e.t.Logf("%s, %s, by daemons killed after %q", c.name, time.Since(began).Round(time.Millisecond), killed[before:])
+	if len(killed) == before {
 		e.t.Errorf("%s: no daemon was killed", c.name)
 	}
 }

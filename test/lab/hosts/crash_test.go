@@ -16,6 +16,8 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/internal/execute"
+	"cke/internal/plan"
 	"cke/test/drive"
 	"cke/test/lab"
 )
@@ -24,9 +26,10 @@ import (
 // next one finishes the job, on machines. Here that is a sample, which a seed
 // repeats, of a founding and of a cleaning, and a chain of daemons, each killed after
 // another effect, through the replacement of the leader, what is given to an API
-// server's machine and taken from it again, a machine's reboot, and the way to the older
-// etcd and back. Every effect that only machines have must have been among them.
-// The long form is all effects of these but of the last, and of the rebuilding of a
+// server's machine and taken from it again, a machine's reboot, the way to the older etcd
+// and back, and the replacement of a member that gateways lead to, which is stopped before
+// it is removed. Every effect that only machines have must have been among them.
+// The long form is all effects of these but of the last two, and of the rebuilding of a
 // member.
 func TestKilledAfterEffects(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(drive.Seed(t), 3))
@@ -37,6 +40,9 @@ func TestKilledAfterEffects(t *testing.T) {
 		if c.chain {
 			e.chain(c, chained)
 		}
+	}
+	if what := fmt.Sprintf("%s %s", plan.RemoveMember, execute.HostStopUnit); !chained[what] {
+		t.Errorf("no daemon was killed after %s", what)
 	}
 	for kind, effects := range drive.OnMachines() {
 		for _, effect := range effects {
@@ -67,6 +73,7 @@ func (e *env) changes() []change {
 	reboot := &rebooting{seat: other}
 	down := &versions{other, cluster.DefaultVersion, drive.OlderVersion}
 	up := &versions{other, drive.OlderVersion, cluster.DefaultVersion}
+	led := &ledThere{other}
 	return []change{
 		{"found", 2, false, e.bare, func() bool { return e.set(1, 2, 3) }, three},
 		{"rebuild", 0, false, func() { e.loseData(3) }, func() bool { return e.set(1, 2, 3) }, three},
@@ -77,6 +84,7 @@ func (e *env) changes() []change {
 		{"reboot", 0, true, reboot.again, reboot.make, other.nodes},
 		{"downgrade", chainOnly, true, down.again, down.make, other.nodes},
 		{"upgrade", chainOnly, true, up.again, up.make, other.nodes},
+		{stopFirst, chainOnly, true, led.again, led.make, other.nodes},
 	}
 }
 
