@@ -39,11 +39,7 @@ func ruleReboot(in input) verdict {
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
 	case in.own(name) && (r.Boot == "" || !drain && r.Ends(in.node(name).Boot)):
-		return verdict{reasons: []Reason{{
-			Level: Blocked, Rule: "ckeRunsThere", Node: name,
-			Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
-			Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
-		}}}
+		return ckeRunsThere(name)
 	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
 		return in.drainForReboot(r, name) // it did not go, and was needed
 	case !drain && r.Boot != "" && !usable(in.node(name)):
@@ -219,11 +215,13 @@ func (in input) followReboot(r cluster.Reboot, d cluster.Drain) verdict {
 	case usable(ns) && since >= rebootAgain && in.neededFor(r):
 		// It did not go, and others fell since.
 		return in.endDrain(d, "it was told to reboot and did not, and the quorum needs its member; it is told again later")
+	case usable(ns) && since >= rebootAgain && in.own(d.Node):
+		return ckeRunsThere(d.Node) // nobody tells it again from there
 	case in.perhapsNotTold(r, d) && !in.own(d.Node):
 		v := rebootStep(in.st, r, d.Node, "whether it was told is not known: the cke that was about to leads no more")
 		v.reasons = []Reason{reason}
 		return v
-	case usable(ns) && since >= rebootAgain && !in.own(d.Node) && (ns.Unit == nil || !ns.Unit.Running):
+	case usable(ns) && since >= rebootAgain && (ns.Unit == nil || !ns.Unit.Running):
 		v := rebootStep(in.st, r, d.Node, "it was told to reboot, and did not")
 		v.reasons = []Reason{reason}
 		return v
@@ -275,6 +273,14 @@ func rebootStep(st cluster.State, r cluster.Reboot, n cluster.NodeName, why stri
 
 func finishReboot(r cluster.Reboot, n cluster.NodeName, why string) verdict {
 	return verdict{steps: []Step{{Kind: FinishReboot, Nodes: []cluster.NodeName{n}, Reboot: &r, Reason: why}}}
+}
+
+func ckeRunsThere(name cluster.NodeName) verdict {
+	return verdict{reasons: []Reason{{
+		Level: Blocked, Rule: "ckeRunsThere", Node: name,
+		Text: "the machine is to be rebooted, and the cke that leads by now runs on it",
+		Hint: "stop that cke until another one leads, or ckecli node reboot --cancel",
+	}}}
 }
 
 // own: cke itself runs on the machine, so that nobody would follow its reboot. It may
