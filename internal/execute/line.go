@@ -17,8 +17,8 @@ const (
 	lineStuck = 12 * time.Second
 	// lineAgain is how long nobody asks after a question that was not answered.
 	lineAgain = 100 * time.Millisecond
-	// lineTimeout bounds each question.
-	lineTimeout = 3 * time.Second
+	// lineTimeout bounds each question: the leader's host may be slow.
+	lineTimeout = 10 * time.Second
 )
 
 // fellSilent: the member that goes does not serve, as the step has it or, of a learner

@@ -84,6 +84,9 @@ func (a addLearner) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.stillCarries(ctx, n); err != nil {
+		return err
+	}
 	return a.does(EtcdAddLearner, func() error {
 		_, err := a.x.o.Etcd.AddLearner(ctx, via, n.PeerURL())
 		return err

@@ -243,9 +243,20 @@ func (in input) dataLost(m cluster.Member) bool {
 	return ok && m.Started() && DataLost(in.node(n.Hostname), m.ID)
 }
 
+// saidGone says that its host says so, whomever it obeys.
+func (in input) saidGone(m cluster.Member) bool {
+	n, ok := in.nodeOf(m)
+	return ok && m.Started() && saidGone(in.node(n.Hostname), m.ID)
+}
+
 // DataLost says that a host proves the data of a member that has started gone.
 func DataLost(ns cluster.NodeState, id cluster.MemberID) bool {
-	if !usable(ns) {
+	return usable(ns) && saidGone(ns, id)
+}
+
+// saidGone: so says its host, whomever it obeys.
+func saidGone(ns cluster.NodeState, id cluster.MemberID) bool {
+	if !ns.Reachable() {
 		return false
 	}
 	if u := ns.Unit; u != nil && u.Unit.Member == id {

@@ -24,6 +24,17 @@ func StillUnwanted(s Step, began, spec cluster.Spec, e cluster.EtcdState, now ti
 	return nil
 }
 
+// StillCarries says whether the node that a learner is about to be added for may carry
+// one by the spec of this very moment, too.
+func StillCarries(n cluster.Node, spec cluster.Spec) error {
+	for _, o := range spec.Nodes {
+		if o.Hostname == n.Hostname && o.PeerURL() == n.PeerURL() && o.ControlPlane {
+			return nil
+		}
+	}
+	return fmt.Errorf("guard %s: %s is to carry no member any more", AddLearner, n.Hostname)
+}
+
 func wants(spec cluster.Spec, e cluster.EtcdState, id cluster.MemberID, now time.Time) (cluster.Node, bool) {
 	in := newInput(spec, cluster.State{At: now, Etcd: e}, now)
 	m, member := e.Member(id)

@@ -108,7 +108,7 @@ func (in input) neededBesideLost(m cluster.Member, why string) (Reason, bool) {
 	for _, o := range in.st.Etcd.HealthyVoters() {
 		switch {
 		case o.ID == m.ID:
-		case in.dataLost(o):
+		case in.saidGone(o): // on a host of another store, too
 			lost++
 		default:
 			left++
@@ -119,7 +119,7 @@ func (in input) neededBesideLost(m cluster.Member, why string) (Reason, bool) {
 	}
 	return Reason{
 		Level: Waiting, Rule: "everyOtherVoterNeedsItsData", Node: in.name(m),
-		Text: fmt.Sprintf("%s, and goes once it has not served for %s, or enough of the others have their data: %d of the other %d voters serve with it", why, in.spec.Etcd.ReplaceAfter, left, voters-1),
+		Text: fmt.Sprintf("%s, and stays until enough of the others have their data, or it has not served for %s: %d of the other %d voters serve with theirs", why, in.spec.Etcd.ReplaceAfter, left, voters-1),
 	}, true
 }
 

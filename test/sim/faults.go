@@ -128,7 +128,7 @@ func (m *machine) putBack() {
 			return
 		}
 		m.aside = m.aside[:n-1]
-		m.dirs[id] = &replica{mark: true, token: "none"}
+		m.dirs[id], m.placed = &replica{mark: true, token: "none"}, m.w.raft.at
 	}
 }
 

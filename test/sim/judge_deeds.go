@@ -138,9 +138,7 @@ func (w *World) judgeAddStep(ctx context.Context, c *CKE, url string) {
 	})
 	w.askedAgain(c, d, m, "learner "+url+" is added")
 	wanted := slices.ContainsFunc(w.shelf.spec.Nodes, func(n cluster.Node) bool { return n.PeerURL() == url && n.ControlPlane })
-	// An edit ends no step that waits for a slow host: who is added is taken out again.
-	begun := d != nil && d.failed == 0 && d.since.Before(w.shelf.edited)
-	if !wanted && !begun && !w.editedLately() && !w.raft.agreed.hasURL(url) {
+	if !wanted && !w.editedLately() && !w.raft.agreed.hasURL(url) {
 		w.violate("onlyWhatIsWanted", "a learner is added for %s, which is no node that may carry one", url)
 	}
 }
@@ -273,7 +271,8 @@ func (w *World) judgeClean(c *CKE, m *machine) {
 	if d == nil {
 		return
 	}
-	if f, told := c.deeds.toldBefore(m, d.knew); told && (f.Unit != nil || len(f.Data) > 0) {
+	// What somebody has put there just now may be told and not looked at yet.
+	if f, told := c.deeds.toldBefore(m, d.knew); told && (f.Unit != nil || len(f.Data) > 0) && w.raft.at.Sub(m.placed) > justNow {
 		w.violate("leavingNodesAreKept", "%s is to be cleaned, though it had said that it is in use", m.name())
 	}
 }

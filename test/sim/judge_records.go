@@ -52,6 +52,7 @@ func (w *World) judgeDropRestart(r cluster.Restart) {
 	runs := m.running(r.Member)
 	switch {
 	case blameless && time.Since(r.At) >= time.Minute:
+	case !blameless && m.unit != nil && m.unit.SameSettings(r.From) && !runs: // not begun, and stopped for something else
 	case runs && m.unit != nil && !m.proc.unit.SameSettings(*m.unit):
 		w.violate("restartsAreFollowed", "the restart of %s is forgotten, which runs with its old settings still", m.name())
 	case w.stoppedByCKE[r.Member] && !(runs && m.connected(w.raft.at)):

@@ -47,6 +47,8 @@ type machine struct {
 	gateway   *gateway      // nil: it has none
 	// gone is since when its peers cannot know that it is gone; zero: they do.
 	gone time.Time
+	// placed is when somebody last put a member's data back.
+	placed time.Time
 
 	obeys    host.Identity // zero: nobody yet
 	lock     chan struct{} // of mutating calls
