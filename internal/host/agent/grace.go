@@ -3,11 +3,13 @@ package agent
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"cke/internal/cluster"
@@ -36,13 +38,21 @@ func atMost(d time.Duration) grace {
 // nothing else. A member that does not say so has all of it.
 func (a *Agent) forRequests(u cluster.Unit, most time.Duration) grace {
 	at := netip.AddrPortFrom(loopback(u.Address), cluster.MetricsPort)
-	return untilIdle(most, func(ctx context.Context) (idle bool, err error) {
-		err = readMetrics(ctx, at, func(text io.Reader) (err error) {
-			idle, err = readIdle(text, u.Member)
-			return err
-		})
-		return idle, err
+	return untilIdle(most, func(ctx context.Context) (bool, error) { return hasAnswered(ctx, at, u.Member) })
+}
+
+// hasAnswered says whether a member that was told to end has nothing left to answer. One
+// that listens no more has ended all its clients' calls before (embed.Etcd.Close), and
+// waits a second for its peers' connections.
+func hasAnswered(ctx context.Context, at netip.AddrPort, id cluster.MemberID) (idle bool, err error) {
+	err = readMetrics(ctx, at, func(text io.Reader) (err error) {
+		idle, err = readIdle(text, id)
+		return err
 	})
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return true, nil
+	}
+	return idle, err
 }
 
 // untilIdle ends when it was so twice in a row: an answer may not be sent yet when

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func TestGraceIsOverWhenNothingIsUnderWay(t *testing.T) {
 		"some time later":       {func(ask int) (bool, error) { return ask >= 4, nil }, graceLeast + 5*graceAsk},
 		"for one moment":        {func(ask int) (bool, error) { return ask == 2, nil }, time.Second},
 		"never":                 {func(int) (bool, error) { return false, nil }, time.Second},
-		"nobody says so":        {func(int) (bool, error) { return true, errors.New("connection refused") }, time.Second},
+		"nobody says so":        {func(int) (bool, error) { return true, errors.New("it does not answer") }, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,6 +76,22 @@ func TestGraceIsOverWhenNothingIsUnderWay(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestWhoListensNoMoreHasAnswered: etcd closes its metrics port after all clients' calls.
+func TestWhoListensNoMoreHasAnswered(t *testing.T) {
+	t.Parallel()
+	var l net.ListenConfig
+	silent, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	at := netip.MustParseAddrPort(silent.Addr().String())
+	if idle, err := hasAnswered(t.Context(), at, 1); idle || err == nil {
+		t.Errorf("one that listens and says nothing has answered: %v, %v", idle, err)
+	}
+	must(t, silent.Close())
+	if idle, err := hasAnswered(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 1), 1); !idle || err != nil {
+		t.Errorf("one that does not listen has not answered: %v, %v", idle, err)
 	}
 }
 
