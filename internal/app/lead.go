@@ -122,14 +122,10 @@ func (a *App) end(ctx context.Context) error {
 
 // lead lets a request in that only the leader answers, and ends it with the term.
 func (a *App) lead(ctx context.Context) (context.Context, func(), error) {
-	a.mu.Lock()
-	t := a.term
-	if t == nil || t.ctx.Err() != nil {
-		a.mu.Unlock()
-		return nil, nil, a.notLeading(ctx)
+	t, err := a.enter(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	t.work.Add(1)
-	a.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(t.ctx, func() { cancel(api.ErrLeadLost) })
 	return ctx, func() {
@@ -138,6 +134,39 @@ func (a *App) lead(ctx context.Context) (context.Context, func(), error) {
 		t.work.Done()
 	}, nil
 }
+
+const (
+	// termPatience is how long a request waits for a term that the store says is this
+	// daemon's and that is not begun yet, so that who asks right after a start or a
+	// hand-over is not sent away.
+	termPatience = 5 * time.Second
+	// termLook is between two looks for it.
+	termLook = 50 * time.Millisecond
+)
+
+// enter adds a request to the work of the present term. The error is NotLeader's.
+func (a *App) enter(ctx context.Context) (*term, error) {
+	waited, cancel := context.WithTimeout(ctx, termPatience)
+	defer cancel()
+	for {
+		a.mu.Lock()
+		t := a.term
+		if t != nil && t.ctx.Err() == nil {
+			t.work.Add(1)
+			a.mu.Unlock()
+			return t, nil
+		}
+		a.mu.Unlock()
+		refused := a.notLeading(ctx)
+		if !errors.Is(refused, errBetweenTerms) || waited.Err() != nil {
+			return nil, refused
+		}
+		pause(waited, termLook)
+	}
+}
+
+// errBetweenTerms is the refusal of a daemon that is first in line and has no term.
+var errBetweenTerms = api.NotLeader("this cke is about to take the lead, or to give it up", "try again in a moment", "")
 
 // lookPatience bounds the look at who leads, for somebody who waits.
 const lookPatience = 2 * time.Second
@@ -154,7 +183,7 @@ func (a *App) notLeading(ctx context.Context) error {
 	case err != nil:
 		return leaderUnknown(err)
 	case l.Candidate == a.self:
-		return api.NotLeader("this cke is about to take the lead, or to give it up", "try again in a moment", "")
+		return errBetweenTerms
 	case l.Server != "":
 		return api.NotLeader(fmt.Sprintf("this cke (%s) does not lead: %s does", a.self.Hostname, l.Hostname),
 			fmt.Sprintf("ask that one: ckecli --server %s; or name all, with commas between", l.Server), l.Server)
