@@ -155,7 +155,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 		return outdated{}, wait
 	}
 	for _, o := range todo {
-		if m := o.member; o.from.Version == o.to.Version && !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready && restartUnsafe(e, m, true) == "" {
+		if in.nothingToLose(o) {
 			return o, Reason{}
 		}
 	}
@@ -177,6 +177,14 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 		return outdated{}, wait
 	}
 	return todo[0], Reason{}
+}
+
+// nothingToLose: the member has not served for a while, nor its peers as far as its host
+// knows. One that only cke does not reach may even lead, and does not go before the others.
+func (in input) nothingToLose(o outdated) bool {
+	m := o.member
+	return o.from.Version == o.to.Version && !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready &&
+		!in.takesPart(m) && !in.node(o.node.Hostname).PartUnknown && restartUnsafe(in.st.Etcd, m, true) == ""
 }
 
 // restart takes one member's endpoint and leadership away, and then restarts it.
