@@ -50,3 +50,49 @@ func TestAMemberThatOnlyCKEDoesNotReachStays(t *testing.T) {
 		}
 	}
 }
+
+// TestAMemberThatOnlyCKEDoesNotReachIsRestartedInItsTurn: it may lead, and serves clients
+// that nobody leads away.
+func TestAMemberThatOnlyCKEDoesNotReachIsRestartedInItsTurn(t *testing.T) {
+	authority := bubbled(t)
+	var w *World
+	var err error
+	var meanwhile, after int
+	synctest.Test(t, func(*testing.T) {
+		h := history{machines: 3, wanted: "n1,n2,n3", members: 3, replace: 20 * time.Second, flags: []string{"founded"}}
+		if w, err = h.world(authority); err != nil {
+			return
+		}
+		edited := func() (n int) {
+			w.do(func() {
+				for _, m := range w.all() {
+					if m.proc != nil && m.proc.unit.ExtraArgs[badFlag] == "10" {
+						n++
+					}
+				}
+			})
+			return n
+		}
+		w.Begin()
+		pass(time.Minute)
+		w.do(func() { w.victim("leader").mute = true })
+		pass(time.Minute)
+		err = w.Happen("spec heartbeat=10")
+		pass(2 * time.Minute)
+		meanwhile = edited()
+		w.do(func() {
+			for _, m := range w.all() {
+				m.mute = false
+			}
+		})
+		pass(2 * time.Minute)
+		after = edited()
+		w.Close()
+	})
+	if err != nil || meanwhile != 0 || after != 3 || len(w.Violations()) > 0 {
+		t.Errorf("%d members had other settings while one could not be asked, and %d then; %v, %v", meanwhile, after, w.Violations(), err)
+		for _, l := range w.Trace() {
+			t.Log(l)
+		}
+	}
+}
