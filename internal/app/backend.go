@@ -29,7 +29,7 @@ func (b backend) care(ctx context.Context, name string) (*care, error) {
 	}
 	c, err := b.careFor(ctx, name)
 	if errors.Is(err, errNotLeading) { // since the request was let in; nothing was done for it
-		err = b.notLeading(ctx)
+		_, err = b.notLeading(ctx)
 	}
 	return c, err
 }

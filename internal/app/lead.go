@@ -157,38 +157,36 @@ func (a *App) enter(ctx context.Context) (*term, error) {
 			return t, nil
 		}
 		a.mu.Unlock()
-		refused := a.notLeading(ctx)
-		if !errors.Is(refused, errBetweenTerms) || waited.Err() != nil {
+		soon, refused := a.notLeading(ctx)
+		if !soon || waited.Err() != nil {
 			return nil, refused
 		}
 		pause(waited, termLook)
 	}
 }
 
-// errBetweenTerms is the refusal of a daemon that is first in line and has no term.
-var errBetweenTerms = api.NotLeader("this cke is about to take the lead, or to give it up", "try again in a moment", "")
-
 // lookPatience bounds the look at who leads, for somebody who waits.
 const lookPatience = 2 * time.Second
 
-// notLeading says who leads in this daemon's place.
-func (a *App) notLeading(ctx context.Context) error {
+// notLeading says who leads in this daemon's place; soon: nobody does, for it is first in
+// line itself, and has no term just now.
+func (a *App) notLeading(ctx context.Context) (soon bool, refused error) {
 	if a.ctx.Err() != nil {
-		return api.NotLeader("this cke is stopping", "start it again, or ask another one", "")
+		return false, api.NotLeader("this cke is stopping", "start it again, or ask another one", "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	l, err := a.store.Leader(ctx)
 	switch {
 	case err != nil:
-		return leaderUnknown(err)
+		return false, leaderUnknown(err)
 	case l.Candidate == a.self:
-		return errBetweenTerms
+		return true, api.NotLeader("this cke is about to take the lead, or to give it up", "try again in a moment", "")
 	case l.Server != "":
-		return api.NotLeader(fmt.Sprintf("this cke (%s) does not lead: %s does", a.self.Hostname, l.Hostname),
+		return false, api.NotLeader(fmt.Sprintf("this cke (%s) does not lead: %s does", a.self.Hostname, l.Hostname),
 			fmt.Sprintf("ask that one: ckecli --server %s; or name all, with commas between", l.Server), l.Server)
 	default:
-		return api.NotLeader(fmt.Sprintf("this cke (%s) does not lead: %s does", a.self.Hostname, l.Hostname),
+		return false, api.NotLeader(fmt.Sprintf("this cke (%s) does not lead: %s does", a.self.Hostname, l.Hostname),
 			fmt.Sprintf("run ckecli on %s, with --server unix://%s", l.Hostname, l.Socket), "")
 	}
 }
