@@ -150,6 +150,9 @@ type NodeState struct {
 	// EndsBefore is how many of its member's Ends were there when that had last served
 	// for long, as far as this daemon remembers.
 	EndsBefore int `json:"ends_before,omitempty"`
+	// GrewAt is when its member's data was last seen to become larger than it had ever
+	// been, as far as this daemon remembers; zero: it was not seen to.
+	GrewAt time.Time `json:"grew_at,omitzero"`
 	// Data are the data directories present, set-aside ones not included.
 	Data []DataDir `json:"data,omitempty"`
 	// Aside are the names of data directories of this cluster that were moved
@@ -333,21 +336,6 @@ type Member struct {
 
 // Started says whether the member ever joined with a process of its own.
 func (m Member) Started() bool { return m.Name != "" }
-
-// Auth is etcd's own users and roles.
-type Auth struct {
-	Known   bool                    `json:"known"`
-	Enabled bool                    `json:"enabled"`
-	Users   map[string][]string     `json:"users,omitempty"` // user → roles
-	Roles   map[string][]Permission `json:"roles,omitempty"`
-}
-
-// Permission is one grant of a role over [Key, RangeEnd).
-type Permission struct {
-	Key      string `json:"key"`
-	RangeEnd string `json:"range_end"`
-	Type     string `json:"type"` // READ, WRITE, READWRITE
-}
 
 // Voters returns the voting members.
 func (e EtcdState) Voters() []Member { return e.filter(func(m Member) bool { return !m.Learner }) }

@@ -36,6 +36,8 @@ type machine struct {
 	used *answer
 	// pulse is what was seen of its member's process.
 	pulse pulse
+	// growth is what was seen of its member's data.
+	growth growth
 }
 
 type question struct {
@@ -173,6 +175,7 @@ func (o *Observer) arrive(m *machine, q *question, a *answer) {
 	if a.err == nil {
 		m.heard = a.arrived
 		m.pulse.note(a.facts.Unit, a.arrived)
+		m.growth.note(a.facts, a.arrived)
 	}
 	if o.ctx.Err() == nil && (m.used == nil || !a.says(m.used)) {
 		select {

@@ -52,7 +52,7 @@ func (o *Observer) nodes(ctx context.Context, w Wanted) map[cluster.NodeName]clu
 		case m.answers.IsZero():
 			m.answers = o.o.Now()
 		}
-		s.AnswersSince = m.answers
+		s.AnswersSince, s.GrewAt = m.answers, m.growth.at
 		s.UnreachableSince = since(o.unreachable, n.Hostname, !s.Reachable(), o.o.Now())
 		if last, ok := o.measured[n.Hostname]; ok {
 			s.Measured = &last

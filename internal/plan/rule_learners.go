@@ -52,7 +52,7 @@ func ruleLearners(in input) verdict {
 			s.Reason, s.ByHost = "the learner has caught up, and is about to serve", true
 			v.steps = append(v.steps, s)
 		default:
-			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: learnerIsCatchingUp, Node: name, Text: learnerProgress(in.st.Etcd, m)})
+			v.reasons = append(v.reasons, Reason{Level: Waiting, Rule: learnerIsCatchingUp, Node: name, Text: in.learnerProgress(m, n)})
 		}
 	}
 	return v
@@ -98,11 +98,16 @@ func (in input) mayServe(n cluster.Node) bool {
 	return usable(ns) && ns.Unit != nil && ns.Unit.Running
 }
 
-func learnerProgress(e cluster.EtcdState, m cluster.Member) string {
-	if !m.Healthy {
+func (in input) learnerProgress(m cluster.Member, n cluster.Node) string {
+	ns := in.node(n.Hostname)
+	d, _ := ns.Dir(m.ID)
+	switch {
+	case !m.Healthy && !ns.GrewAt.IsZero() && d.Bytes > 0 && in.isSent(m, ns):
+		return fmt.Sprintf("learner %s does not serve yet: it is sent the others' data, and has %s of %s", m.ID, roundSize(d.Bytes), roundSize(in.largestDB()))
+	case !m.Healthy:
 		return fmt.Sprintf("learner %s does not serve yet: %s", m.ID, orElse(m.Err, "not started"))
 	}
-	front, _ := e.Front(time.Time{})
+	front, _ := in.st.Etcd.Front(time.Time{})
 	return fmt.Sprintf("learner %s has applied %d of the leader's %d entries", m.ID, m.RaftApplied, front.Index)
 }
 

@@ -90,12 +90,17 @@ func (in input) dead(m cluster.Member) bool {
 
 // silence is how long a member has not served that should have: one under
 // maintenance need not, and afterwards is given time anew, as all are after there
-// was no quorum. One that only cke does not reach serves its peers.
+// was no quorum. One that only cke does not reach serves its peers, and a learner none
+// before it has been sent all there is.
 func (in input) silence(m cluster.Member) time.Duration {
 	if m.Healthy || m.UnhealthySince.IsZero() {
 		return 0
 	}
-	since := later(later(m.UnhealthySince, in.st.Etcd.QuorumSince), in.node(in.name(m)).TookPart)
+	ns := in.node(in.name(m))
+	since := later(later(m.UnhealthySince, in.st.Etcd.QuorumSince), ns.TookPart)
+	if in.isSent(m, ns) {
+		since = later(since, ns.GrewAt)
+	}
 	for _, d := range in.st.Drains {
 		switch {
 		case d.Node != in.name(m):
@@ -106,6 +111,21 @@ func (in input) silence(m cluster.Member) time.Duration {
 		}
 	}
 	return in.now.Sub(since)
+}
+
+// isSent: a learner's data is smaller than a voter's database, as far as is known. What
+// makes it grow until then is what the others send, however slowly.
+func (in input) isSent(m cluster.Member, ns cluster.NodeState) bool {
+	d, known := ns.Dir(m.ID)
+	return m.Learner && (!known || d.Bytes < in.largestDB())
+}
+
+// largestDB is how large a serving voter's database is at most.
+func (in input) largestDB() (most int64) {
+	for _, m := range in.st.Etcd.HealthyVoters() {
+		most = max(most, m.DBSize)
+	}
+	return most
 }
 
 func inZone(zone string, nodes []cluster.Node) int {

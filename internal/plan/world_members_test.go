@@ -50,6 +50,15 @@ func (w *world) members(word string, args []string) (known bool, err error) {
 		d, err := time.ParseDuration(args[1])
 		w.edit(args[0], func(ns *cluster.NodeState) { ns.RunsSince = w.now.Add(-d) })
 		return true, err
+	case "grew": // so long ago, to so many bytes
+		d, err := time.ParseDuration(args[1])
+		w.edit(args[0], func(ns *cluster.NodeState) {
+			ns.GrewAt = w.now.Add(-d)
+			for i := range ns.Data {
+				_, err = fmt.Sscan(args[2], &ns.Data[i].Bytes)
+			}
+		})
+		return true, err
 	case "again": // how often its process was
 		w.edit(args[0], func(ns *cluster.NodeState) { _, err = fmt.Sscan(args[1], &ns.Unit.Restarts) })
 		return true, err

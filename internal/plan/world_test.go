@@ -50,6 +50,7 @@ import (
 //	partakes NODE D|unknown                 its process said so long ago that it takes part in the quorum; was not asked yet
 //	ran NODE D D                            its process has run for so long, and ended so long ago before that
 //	running NODE D                          its process has been seen to run for so long
+//	grew NODE D BYTES                       its data was last seen to grow so long ago, to so many bytes
 //	again NODE N                            its process was started again so often with the settings it has
 //	before-that NODE N                      so many of its ends were there when it had last served for long
 //	applied NODE INDEX                      the process on a node says how far it is
