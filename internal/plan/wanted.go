@@ -82,10 +82,10 @@ func (in input) dispensable(n cluster.Node, among []cluster.Node) int {
 }
 
 // dead: it has not served for replace_after, nor its peers as far as can be known. A
-// host is asked about that after a while only, and however short replace_after is, its
-// answer is waited for.
+// host is asked about that after a while only, and now and then, and however short
+// replace_after is, its answer is waited for, and holds until the next.
 func (in input) dead(m cluster.Member) bool {
-	return in.silence(m) >= in.spec.Etcd.ReplaceAfter.Std() && !in.node(in.name(m)).PartUnknown
+	return in.silence(m) >= in.spec.Etcd.ReplaceAfter.Std() && !in.node(in.name(m)).PartUnknown && !in.takesPart(m)
 }
 
 // silence is how long a member has not served that should have: one under

@@ -10,16 +10,22 @@ import (
 	"cke/internal/plan"
 )
 
-// TestAMemberThatOnlyCKEDoesNotReachStays, however long that is, and is replaced when
-// it does not take part any more.
+// TestAMemberThatOnlyCKEDoesNotReachStays, however long that is and however short
+// replace_after, and is replaced when it does not take part any more.
 func TestAMemberThatOnlyCKEDoesNotReachStays(t *testing.T) {
 	authority := bubbled(t)
+	for _, replace := range []time.Duration{3 * time.Second, 20 * time.Second} {
+		t.Run(replace.String(), func(t *testing.T) { staysThoughMute(t, authority, replace) })
+	}
+}
+
+func staysThoughMute(t *testing.T, authority *Authority, replace time.Duration) {
 	var w *World
 	var err error
 	var before, during, after []cluster.MemberID
 	said := false
 	synctest.Test(t, func(*testing.T) {
-		h := history{machines: 4, wanted: "n1,n2,n3,n4", members: 3, replace: 20 * time.Second, flags: []string{"founded"}}
+		h := history{machines: 4, wanted: "n1,n2,n3,n4", members: 3, replace: replace, flags: []string{"founded"}}
 		if w, err = h.world(authority); err != nil {
 			return
 		}
