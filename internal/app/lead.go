@@ -157,22 +157,33 @@ func (a *App) enter(ctx context.Context) (*term, error) {
 			return t, nil
 		}
 		a.mu.Unlock()
-		refused := a.notLeading(ctx)
-		if !errors.Is(refused, errBetweenTerms) || waited.Err() != nil {
-			return nil, refused
+		err := a.whoLeads(ctx)
+		if !errors.Is(err, errBetweenTerms) || waited.Err() != nil {
+			return nil, refused(err)
 		}
 		pause(waited, termLook)
 	}
 }
 
-// errBetweenTerms is the refusal of a daemon that is first in line and has no term.
-var errBetweenTerms = api.NotLeader("this cke is about to take the lead, or to give it up", "try again in a moment", "")
+// errBetweenTerms is what a daemon says that is first in line and has no term.
+var errBetweenTerms = errors.New("this cke is about to take the lead, or to give it up")
+
+// refused is that in the API's words; any other refusal is in them already.
+func refused(err error) error {
+	if errors.Is(err, errBetweenTerms) {
+		return api.NotLeader(err.Error(), "try again in a moment", "")
+	}
+	return err
+}
 
 // lookPatience bounds the look at who leads, for somebody who waits.
 const lookPatience = 2 * time.Second
 
-// notLeading says who leads in this daemon's place.
-func (a *App) notLeading(ctx context.Context) error {
+// notLeading says to whoever asks who leads in this daemon's place.
+func (a *App) notLeading(ctx context.Context) error { return refused(a.whoLeads(ctx)) }
+
+// whoLeads is notLeading, or errBetweenTerms.
+func (a *App) whoLeads(ctx context.Context) error {
 	if a.ctx.Err() != nil {
 		return api.NotLeader("this cke is stopping", "start it again, or ask another one", "")
 	}
