@@ -98,7 +98,9 @@ type NodeStatus struct {
 	Leaving      bool             `json:"leaving"`
 	Left         bool             `json:"left,omitempty"`
 	Reachable    bool             `json:"reachable"`
-	Error        string           `json:"error,omitempty"`
+	// Boot tells this boot of the machine from all others, as its host last said.
+	Boot  string `json:"boot,omitempty"`
+	Error string `json:"error,omitempty"`
 	// Trouble is why it is not reachable, where a person can do something about
 	// it, and Hint what.
 	Trouble   cluster.Trouble `json:"trouble,omitempty"`

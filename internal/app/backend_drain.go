@@ -55,7 +55,7 @@ func (b backend) UndrainNode(ctx context.Context, name, which string) (api.Drain
 		if d.Node != n.Hostname || d.Over() {
 			continue
 		}
-		if why, hint := plan.UndrainRefused(w.Reboot, d); why != "" {
+		if why, hint := plan.UndrainRefused(w.Reboot, d, began); why != "" {
 			return api.DrainAnswer{}, api.Refused(fmt.Sprintf("node %s is not undrained: %s", n.Hostname, why), hint)
 		}
 		d.Ended = began.UTC()

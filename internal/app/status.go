@@ -39,6 +39,7 @@ func status(v reconcile.View) api.Status {
 		ns := v.State.Nodes[n.Hostname]
 		st := nodeStatus(n)
 		st.Leaving, st.Reachable = i >= len(v.Wanted.Spec.Nodes), ns.Reachable()
+		st.Boot = ns.Boot
 		st.Error, st.Trouble, st.Hint = ns.Err, ns.Trouble, ns.Hint
 		st.Gateway = ns.Gateway
 		if m, ok := e.MemberAt(n); ok {

@@ -10,6 +10,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/internal/reconcile"
 )
 
 // A transfer that tells of each kilobyte is sent four times a second; what else
@@ -62,4 +63,15 @@ func TestProgressIsToldNowAndThen(t *testing.T) {
 			t.Errorf("a change at 1.1 s is sent at %v", at)
 		}
 	})
+}
+
+// Who waits for a machine's reboot sees it by its boot.
+func TestStatusTellsWhichBootAMachineRuns(t *testing.T) {
+	n := cluster.Node{Hostname: "cp1", User: "root"}
+	var v reconcile.View
+	v.Wanted.Spec.Nodes = []cluster.Node{n}
+	v.State.Nodes = map[cluster.NodeName]cluster.NodeState{"cp1": {Boot: "b2"}}
+	if s := status(v); len(s.Nodes) != 1 || s.Nodes[0].Boot != "b2" {
+		t.Errorf("it says %+v", s.Nodes)
+	}
 }

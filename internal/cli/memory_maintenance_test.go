@@ -13,6 +13,7 @@ type maintenance struct {
 	drains  []cluster.Drain
 	reboot  *cluster.Reboot
 	reasons []plan.Reason
+	boot    string // that its machines run
 }
 
 func (m *memory) DrainNode(ctx context.Context, name, node string, r api.DrainRequest) (api.DrainAnswer, error) {
@@ -40,7 +41,8 @@ func (m *memory) UndrainNode(ctx context.Context, name, node string) (api.DrainA
 }
 
 // RebootNodes has all of them rebooted once they were looked at, but for stuck, which
-// never is, and idle, whose turn is cancelled.
+// never is, idle, whose turn is cancelled, and the first of those that are put back: it
+// left the spec, and the last was told, and undrained by a person before it went.
 func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootRequest) (cluster.Reboot, error) {
 	out := cluster.Reboot{By: "tester", Why: r.Why, At: start()}
 	err := m.with(ctx, name, func(c *memoryCluster) error {
@@ -51,8 +53,11 @@ func (m *memory) RebootNodes(ctx context.Context, name string, r api.RebootReque
 			out.Nodes = append(out.Nodes, cluster.NodeName(n))
 		}
 		now := out
+		c.boot = "b2"
 		switch last := len(out.Nodes) - 1; {
 		case r.Nodes[0] == "stuck":
+		case r.Why == "put back":
+			now.Done, now.Skipped, now.Boot, now.Told, c.boot = out.Nodes[:last], out.Nodes[:1], "b1", start(), "b1"
 		case out.Nodes[last] == "idle":
 			now.Done = out.Nodes[:last]
 			c.drains = []cluster.Drain{{Node: "idle", Reboot: true, At: start()}}

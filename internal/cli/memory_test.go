@@ -144,6 +144,9 @@ func (m *memory) statusOf(name string, c *memoryCluster) api.Status {
 	st.Cluster, st.Plan.Cluster, st.SpecRevision, st.Paused = name, name, c.revision, c.paused
 	st.Kubernetes = m.kubernetesOf(c)
 	st.Drains, st.Reboot = c.drains, c.reboot
+	for i := range st.Nodes {
+		st.Nodes[i].Boot = c.boot
+	}
 	st.Plan.Reasons = append(st.Plan.Reasons, c.reasons...)
 	if m.mood == "left" && !c.cleaned {
 		st.Left = []api.NodeStatus{{Hostname: "old", Address: "10.77.0.9", ControlPlane: true, Left: true, Transport: "ssh", Login: "cke@10.77.0.9:22"}}

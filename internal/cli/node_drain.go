@@ -88,7 +88,9 @@ func newNodeUndrain(s *session) *cobra.Command {
 		Use:   "undrain NODE",
 		Short: "Put a drained node into service again",
 		Long: `Put a drained node into service again: its member is started, and clients are
-led to it once it serves. It returns when the member is in sync with the others.`,
+led to it once it serves. It returns when the member is in sync with the others.
+It is refused (exit 3) while ckecli node reboot is to do it, or the machine was
+told to reboot and may go at any moment.`,
 		Example: `  ckecli node undrain cp2`,
 		Args:    exactly("NODE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runNodeUndrain(cmd.Context(), s, o, args[0]) },

@@ -38,8 +38,9 @@ func newNodeReboot(s *session) *cobra.Command {
 		Short: "Reboot machines one after another, while the cluster serves",
 		Long: `Reboot machines, one after another in the order given. Each is drained first,
 told to reboot, and put into service again when it is back; the next one's turn
-comes once every member serves and is in sync. A machine counts as back when it
-runs another boot than before.
+comes once every member serves and is in sync. A machine counts as rebooted when
+it runs another boot than before; when the reboot is over without one of them,
+as after --cancel, the command names it (exit 3).
 
 It is cke that does it: ending this command ends the watching only, and --cancel
 lets no further machine be rebooted. The machine that cke itself runs on is
@@ -94,12 +95,19 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		return err
 	}
 	shown := ""
-	done := 0
+	var last cluster.Reboot
+	gone := map[cluster.NodeName]bool{}
 	err = awaitStatus(ctx, s, c, name, o.timeout, r.Nodes[len(r.Nodes)-1], func(st api.Status) (bool, error) {
-		if st.Reboot == nil || !st.Reboot.At.Equal(r.At) {
+		over := st.Reboot == nil || !st.Reboot.At.Equal(r.At)
+		if !over {
+			last = *st.Reboot
+		}
+		for _, n := range rebooted(last, st.Nodes) {
+			gone[n] = true
+		}
+		if over {
 			return true, nil
 		}
-		done = rebooted(st)
 		line := rebootLine(st)
 		if line == shown || o.output.value == asJSON {
 			return false, nil
@@ -113,24 +121,27 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		return err
 	case err != nil:
 		return err
-	case done < len(r.Nodes):
-		return api.Refused(fmt.Sprintf("the reboot is over, and %d of %d machines were seen to be rebooted", done, len(r.Nodes)),
-			"it was cancelled, or its end was not seen; ckecli history tells")
+	case len(gone) < len(r.Nodes):
+		left := slices.DeleteFunc(slices.Clone(r.Nodes), func(n cluster.NodeName) bool { return gone[n] })
+		return api.Refused(fmt.Sprintf("the reboot is over, and %d of %d machines were seen to be rebooted; not %s", len(gone), len(r.Nodes), joined(left)),
+			"it was cancelled, a node left the spec, or its end was not seen; ckecli history tells")
 	}
 	return s.print(o.output, rebootResult{Cluster: name, Rebooted: r.Nodes}, func() string {
 		return fmt.Sprintf("rebooted: %s\n", joined(r.Nodes))
 	})
 }
 
-// rebooted counts the machines that were rebooted. The last one of a request is never
-// told to be done: it counts once its node goes back into service.
-func rebooted(st api.Status) int {
-	n, _ := st.Reboot.Next()
-	gone := slices.ContainsFunc(st.Drains, func(d cluster.Drain) bool { return d.Node == n && d.Reboot && !d.Over() })
-	if st.Reboot.Boot == "" || gone {
-		return len(st.Reboot.Done)
+// rebooted are the machines of a request that were rebooted, as far as it is. The last
+// one's end may never be seen on record: it counts once it runs another boot.
+func rebooted(r cluster.Reboot, nodes []api.NodeStatus) []cluster.NodeName {
+	names := slices.DeleteFunc(slices.Clone(r.Done), func(n cluster.NodeName) bool { return slices.Contains(r.Skipped, n) })
+	next, _ := r.Next()
+	for _, n := range nodes {
+		if n.Hostname == next && r.Boot != "" && n.Boot != "" && !r.Ends(n.Boot) {
+			names = append(names, next)
+		}
 	}
-	return len(st.Reboot.Done) + 1
+	return names
 }
 
 func joined(nodes []cluster.NodeName) string {

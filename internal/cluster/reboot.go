@@ -16,6 +16,8 @@ type Reboot struct {
 	Interrupt bool `json:"interrupt,omitempty"`
 	// Done are those whose turn is over.
 	Done []NodeName `json:"done,omitempty"`
+	// Skipped are those of Done whose turn ended without a reboot.
+	Skipped []NodeName `json:"skipped,omitempty"`
 	// Boot is the boot of the machine whose turn it is as it was before it was told
 	// to reboot, at Told; empty before.
 	Boot string    `json:"boot,omitempty"`
@@ -43,6 +45,12 @@ func (r Reboot) Ends(boot string) bool { return r.Boot != "" && r.Boot == boot }
 func (r Reboot) After(n NodeName) Reboot {
 	r.Done = append(slices.Clone(r.Done), n)
 	r.Boot, r.Told, r.First, r.Epoch = "", time.Time{}, time.Time{}, 0
+	return r
+}
+
+// Without is After for a machine that is not rebooted.
+func (r Reboot) Without(n NodeName) Reboot {
+	r.Skipped = append(slices.Clone(r.Skipped), n)
 	return r
 }
 

@@ -40,6 +40,8 @@ const (
 // they end with it.
 type session struct {
 	client    dynamic.Interface
+	many      dynamic.Interface       // for Secrets, of which there may be hundreds
+	doors     chan struct{}           // one place for each knock of theirs
 	secrets   flowcontrol.RateLimiter // of what is asked about Secrets
 	transport *http.Transport
 	hangUp    context.CancelFunc // ends all connections
@@ -64,7 +66,7 @@ func newSession(ctx context.Context, config *rest.Config, until func() time.Time
 		proxy = http.ProxyFromEnvironment
 	}
 	open, hangUp := context.WithCancel(ctx)
-	s := &session{doubt: make(chan struct{}, 1), hangUp: hangUp, until: until, server: config.Host + string(config.CAData)}
+	s := &session{doubt: make(chan struct{}, 1), doors: make(chan struct{}, knocks), hangUp: hangUp, until: until, server: config.Host + string(config.CAData)}
 	s.secrets = flowcontrol.NewTokenBucketRateLimiter(secretsPerSecond, secretsBurst)
 	s.transport = &http.Transport{
 		Proxy: proxy, DialContext: dialWhile(open), TLSClientConfig: tlsConfig,
@@ -76,7 +78,11 @@ func newSession(ctx context.Context, config *rest.Config, until func() time.Time
 		hangUp()
 		return nil, fmt.Errorf("read credentials of kubeconfig: %w", err)
 	}
-	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: led{rt, until}}); err != nil {
+	few := &http.Client{Transport: knocking{led{rt, until}, s.doors}}
+	if s.client, err = dynamic.NewForConfigAndClient(config, &http.Client{Transport: led{rt, until}}); err == nil {
+		s.many, err = dynamic.NewForConfigAndClient(config, few)
+	}
+	if err != nil {
 		hangUp()
 		return nil, fmt.Errorf("read server of kubeconfig: %w", err)
 	}
@@ -117,6 +123,9 @@ func (l *line) Close() error {
 }
 
 func (s *session) of(k key) dynamic.ResourceInterface {
+	if k.kind == secretKind() {
+		return s.many.Resource(k.kind.resource).Namespace(k.namespace)
+	}
 	return s.client.Resource(k.kind.resource).Namespace(k.namespace)
 }
 

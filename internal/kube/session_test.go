@@ -6,11 +6,26 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
+
+func sessionWith(t *testing.T, server *httptest.Server) *session {
+	t.Helper()
+	l, err := enter(t.Context(), kubeconfigFor(t, server), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSession(t.Context(), l.config, func() time.Time { return time.Time{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s
+}
 
 // TestSecretsHoldNobodyUp: hundreds of Secrets are brought up to date one after
 // another, and who is sent to a dead member does not wait until that is done.
@@ -22,15 +37,7 @@ func TestSecretsHoldNobodyUp(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	l, err := enter(t.Context(), kubeconfigFor(t, server), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newSession(t.Context(), l.config, func() time.Time { return time.Time{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
+	s := sessionWith(t, server)
 	const secrets = 10 * secretsBurst
 	ctx, cancel := context.WithCancel(t.Context())
 	// A busy machine may not answer in time; then it is asked again, as a keeper does.

@@ -33,16 +33,16 @@ func ruleReboot(in input) verdict {
 	d, drain := in.drainOf(name)
 	switch {
 	case n.Hostname == "":
-		return finishReboot(r, name, "its node is in the spec no more")
+		return finishReboot(r.Without(name), name, "its node is in the spec no more")
 	case !n.Remote():
-		return finishReboot(r, name, "it has no machine of its own, or shares cke's")
+		return finishReboot(r.Without(name), name, "it has no machine of its own, or shares cke's")
 	case drain && d.Over():
 		return verdict{} // ruleDrain speaks of it
 	case in.own(name) && (r.Boot == "" || !drain && r.Ends(in.node(name).Boot)):
 		return ckeRunsThere(name)
 	case !drain && usable(in.node(name)) && r.Ends(in.node(name).Boot):
 		return in.drainForReboot(r, name) // it did not go, and was needed
-	case !drain && r.Boot != "" && !usable(in.node(name)):
+	case !drain && r.Boot != "" && !in.rebooted(r, name):
 		return rebootWaits(name, "or was by now, which its host tells once it answers")
 	case !drain && r.Boot != "":
 		return finishReboot(r, name, "it was rebooted and is in service")
@@ -317,11 +317,20 @@ func RebootRefused(spec cluster.Spec, st cluster.State, r cluster.Reboot) (why, 
 	return "", ""
 }
 
-// UndrainRefused says why a drain is not a person's to end, and what to do; nothing
+// UndrainRefused says why a drain is not a person's to end now, and what to do; nothing
 // when it may be ended.
-func UndrainRefused(r *cluster.Reboot, d cluster.Drain) (why, hint string) {
-	if r == nil || !d.Reboot || slices.Contains(r.Done, d.Node) || !slices.Contains(r.Nodes, d.Node) {
+func UndrainRefused(r *cluster.Reboot, d cluster.Drain, now time.Time) (why, hint string) {
+	if r == nil || slices.Contains(r.Done, d.Node) || !slices.Contains(r.Nodes, d.Node) {
 		return "", ""
 	}
-	return "it is being rebooted, and put into service again by that", "ckecli node reboot --cancel"
+	next, _ := r.Next()
+	switch {
+	case d.Reboot:
+		return "it is being rebooted, and put into service again by that", "ckecli node reboot --cancel"
+	case next == d.Node && r.Boot != "" && now.Sub(r.Told) < rebootAgain:
+		// Its member would be started on a machine that may go at any moment.
+		return fmt.Sprintf("its machine was told to reboot at %s, and is not known to be back", r.Told.UTC().Format(time.TimeOnly)),
+			fmt.Sprintf("undrain it when it is back, or %s after it was told", rebootAgain)
+	}
+	return "", ""
 }

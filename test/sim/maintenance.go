@@ -51,7 +51,7 @@ func (w *World) clock() time.Time { return time.Now().Add(w.newest().skew).UTC()
 // askUndrain puts it into service again.
 func (m *machine) askUndrain() {
 	for _, d := range m.w.shelf.drains {
-		if why, _ := plan.UndrainRefused(m.w.shelf.reboot, d); d.Node == m.name() && !d.Over() && why == "" {
+		if why, _ := plan.UndrainRefused(m.w.shelf.reboot, d, m.w.clock()); d.Node == m.name() && !d.Over() && why == "" {
 			m.w.endDrain(d)
 		}
 	}

@@ -35,9 +35,12 @@ func writeTails(ctx context.Context, w io.Writer, tails []*logTail, lines int, f
 		}
 	}()
 	for _, t := range tails {
-		if err := t.seek(lines); err != nil {
+		if err := t.seek(lines, follow); err != nil {
 			return err
 		}
+	}
+	if !follow {
+		return lastOf(w, tails)
 	}
 	tick := time.NewTicker(logPoll)
 	defer tick.Stop()
@@ -47,9 +50,6 @@ func writeTails(ctx context.Context, w io.Writer, tails []*logTail, lines int, f
 				return err
 			}
 		}
-		if !follow {
-			return nil
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -58,11 +58,22 @@ func writeTails(ctx context.Context, w io.Writer, tails []*logTail, lines int, f
 	}
 }
 
+// lastOf writes what the tails held when they were looked at, and nothing that came since.
+func lastOf(w io.Writer, tails []*logTail) error {
+	for _, t := range tails {
+		if err := t.last(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // logTail is one file that may not be there yet, and is replaced when it has
 // grown.
 type logTail struct {
 	path string
 	file *os.File
+	size int64 // when its last lines were looked for
 }
 
 func (t *logTail) close() {
@@ -85,8 +96,9 @@ func (t *logTail) open() error {
 	return err
 }
 
-// seek goes to before the last lines.
-func (t *logTail) seek(lines int) error {
+// seek goes to before the last lines. One that is not ended yet counts where it is
+// waited for.
+func (t *logTail) seek(lines int, waits bool) error {
 	if err := t.open(); err != nil || t.file == nil {
 		return err
 	}
@@ -94,6 +106,7 @@ func (t *logTail) seek(lines int) error {
 	if err != nil {
 		return err
 	}
+	t.size = size
 	const chunk = 64 << 10
 	seen, at := -1, size // the end of the last line does not begin one
 	for at > 0 {
@@ -102,7 +115,7 @@ func (t *logTail) seek(lines int) error {
 		if _, err := t.file.ReadAt(b, at-n); err != nil {
 			return err
 		}
-		if at == size && b[n-1] != '\n' {
+		if at == size && b[n-1] != '\n' && waits {
 			seen = 0 // a line that is not ended yet
 		}
 		for i := n - 1; i >= 0; i-- {
@@ -119,6 +132,22 @@ func (t *logTail) seek(lines int) error {
 	_, err = t.file.Seek(0, io.SeekStart)
 	if lines == 0 {
 		_, err = t.file.Seek(size, io.SeekStart)
+	}
+	return err
+}
+
+// last writes the whole lines from there to the file's end as it was then.
+func (t *logTail) last(w io.Writer) error {
+	if t.file == nil {
+		return nil
+	}
+	at, err := t.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(io.LimitReader(t.file, t.size-at))
+	if end := bytes.LastIndexByte(b, '\n') + 1; err == nil && end > 0 {
+		_, err = w.Write(b[:end])
 	}
 	return err
 }

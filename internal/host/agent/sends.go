@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,14 +15,28 @@ import (
 )
 
 const (
-	// sendsWithin is how long a member is watched for words to its peer; a leader has
-	// one with each heartbeat (100 ms unless set otherwise).
-	sendsWithin = time.Second
-	sendsAgain  = 50 * time.Millisecond
-	// sendsOften is how often what was sent must have grown: a stream that is not stuck
-	// has a word of its own each 1.7 s (rafthttp's linkHeartbeatMessage) beside one that is.
-	sendsOften = 2
+	// sendsWithin is how long a member is watched for words to its peer, at least, and
+	// sendsLongest at most; a leader has one with each heartbeat.
+	sendsWithin  = time.Second
+	sendsLongest = 8 * time.Second
+	sendsAgain   = 50 * time.Millisecond
+	// wordEvery is when a stream that is not stuck has a word of its own, beside one that
+	// is (rafthttp's linkHeartbeatMessage). Two words that surely came within wordAlone
+	// are not both such.
+	wordEvery = 5 * time.Second / 3
+	wordAlone = wordEvery - 150*time.Millisecond
 )
+
+// sendsFor is how long a member with these settings is watched: for two heartbeats, or
+// for one with a stream's own words before and after it.
+func sendsFor(extraArgs map[string]string) time.Duration {
+	ms, err := strconv.Atoi(extraArgs["heartbeat-interval"])
+	if err != nil || ms <= 0 {
+		return sendsWithin // etcd's own is 100 ms
+	}
+	beat := time.Duration(min(ms, int(sendsLongest/time.Millisecond))) * time.Millisecond
+	return min(max(sendsWithin, min(2*beat, beat+2*wordEvery)+2*sendsAgain), sendsLongest)
+}
 
 // sends says whether a member has sent a peer something, or given that up, while it is
 // watched. etcd ends the streams to a removed peer while it applies the removal
@@ -36,7 +51,8 @@ func (a *Agent) sends(ctx context.Context, req host.PeerRequest) (host.SendsAnsw
 	if err != nil || !st.running || st.started == nil || st.started.Member != req.Member {
 		return host.SendsAnswer{}, err
 	}
-	sends, err := sendsTo(ctx, netip.AddrPortFrom(loopback(st.started.Address), cluster.MetricsPort), req.Member, req.Peer)
+	at := netip.AddrPortFrom(loopback(st.started.Address), cluster.MetricsPort)
+	sends, err := sendsTo(ctx, at, req.Member, req.Peer, sendsFor(st.started.ExtraArgs))
 	if err != nil {
 		a.log.Debug("ask a member what it sends", "member", req.Member, "peer", req.Peer, "err", err) // it may stand still
 		return host.SendsAnswer{}, nil
@@ -44,16 +60,21 @@ func (a *Agent) sends(ctx context.Context, req host.PeerRequest) (host.SendsAnsw
 	return host.SendsAnswer{Sends: sends}, nil
 }
 
-func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.MemberID) (bool, error) {
-	last, err := askSent(ctx, at, member, peer)
-	if err != nil {
-		return false, err
-	}
-	end := time.NewTimer(sendsWithin)
+func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.MemberID, within time.Duration) (bool, error) {
+	var l line
+	end := time.NewTimer(within)
 	defer end.Stop()
 	again := time.NewTicker(sendsAgain)
 	defer again.Stop()
-	for often := 0; ; {
+	for {
+		asked := time.Now()
+		s, err := askSent(ctx, at, member, peer)
+		if err != nil {
+			return false, err
+		}
+		if l.moves(asked, time.Now(), s) {
+			return true, nil
+		}
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
@@ -61,18 +82,26 @@ func sendsTo(ctx context.Context, at netip.AddrPort, member, peer cluster.Member
 			return false, nil
 		case <-again.C:
 		}
-		now, err := askSent(ctx, at, member, peer)
-		if err != nil {
-			return false, err
-		}
-		if now.bytes > last.bytes {
-			often++
-		}
-		if now.failures > last.failures || often == sendsOften {
-			return true, nil
-		}
-		last = now
 	}
+}
+
+// line is what is known of a member's streams to a peer.
+type line struct {
+	last  sent
+	asked time.Time // for last; zero before the first answer
+	word  time.Time // when there was a word, at the earliest; zero while none is known
+}
+
+// moves takes in an answer, with when it was asked for and when it came, and says whether
+// no stream is stuck, or what was stuck was given up.
+func (l *line) moves(asked, came time.Time, now sent) bool {
+	before := *l
+	l.last, l.asked = now, asked
+	if before.asked.IsZero() || now.bytes <= before.last.bytes && now.failures <= before.last.failures {
+		return false
+	}
+	l.word = before.asked
+	return now.failures > before.last.failures || !before.word.IsZero() && came.Sub(before.word) < wordAlone
 }
 
 // sent is what a member has sent a peer, and how many messages it has given up: of those

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cke/internal/cluster"
 )
@@ -57,7 +58,7 @@ func TestWhoIsStuckSendsNothing(t *testing.T) {
 			}))
 			t.Cleanup(srv.Close)
 			eventually(t, "it has had the time to answer", func() bool {
-				got, err := sendsTo(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id, peer)
+				got, err := sendsTo(t.Context(), netip.MustParseAddrPort(srv.Listener.Addr().String()), id, peer, sendsWithin)
 				if err == nil && got && !c.want {
 					t.Error("it sends")
 				}
@@ -68,6 +69,56 @@ func TestWhoIsStuckSendsNothing(t *testing.T) {
 }
 
 func never(int64) int64 { return 0 }
+
+// However rare a leader's heartbeats are, two words come soon after each other unless one
+// of its streams is stuck: then all that comes is the other's own word.
+func TestALineIsJudgedByItsHeartbeats(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		args  map[string]string
+		beat  time.Duration // 0: it is stuck
+		phase time.Duration // of the streams' own words
+		slow  time.Duration // that each answer takes
+		moves bool
+	}{
+		"as etcd sets it":       {beat: 100 * ms, moves: true},
+		"half a second":         {args: beats("500"), beat: 500 * ms, phase: 1600 * ms, moves: true},
+		"more":                  {args: beats("700"), beat: 700 * ms, phase: 1600 * ms, moves: true},
+		"a second":              {args: beats("1000"), beat: time.Second, phase: 1600 * ms, moves: true},
+		"two":                   {args: beats("2000"), beat: 2 * time.Second, phase: 200 * ms, moves: true},
+		"three":                 {args: beats("3000"), beat: 3 * time.Second, phase: 900 * ms, moves: true},
+		"stuck":                 {phase: 300 * ms},
+		"stuck, and slow beats": {args: beats("4000"), phase: 300 * ms},
+		"stuck, slow answers":   {args: beats("4000"), phase: 300 * ms, slow: 200 * ms},
+		"no number":             {args: beats("1s"), phase: 300 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			within := sendsFor(c.args)
+			if within < time.Second || within > sendsLongest {
+				t.Errorf("it is watched for %s", within)
+			}
+			var l line
+			moves := false
+			for at := time.Duration(0); at <= within && !moves; at += sendsAgain + c.slow {
+				words := int64((at-c.phase+wordEvery)/wordEvery) * 20
+				if c.beat > 0 {
+					words += int64(at/c.beat) * 40
+				}
+				start := time.Time{}.Add(time.Hour)
+				moves = l.moves(start.Add(at), start.Add(at+c.slow), sent{bytes: float64(words)})
+			}
+			if moves != c.moves {
+				t.Errorf("it moves: %t, want %t", moves, c.moves)
+			}
+		})
+	}
+}
+
+func beats(interval string) map[string]string {
+	return map[string]string{"heartbeat-interval": interval}
+}
 
 // What the metrics are called is etcd's to say: a member whose peer is not there asks for
 // its vote again and again.
