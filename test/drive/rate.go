@@ -77,10 +77,14 @@ func (in *Installation) StartRate(perSecond int, addresses ...string) *Rate {
 		in: in, per: perSecond, gets: in.Connect(app, addresses...), root: in.Connect(in.RootCert(), addresses...),
 		puts: in.connectOnce(app, addresses...), events: map[int64]string{},
 	}
-	first, err := r.puts.Put(in.T.Context(), ratePrefix+"first", "first")
-	if err != nil {
-		in.T.Fatal(err)
-	}
+	var first *clientv3.PutResponse
+	// Sent once, it may meet a member that does not know of the user yet.
+	in.Eventually("the first put", func() (err error) {
+		ctx, cancel := context.WithTimeout(in.T.Context(), ratePatience)
+		defer cancel()
+		first, err = r.puts.Put(ctx, ratePrefix+"first", "first")
+		return err
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.began, r.last = cancel, time.Now(), first.Header.Revision
 	r.wg.Go(func() { r.watch(ctx, first.Header.Revision+1) })
