@@ -26,7 +26,7 @@ func Stall(m *Machine) Fault {
 				return fmt.Errorf("stall %s: %w", m.name, err)
 			}
 			frozen := "frozen " + to
-			return poll(10*time.Second, m.name+" to be "+frozen, func() bool {
+			return poll(time.Minute, m.name+" to be "+frozen, func() bool {
 				events, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup.events"))
 				return err == nil && strings.Contains(string(events), frozen)
 			})
