@@ -22,9 +22,12 @@ func TestTheAPIServerGoesAndComes(t *testing.T) {
 	s.killAPI()
 	r.shows(t, "endpoints", "apiServerIsUnreachable")
 	r.shows(t, "secret shop/etcd", "apiServerIsUnreachable")
-	if p := r.Published(); p.Trouble == "" || len(p.Ready) != 3 {
-		t.Errorf("published %+v", p)
-	}
+	eventually(t, func() error { // of another object it may be known a moment later
+		if p := r.Published(); p.Trouble == "" || len(p.Ready) != 3 {
+			return fmt.Errorf("published %+v", p)
+		}
+		return nil
+	})
 	r.Want(withBundle(withdrawn(three(), 1), shop()))
 	if err := s.startAPI(); err != nil {
 		t.Fatal(err)
