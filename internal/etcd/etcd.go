@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -147,22 +146,4 @@ func Of(nodes []cluster.Node, peerURL string) (Endpoint, bool) {
 		}
 	}
 	return "", false
-}
-
-// Snapshot streams the member's database followed by its SHA-256. The second
-// value is the database's size in bytes when the stream began.
-func (c *Client) Snapshot(ctx context.Context, ep Endpoint) (io.ReadCloser, int64, error) {
-	conn, err := c.conn(string(ep))
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := status(ctx, conn, ep)
-	if err != nil {
-		return nil, 0, fmt.Errorf("ask %s for its status: %w", ep, err)
-	}
-	snap, err := conn.SnapshotWithVersion(ctx)
-	if err != nil {
-		return nil, 0, fmt.Errorf("take a snapshot from %s: %w", ep, err)
-	}
-	return snap.Snapshot, st.DbSize, nil
 }

@@ -71,15 +71,15 @@ func (r *run) faultWithin(round schedule.Round, victim, other *lab.Machine, amou
 	case schedule.Stall:
 		return lab.Stall(victim)
 	case schedule.StallEtcd:
-		return lab.StallProcess(victim, memberProcess)
+		return r.oncePresent(victim, lab.StallProcess(victim, memberProcess))
 	case schedule.KillEtcd:
-		return lab.Kill(victim, memberProcess)
+		return r.oncePresent(victim, lab.Kill(victim, memberProcess))
 	case schedule.KillHelper:
-		return lab.Kill(victim, helperProcess)
+		return r.oncePresent(victim, lab.Kill(victim, helperProcess))
 	case schedule.SlowCPU:
 		return lab.SlowCPU(victim, amount(10, 40))
 	case schedule.SkewClock:
-		return skew(victim, time.Duration(amount(-40, 40))*time.Second)
+		return r.skew(victim, time.Duration(amount(-40, 40))*time.Second)
 	case schedule.NewDisk:
 		return lab.Fault{Name: "give " + victim.Name() + " an empty disk", Break: func() error {
 			return inOrder(victim.PowerCut, victim.ReplaceDataDisk, victim.On)
@@ -143,8 +143,8 @@ func together(name string, of func(*lab.Machine) lab.Fault, machines []*lab.Mach
 }
 
 // skew shifts the clock of a machine's member, which sees it when it starts anew.
-func skew(m *lab.Machine, by time.Duration) lab.Fault {
-	f, kill := lab.SkewClock(m, by), lab.Kill(m, memberProcess)
+func (r *run) skew(m *lab.Machine, by time.Duration) lab.Fault {
+	f, kill := lab.SkewClock(m, by), r.oncePresent(m, lab.Kill(m, memberProcess))
 	return lab.Fault{
 		Name:  f.Name,
 		Break: func() error { return inOrder(f.Break, kill.Break) },

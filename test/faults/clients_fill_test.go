@@ -64,7 +64,7 @@ func (c *clients) fill(ctx context.Context, others bool) error {
 
 // fillOnce fills once.
 func (c *clients) fillOnce() error {
-	ctx, cancel := context.WithTimeout(c.ctx, drive.Patience)
+	ctx, cancel := context.WithTimeout(c.ctx, settling)
 	defer cancel()
 	return c.fill(ctx, false)
 }
@@ -76,7 +76,7 @@ func (c *clients) overfill() (begin, end func() error) {
 	over := make(chan struct{})
 	begun := false
 	begin = func() error {
-		first, cancel := context.WithTimeout(ctx, drive.Patience)
+		first, cancel := context.WithTimeout(ctx, settling)
 		defer cancel()
 		if err := c.fill(first, true); err != nil {
 			return err
@@ -106,7 +106,7 @@ func (c *clients) overfill() (begin, end func() error) {
 
 // empty deletes what was filled in, as its owner.
 func (c *clients) empty() error {
-	ctx, cancel := context.WithTimeout(c.ctx, drive.Patience)
+	ctx, cancel := context.WithTimeout(c.ctx, settling) // with CORRUPT until its member is out
 	defer cancel()
 	for {
 		call, done := context.WithTimeout(ctx, callTimeout)
@@ -138,32 +138,40 @@ func (c *clients) sound() error {
 	return nil
 }
 
-// compacted drops the history, which has members compare it, and says why there is
-// no alarm CORRUPT yet, nor the member gone that it is about.
-func (c *clients) compacted(node string) error {
+// compacted drops the history, which has members compare it, and says why there is no
+// alarm CORRUPT yet, nor the member gone that it is about.
+func (c *clients) compacted(node string) (alarm bool, err error) {
 	c.t.Helper()
 	c.keepLog()
 	root := c.reading()
 	ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
 	defer cancel()
-	members, err := root.MemberList(ctx)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(members.Members, func(m *etcdserverpb.Member) bool { return m.Name == node }) {
-		return nil
+	if member, err := c.isMember(node); !member {
+		return false, err
 	}
 	alarms, err := root.AlarmList(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if slices.ContainsFunc(alarms.Alarms, func(a *etcdserverpb.AlarmMember) bool { return a.Alarm == etcdserverpb.AlarmType_CORRUPT }) {
-		return nil
+		return true, nil
 	}
 	upTo := c.reader.next - 1
 	c.compactions = append(c.compactions, history.Gap{From: upTo, To: upTo})
 	if _, err := root.Compact(ctx, upTo); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
-		return err
+		return false, err
 	}
-	return errors.New("no alarm yet")
+	return false, errors.New("no alarm yet")
+}
+
+// isMember says whether etcd knows a member of this name.
+func (c *clients) isMember(node string) (bool, error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
+	defer cancel()
+	members, err := c.reading().MemberList(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(members.Members, func(m *etcdserverpb.Member) bool { return m.Name == node }), nil
 }

@@ -113,7 +113,7 @@ func (r *run) disarmed(round schedule.Round, since time.Time) {
 	switch {
 	case round.Fault == schedule.NoSpace || round.Fault == schedule.Overfull:
 		want = []plan.Kind{plan.Compact, plan.Defragment, plan.DisarmAlarm}
-	case round.Fault == schedule.CorruptLate && r.changed > 0:
+	case round.Fault == schedule.CorruptLate && r.alarmed: // not one that an operation had taken out before
 		want = []plan.Kind{plan.RemoveMember, plan.DisarmAlarm}
 	default:
 		return
@@ -131,11 +131,12 @@ func (r *run) disarmed(round schedule.Round, since time.Time) {
 	}
 }
 
-// reboots is how many are over.
+// reboots is how many are over, or about to be: of a daemon that is killed between the
+// effect and the end of its record it stays written that it has begun.
 func (r *run) reboots() int {
 	n := 0
 	for _, rec := range r.records {
-		if rec.Step != nil && rec.Step.Kind == plan.FinishReboot && rec.Outcome == record.Done {
+		if rec.Step != nil && rec.Step.Kind == plan.FinishReboot && rec.Outcome != record.Failed {
 			n++
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cke/internal/api"
 	"cke/internal/cluster"
+	"cke/test/drive"
 )
 
 // TestEndpoints: what Kubernetes is told of the members, and that nobody else has
@@ -182,12 +183,12 @@ const withdrawnWithin = 5 * time.Second
 
 // leaveTheDeadOut ends a member that cannot start again, and lets it live.
 func (e *env) leaveTheDeadOut() {
-	w, writes := e.watchSlice(), e.watchWrites(1, 2)
+	w, writes, still := e.watchSlice(), e.watchWrites(1, 2), e.NoteStandstills()
 	died, live := e.killForGood(3)
 	e.unready("h3")
 	known := time.Since(died)
 	e.shows(1, 2)
-	e.withdrawnInTime(w, writes, e.addr(3).String(), died)
+	e.withdrawnInTime(w, writes, still, e.addr(3).String(), died)
 	e.t.Logf("cke's status said so after %s", known.Round(time.Millisecond))
 	live()
 	e.shows(1, 2, 3)
@@ -210,8 +211,9 @@ func (e *env) unready(node cluster.NodeName) {
 }
 
 // withdrawnInTime checks when a watch saw an address not ready any more, and returns
-// for how long etcd took no write beyond what an election takes.
-func (e *env) withdrawnInTime(w *sliceWatch, writes *writing, addr string, died time.Time) (late time.Duration) {
+// for how long etcd took no write beyond what an election takes, and the machine stood
+// still.
+func (e *env) withdrawnInTime(w *sliceWatch, writes *writing, still *drive.Standstills, addr string, died time.Time) (late time.Duration) {
 	e.t.Helper()
 	var took time.Duration
 	e.Eventually("the watch sees it", func() error {
@@ -223,8 +225,8 @@ func (e *env) withdrawnInTime(w *sliceWatch, writes *writing, addr string, died 
 		}
 		return fmt.Errorf("it saw %d versions", len(w.versions()))
 	})
-	late = writes.finish()
-	e.t.Logf("not ready after %s; etcd was late by %s", took.Round(time.Millisecond), late.Round(time.Millisecond))
+	late = writes.finish() + still.During(died, time.Now())
+	e.t.Logf("not ready after %s; etcd and the machine were late by %s", took.Round(time.Millisecond), late.Round(time.Millisecond))
 	if took > withdrawnWithin+late {
 		e.t.Errorf("a dead member was ready for %s, want at most %s, and %s for which etcd took no write", took, withdrawnWithin, late)
 	}

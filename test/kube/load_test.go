@@ -13,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"cke/test/drive"
 	"cke/test/kube/k8s"
 )
 
@@ -40,6 +41,7 @@ type load struct {
 	e      *env
 	c      *k8s.Client
 	prefix string // of its objects' names, so that no load meets another's
+	still  *drive.Standstills
 	stop   func() // ends the clock, and waits until no object lives any more
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the watch and the look-out
@@ -64,7 +66,7 @@ func (e *env) startLoad(root *clientv3.Client) *load {
 	c, err := e.Plane.Client()
 	e.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{e: e, c: c, cancel: cancel, prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
+	l := &load{e: e, c: c, cancel: cancel, still: e.NoteStandstills(), prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
 	ticking, stop := context.WithCancel(ctx)
 	var clock sync.WaitGroup
 	clock.Go(func() { l.tick(ticking) })
@@ -218,7 +220,8 @@ func (l *load) hasSeenAll() bool {
 }
 
 // finish ends the load and holds it to what was promised. The watch goes on for as
-// long as it may be behind.
+// long as it may be behind. What is only late is not held against anybody where the
+// machine itself stood still.
 func (l *load) finish(t *testing.T, atLeast int) {
 	t.Helper()
 	l.stop()
@@ -240,7 +243,7 @@ func (l *load) finish(t *testing.T, atLeast int) {
 			continue
 		}
 		failedWrites = append(failedWrites, a)
-		if !slices.ContainsFunc(l.moves, a.near) {
+		if !slices.ContainsFunc(l.moves, a.near) && !l.waitedOut(a) {
 			unexplained = append(unexplained, a)
 		}
 	}
@@ -249,9 +252,16 @@ func (l *load) finish(t *testing.T, atLeast int) {
 	if len(l.created) < atLeast {
 		t.Errorf("only %d objects were made, want at least %d", len(l.created), atLeast)
 	}
-	report(t, "reads failed", failedReads)
+	report(t, "reads failed", slices.DeleteFunc(failedReads, l.waitedOut))
 	report(t, "writes failed away from any leadership move", unexplained)
 	l.checkWatch(t)
+	l.still.Check()
+}
+
+// waitedOut says whether a request was not answered in its time as the machine stood
+// still.
+func (l *load) waitedOut(a attempt) bool {
+	return errors.Is(a.err, context.DeadlineExceeded) && l.still.Near(a.began, a.end)
 }
 
 // afterMove is how long after a leadership move, or before it was seen, a write
@@ -278,7 +288,7 @@ func (l *load) checkWatch(t *testing.T) {
 			continue
 		}
 		worst = max(worst, seen.Sub(at))
-		if seen.Sub(at) > watchGap {
+		if seen.Sub(at)-l.still.During(at, seen) > watchGap {
 			late++
 		}
 	}
@@ -287,7 +297,7 @@ func (l *load) checkWatch(t *testing.T) {
 		t.Errorf("the watch missed %d of %d objects, and was later than %s with %d", missed, len(l.created), watchGap, late)
 	}
 	for _, b := range l.watchErrs {
-		if b.end.Sub(b.began) > watchGap {
+		if b.end.Sub(b.began)-l.still.During(b.began, b.end) > watchGap {
 			t.Errorf("a broken watch: %s", b)
 		}
 	}

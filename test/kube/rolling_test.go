@@ -37,10 +37,18 @@ func (e *env) goesOnWhileAllAreRestarted(whole *env) {
 	e.wereWithdrawn()
 }
 
+// moved is how often leadership has moved, but for when the machine stood still: then the
+// members elect a leader themselves.
 func (l *load) moved() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.moves)
+	n := 0
+	for _, m := range l.moves {
+		if !l.still.Near(m.from, m.to) {
+			n++
+		}
+	}
+	return n
 }
 
 func (e *env) restarts() []record.Record {

@@ -172,15 +172,16 @@ func (e *env) inUseOnceCompacted(root *clientv3.Client) int64 {
 		return fmt.Errorf("revision %d is still there: %w", now.Header.Revision, err)
 	})
 	var size int64
-	still := time.Now()
+	still, looks := time.Now(), 0
 	e.Eventually("the size comes to rest", func() error {
 		// A member counts the pages that a compaction has freed at its next write.
 		_, err := root.Put(e.ctx(), "/app/secret", "seen by nobody")
 		e.must(err)
 		if s := e.inUse(root); s > size+atRest || s < size-atRest {
-			size, still = s, time.Now()
+			size, still, looks = s, time.Now(), 0
 		}
-		if time.Since(still) < time.Second {
+		looks++ // and not only time: the machine may stand still, and nothing be removed
+		if time.Since(still) < time.Second || looks < 20 {
 			return fmt.Errorf("it is %d now", size)
 		}
 		return nil
@@ -193,8 +194,7 @@ const atRest = 64 << 10
 
 func (e *env) inUse(root *clientv3.Client) int64 {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+	ctx := e.ctx()
 	var size int64
 	for _, ep := range root.Endpoints() {
 		s, err := root.Status(ctx, ep)

@@ -102,7 +102,7 @@ func killGroup(name string) error {
 	case err != nil:
 		return fmt.Errorf("kill what runs in the lab: %w", err)
 	}
-	return waitGroupEmpty(name, 20*time.Second)
+	return waitGroupEmpty(name, time.Minute)
 }
 
 func waitGroupEmpty(name string, limit time.Duration) error {
@@ -123,7 +123,7 @@ func removeGroup(name string) error {
 		walkGroup(filepath.Join(root, labGroup, name), func(dir string) { dirs = append(dirs, dir) })
 		for i := len(dirs) - 1; i >= 0; i-- { // children first
 			// The kernel lets go of an ended process a moment later.
-			err := poll(5*time.Second, dirs[i]+" to be empty", func() bool { return !errors.Is(os.Remove(dirs[i]), unix.EBUSY) })
+			err := poll(time.Minute, dirs[i]+" to be empty", func() bool { return !errors.Is(os.Remove(dirs[i]), unix.EBUSY) })
 			errs = append(errs, err)
 		}
 	}

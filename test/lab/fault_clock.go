@@ -23,7 +23,7 @@ func SkewClock(m *Machine, by time.Duration) Fault {
 	setting := fmt.Sprintf("%s=%d", skewVariable, int(by.Seconds()))
 	run := func(script string) func() error {
 		return func() error {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
 			_, err := m.Exec(ctx, "sh", "-ec", script)
 			return err

@@ -26,7 +26,7 @@ func Stall(m *Machine) Fault {
 				return fmt.Errorf("stall %s: %w", m.name, err)
 			}
 			frozen := "frozen " + to
-			return poll(10*time.Second, m.name+" to be "+frozen, func() bool {
+			return poll(time.Minute, m.name+" to be "+frozen, func() bool {
 				events, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup.events"))
 				return err == nil && strings.Contains(string(events), frozen)
 			})
@@ -66,20 +66,27 @@ func StallProcess(m *Machine, pattern string) Fault {
 		Name:  "stop " + pattern + " on " + m.name,
 		Break: func() error { return m.Signal(pattern, syscall.SIGSTOP) },
 		Heal: func() error {
-			var exit *exec.ExitError
-			if err := m.Signal(pattern, syscall.SIGCONT); m.IsOn() && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
-				return err
+			err := m.Signal(pattern, syscall.SIGCONT)
+			if !m.IsOn() {
+				return nil // it was ended meanwhile, with its machine
 			}
-			return nil // it was ended meanwhile, or its machine was
+			return ignoring(ErrNoProcess, err)
 		},
 	}
 }
 
+// ErrNoProcess is that no process of a machine's is one that was asked for: it may be
+// between two starts.
+var ErrNoProcess = errors.New("no process matches")
+
 // Signal sends a signal to the machine's processes whose command line matches.
-// That there are none is an error.
+// That there are none is ErrNoProcess.
 func (m *Machine) Signal(pattern string, s syscall.Signal) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // only what hangs takes that long
 	defer cancel()
 	_, err := m.Exec(ctx, "pkill", "-"+strconv.Itoa(int(s)), "-f", "--", pattern)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return fmt.Errorf("%w: %v", ErrNoProcess, err)
+	}
 	return err
 }

@@ -21,7 +21,8 @@ func Cut(m *Machine) Fault {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.cut = cut
-			if m.leader() == 0 {
+			// By its cable, not by whether it runs: one that starts again by itself keeps it.
+			if !exists(filepath.Join(namespaces, netSpace(m.name))) {
 				return nil // its next start plugs it in, or not
 			}
 			return cable(m.name, state)

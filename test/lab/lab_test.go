@@ -55,10 +55,13 @@ func TestEveryFaultBitesAndHeals(t *testing.T) {
 	}
 }
 
+// patience bounds what comes at once, unless it never does: the box may be busy.
+const patience = time.Minute
+
 // sh runs a line of shell on a machine.
 func sh(t *testing.T, m *lab.Machine, line string) string {
 	t.Helper()
-	out, err := try(t, 20*time.Second, m, line)
+	out, err := try(t, patience, m, line)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ func try(t *testing.T, limit time.Duration, m *lab.Machine, line string) (string
 
 func ssh(t *testing.T, m *lab.Machine, user, line string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := m.SSH(ctx, user, line)
 	return strings.TrimSpace(out), err
@@ -125,8 +128,10 @@ func roundTrip(t *testing.T, m *lab.Machine) time.Duration {
 }
 
 // dial says how a connection to a port goes: "" for well.
-func dial(m *lab.Machine, port int) string {
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort(m.Addr().String(), fmt.Sprint(port)), time.Second)
+func dial(m *lab.Machine, port int) string { return dialFor(m, port, patience) }
+
+func dialFor(m *lab.Machine, port int, limit time.Duration) string {
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(m.Addr().String(), fmt.Sprint(port)), limit)
 	if err != nil {
 		return err.Error()
 	}
@@ -137,7 +142,7 @@ func dial(m *lab.Machine, port int) string {
 // eventually polls a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	within(t, 15*time.Second, what, ok)
+	within(t, patience, what, ok)
 }
 
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
@@ -164,10 +169,10 @@ func machinesAreReal(t *testing.T, l *lab.Lab) {
 	// Nobody on a machine may set the box's clock. It is not tried: it is the
 	// only one there is.
 	for who, read := range map[string]func(string) (string, error){
-		"Exec": func(line string) (string, error) { return try(t, 5*time.Second, l.Machine(1), line) },
+		"Exec": func(line string) (string, error) { return try(t, patience, l.Machine(1), line) },
 		"ssh":  func(line string) (string, error) { return ssh(t, l.Machine(1), lab.Root, line) },
 		"PID 1": func(line string) (string, error) {
-			return try(t, 5*time.Second, l.Machine(1), strings.Replace(line, "self", "1", 1))
+			return try(t, patience, l.Machine(1), strings.Replace(line, "self", "1", 1))
 		},
 	} {
 		out, err := read("grep CapBnd: /proc/self/status")

@@ -24,7 +24,7 @@ func freeLoops(dir string) error {
 	for _, loop := range loopsOf(dir) {
 		errs = append(errs, thawLoop(loop, dir))
 	}
-	if poll(10*time.Second, "", free) != nil {
+	if poll(time.Minute, "", free) != nil {
 		held := strings.Join(loopsOf(dir), ", ")
 		errs = append(errs, fmt.Errorf("free the disks in %s: some mount namespace holds %s", dir, held))
 		return errors.Join(errs...)

@@ -21,7 +21,7 @@ func stall(t *testing.T, l *lab.Lab) {
 
 func stallProcess(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
-	sh(t, m, "systemd-run --quiet --collect --unit=victim sleep 4711")
+	sh(t, m, "systemd-run --quiet --collect --unit=victim -p Type=exec sleep 4711")
 	state := func() string { return sh(t, m, "ps -o s= -C sleep") }
 	heal := l.Break(t, lab.StallProcess(m, "^[^ ]*sleep 4711"))
 	eventually(t, "the process is stopped", func() bool { return state() == "T" })
@@ -34,7 +34,7 @@ func stallProcess(t *testing.T, l *lab.Lab) {
 
 func kill(t *testing.T, l *lab.Lab) {
 	m := l.Machine(1)
-	sh(t, m, "systemd-run --quiet --unit=victim -p Restart=always -p RestartSec=50ms sleep 4711")
+	sh(t, m, "systemd-run --quiet --unit=victim -p Type=exec -p Restart=always -p RestartSec=50ms sleep 4711")
 	l.Break(t, lab.Kill(m, "^[^ ]*sleep 4711"))
 	eventually(t, "systemd starts it again", func() bool { return sh(t, m, "systemctl show -P NRestarts victim") == "1" })
 	sh(t, m, "systemctl stop victim")

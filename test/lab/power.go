@@ -25,8 +25,8 @@ const (
 )
 
 const (
-	bootLimit = 2 * time.Minute  // a boot takes a second, of twenty on a busy box half a minute
-	offLimit  = 60 * time.Second // units may be slow to stop
+	bootLimit = 2 * time.Minute // a boot takes a second, of twenty on a busy box half a minute
+	offLimit  = 3 * time.Minute // units may be slow to stop; systemd kills them after 90 s
 )
 
 // On switches the machine on and waits until people can log in. One that is on,

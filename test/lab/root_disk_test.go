@@ -21,12 +21,12 @@ func TestAMachineWithOneDisk(t *testing.T) {
 		}
 	}
 	full := l.Break(t, lab.DiskFull(m))
-	fails(10*time.Second, "No space left")
+	fails(patience, "No space left")
 	full()
 	sh(t, m, write)
 
 	broken := l.Break(t, lab.DiskEIO(m))
-	fails(10*time.Second, "Input/output error")
+	fails(patience, "Input/output error")
 	broken()
 	sh(t, m, write)
 

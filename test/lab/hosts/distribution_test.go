@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"cke/internal/api"
 	"cke/test/lab"
@@ -53,7 +54,7 @@ func TestDistribution(t *testing.T) {
 func TestTransferIsResumed(t *testing.T) {
 	e := newEnv(t, 1)
 	e.Start()
-	slow := e.lab.Break(t, lab.Delay(e.lab.Machine(1), 40_000_000, 0))
+	slow := e.lab.Break(t, lab.Delay(e.lab.Machine(1), 150*time.Millisecond, 0))
 	e.CLI("cluster", "set", e.Write("cluster.yml", e.yaml(1)))
 	var before int64
 	e.Until("a part has arrived", func(s api.Status) error {

@@ -77,6 +77,26 @@ func (s *scenes) told(r plan.Reason, parts ...string) {
 	s.Says(r.Rule, r.String(), parts...)
 }
 
+// tells waits until the plan gives a reason in these words: what hosts say of it may
+// come a moment after the rest.
+func (s *scenes) tells(rule string, node cluster.NodeName, parts ...string) {
+	s.t.Helper()
+	s.Until("the plan says "+rule, func(st api.Status) error {
+		var said []string
+		for _, r := range st.Plan.Reasons {
+			if r.Rule != rule || node != "" && r.Node != node {
+				continue
+			}
+			text := r.String()
+			if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, p) }) {
+				return nil
+			}
+			said = append(said, text)
+		}
+		return fmt.Errorf("it says %q, and not %q", said, parts)
+	})
+}
+
 // changes counts what was done to the membership.
 func (s *scenes) changes() int {
 	s.t.Helper()

@@ -34,7 +34,7 @@ func (s *scenes) closedPort() {
 		}
 		return nil
 	})
-	s.told(s.Reason("memberDoesNotAnswer", "h2"), member.String(), "takes part in the quorum, as its host says",
+	s.tells("memberDoesNotAnswer", "h2", member.String(), "takes part in the quorum, as its host says",
 		"it is not replaced", "open port 2379 of h2 to cke")
 	status := s.CLI("status")
 	s.Says("status", strings.Join(strings.Fields(status), " "), "takes part in the quorum, as its host says", "open port 2379 of h2 to cke")
@@ -55,7 +55,7 @@ func (s *scenes) closedPort() {
 // helper answers. Its process runs and takes no part: the spare has its seat.
 func (s *scenes) cutOff() {
 	s.replaced(2, 5, lab.EtcdBlocked(s.lab.Machine(2)), func() {
-		s.told(s.Reason("memberDoesNotServe", "h2"), s.MemberID("h2").String(), "does not serve")
+		s.tells("memberDoesNotServe", "h2", s.MemberID("h2").String(), "does not serve")
 	})
 	s.whole(1, 4, 5)
 }
@@ -64,7 +64,7 @@ func (s *scenes) cutOff() {
 // bytes, and that it would start by itself; then the spare has its seat.
 func (s *scenes) fullDisk() {
 	s.replaced(5, 2, lab.DiskFull(s.lab.Machine(5)), func() {
-		s.told(s.Reason("fileSystemIsFull", "h5"), "the member's data is on "+lab.DataDir, "are free", "starts by itself")
+		s.tells("fileSystemIsFull", "h5", "the member's data is on "+lab.DataDir, "are free", "starts by itself")
 	})
 	s.whole(1, 2, 4)
 }
@@ -126,9 +126,10 @@ func (s *scenes) tooMuchData() {
 		s.t.Errorf("reads do not go on: %v", err)
 	}
 	s.Set(s.spared("64MiB"))
-	if _, err := app.Put(s.ctx(), "/hoard/after", "1"); err != nil {
-		s.t.Errorf("writes are not let in again: %v", err)
-	}
+	s.Eventually("writes are let in again", func() error {
+		_, err := app.Put(s.ctx(), "/hoard/after", "1")
+		return err
+	})
 	if st := s.Status(); len(st.Alarms) > 0 {
 		s.t.Errorf("alarms %v", st.Alarms)
 	}

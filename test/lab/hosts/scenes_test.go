@@ -73,7 +73,7 @@ func (s *scenes) noSpare() {
 	s.cutPower(3)
 	r := s.Reason("noSpareCanReplaceIt", "h3")
 	s.told(r, member.String(), "has not served", "bring h3 back, and its member rejoins by itself")
-	s.told(s.Reason("hostIsUnreachable", "h3"), "the host does not answer")
+	s.tells("hostIsUnreachable", "h3", "the host does not answer")
 	s.t.Logf("a person sees\n%s", s.CLI("status"))
 	w.Wrote(100)
 	s.on(3)
@@ -143,10 +143,10 @@ func (s *scenes) quorumLoss() {
 	survivor, steps := s.MemberID("h1"), len(s.History())
 
 	s.cutPower(2, 3)
-	s.told(s.Reason("quorumIsLost", ""), "3 voters, a quorum is 2, and only 1 can run now", "docs/quorum-loss.md")
-	s.told(s.Reason("whichDataIsWhere", "h1"), "member "+survivor.String()+" runs", "log committed to index")
+	s.tells("quorumIsLost", "", "3 voters, a quorum is 2, and only 1 can run now", "docs/quorum-loss.md")
+	s.tells("whichDataIsWhere", "h1", "member "+survivor.String()+" runs", "log committed to index")
 	for _, n := range []cluster.NodeName{"h2", "h3"} {
-		s.told(s.Reason("whichDataIsWhere", n), "does not answer since", "member "+memberOn(before, n).String(), "log committed to index")
+		s.tells("whichDataIsWhere", n, "does not answer since", "member "+memberOn(before, n).String(), "log committed to index")
 	}
 	s.t.Logf("a person sees\n%s", s.CLI("status"))
 	if now := s.Status(); len(now.Plan.Steps) > 0 || len(s.History()) != steps {
@@ -203,10 +203,10 @@ func (s *scenes) comeBackApart() {
 	s.on(2, 3)
 	s.serves(2)
 	s.daemon.Start()
-	s.told(s.Reason("clustersAreMixed", ""), "split", s.addr(1), "leads in term")
+	s.tells("clustersAreMixed", "", "split", s.addr(1), "leads in term")
 	members, steps := s.sh(1, "ls /var/lib/cke/etcd/main"), len(s.History())
 	s.lookTwice()
-	s.told(s.Reason("clustersAreMixed", ""), "split")
+	s.tells("clustersAreMixed", "", "split")
 	if now := s.sh(1, "ls /var/lib/cke/etcd/main"); now != members || len(s.History()) != steps {
 		s.t.Errorf("CKE acts on a split cluster: %s, was %s\n%s", now, members, s.CLI("history", "-n", "5"))
 	}

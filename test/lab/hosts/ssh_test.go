@@ -93,20 +93,40 @@ func TestASlowHost(t *testing.T) {
 	e.CLI("cluster", "set", withPort(gatewayPort, 1, 2, 3), "--wait")
 	// All of it on the way there; the way back is not slowed down.
 	e.lab.Break(t, lab.SlowSSH(e.lab.Machine(3), 5*time.Second))
-	began := time.Now()
-	for round := 1; round <= 3; round++ {
-		e.CLI("cluster", "set", withPort(gatewayPort+round, 1, 2, 3))
-		e.Eventually("the gateways of h1 and h2 are changed", func() error { return e.gatewaysAreAt(gatewayPort+round, 1, 2) })
-		if e.gatewaysAreAt(gatewayPort, 3) != nil {
-			t.Fatalf("h3 was changed within %s: it is not slow, or the others waited for it", time.Since(began))
+	began, port := time.Now(), gatewayPort
+	for try := 1; ; try++ {
+		err := e.changedBeside(withPort, &port)
+		if err == nil {
+			break
 		}
+		if try == 3 {
+			t.Fatal(err)
+		}
+		t.Logf("once more, for the box may have stood still: %v", err)
 	}
 	t.Logf("h1 and h2 were changed three times within %s", time.Since(began))
-	e.CLI("cluster", "set", withPort(gatewayPort+3, 1, 2, 3, 4))
+	e.CLI("cluster", "set", withPort(port, 1, 2, 3, 4))
 	e.votersAre(1, 2, 3, 4)
 	t.Logf("h4 carries a member after %s", time.Since(began))
-	e.Eventually("the gateway of h3 is changed, too", func() error { return e.gatewaysAreAt(gatewayPort+3, 3) })
+	e.Eventually("the gateway of h3 is changed, too", func() error { return e.gatewaysAreAt(port, 3) })
 	t.Logf("h3 was changed after %s", time.Since(began))
+}
+
+// changedBeside changes h1 and h2 three times, by the port of their gateways, and says
+// how h3 was changed before that was over.
+func (e *env) changedBeside(withPort func(port int, nodes ...int) string, port *int) error {
+	e.t.Helper()
+	e.Eventually("the gateway of h3 is where it was told to be last", func() error { return e.gatewaysAreAt(*port, 3) })
+	began, before := time.Now(), *port
+	for range 3 {
+		*port++
+		e.CLI("cluster", "set", withPort(*port, 1, 2, 3))
+		e.Eventually("the gateways of h1 and h2 are changed", func() error { return e.gatewaysAreAt(*port, 1, 2) })
+	}
+	if e.gatewaysAreAt(before, 3) != nil {
+		return fmt.Errorf("h3 was changed within %s: it is not slow, or the others waited for it", time.Since(began))
+	}
+	return nil
 }
 
 const gatewayPort = int(cluster.DefaultGatewayPort)
