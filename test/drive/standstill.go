@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,11 @@ type Lookout struct {
 	in     *Installation
 	cancel context.CancelFunc
 	done   chan struct{}
-	still  []span // in their order
+	began  time.Time
 	err    error
+
+	mu    sync.Mutex
+	still []span // in their order
 }
 
 // LookOut begins to look out, until it is ended or the test is. It does what is needed
@@ -39,7 +43,7 @@ func (in *Installation) LookOut() *Lookout {
 		in.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Lookout{in: in, cancel: cancel, done: make(chan struct{})}
+	l := &Lookout{in: in, cancel: cancel, done: make(chan struct{}), began: time.Now()}
 	go func() {
 		defer close(l.done)
 		l.err = errors.Join(l.look(ctx, f), f.Close())
@@ -64,7 +68,9 @@ func (l *Lookout) look(ctx context.Context, f *os.File) error {
 		}
 		now := time.Now()
 		if now.Sub(last) > standstillFrom {
+			l.mu.Lock()
 			l.still = append(l.still, span{last, now})
+			l.mu.Unlock()
 		}
 		last = now
 	}
@@ -79,7 +85,7 @@ func (l *Lookout) end() []span {
 	if l.err != nil {
 		l.in.T.Errorf("the look-out for standstills: %v", l.err)
 	}
-	return l.still
+	return l.noted()
 }
 
 // StoodStill ends the look-out and says whether the machine ever stood still for so long:

@@ -41,7 +41,7 @@ type load struct {
 	e      *env
 	c      *k8s.Client
 	prefix string // of its objects' names, so that no load meets another's
-	still  *drive.Standstills
+	still  *drive.Lookout
 	stop   func() // ends the clock, and waits until no object lives any more
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the watch and the look-out
@@ -66,7 +66,7 @@ func (e *env) startLoad(root *clientv3.Client) *load {
 	c, err := e.Plane.Client()
 	e.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{e: e, c: c, cancel: cancel, still: e.NoteStandstills(), prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
+	l := &load{e: e, c: c, cancel: cancel, still: e.LookOut(), prefix: fmt.Sprintf("o%x-", time.Now().UnixNano()), created: map[string]time.Time{}, seen: map[string]time.Time{}}
 	ticking, stop := context.WithCancel(ctx)
 	var clock sync.WaitGroup
 	clock.Go(func() { l.tick(ticking) })
