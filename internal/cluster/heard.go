@@ -9,6 +9,8 @@ type Heard struct {
 	// Bytes is the size of the member's data when the host last told it, at At.
 	Bytes int64     `json:"bytes"`
 	At    time.Time `json:"at"`
+	// Lost: the host said then that the data is gone.
+	Lost bool `json:"lost,omitempty"`
 	// RaftIndex is how far the member's log was committed, to its knowledge, when
 	// it was last asked, at AskedAt; zero when it never answered.
 	RaftIndex uint64    `json:"raft_index,omitempty"`

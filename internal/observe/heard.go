@@ -42,6 +42,6 @@ func heardOf(ns cluster.NodeState, before cluster.Heard) cluster.Heard {
 		before = cluster.Heard{Member: ns.Unit.Unit.Member}
 	}
 	d, _ := ns.Dir(before.Member)
-	before.Bytes = d.Bytes
+	before.Bytes, before.Lost = d.Bytes, ns.Unit.DataLost
 	return before
 }

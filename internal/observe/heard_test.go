@@ -41,6 +41,15 @@ func TestWhatWasHeardOutlivesTheSilence(t *testing.T) {
 	if h, _ := look(later, carries(1)); h.At != later || h.AskedAt != at || h.RaftIndex != 5 {
 		t.Errorf("heard %+v of a member that answers nothing", h)
 	}
+	gone := carries(1)
+	gone.Unit.DataLost = true
+	look(later, gone)
+	if h, _ := look(later, cluster.NodeState{Err: "away"}); !h.Lost {
+		t.Errorf("heard %+v of a host that said that the data is gone", h)
+	}
+	if h, _ := look(later, carries(1)); h.Lost {
+		t.Errorf("heard %+v of a host that has the data again", h)
+	}
 	if h, _ := look(later, carries(2)); h != (cluster.Heard{Member: 2, Bytes: 77, At: later}) {
 		t.Errorf("heard %+v of another member", h)
 	}

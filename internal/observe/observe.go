@@ -204,8 +204,8 @@ func (o *Observer) Observe(ctx context.Context, w Wanted) cluster.State {
 	o.mu.Unlock()
 	st.Published = o.published(w.Spec)
 	st.Setbacks = o.knownSetbacks()
-	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	st.Heard = o.hear(w, st)
+	st.WithdrawnSince = o.withdrawnSince(w.Spec, st)
 	return st
 }
 

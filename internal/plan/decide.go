@@ -243,10 +243,11 @@ func (in input) dataLost(m cluster.Member) bool {
 	return ok && m.Started() && DataLost(in.node(n.Hostname), m.ID)
 }
 
-// saidGone says that its host says so, whomever it obeys.
+// saidGone says that its host says so, whomever it obeys, or did when it last said anything.
 func (in input) saidGone(m cluster.Member) bool {
 	n, ok := in.nodeOf(m)
-	return ok && m.Started() && saidGone(in.node(n.Hostname), m.ID)
+	ns, h := in.node(n.Hostname), in.st.Heard[n.Hostname]
+	return ok && m.Started() && (saidGone(ns, m.ID) || !ns.Reachable() && h.Member == m.ID && h.Lost)
 }
 
 // DataLost says that a host proves the data of a member that has started gone.

@@ -108,7 +108,7 @@ func (in input) neededBesideLost(m cluster.Member, why string) (Reason, bool) {
 	for _, o := range in.st.Etcd.HealthyVoters() {
 		switch {
 		case o.ID == m.ID:
-		case in.saidGone(o): // on a host of another store, too
+		case in.saidGone(o): // on a host of another store, too, or one that is silent since
 			lost++
 		default:
 			left++

@@ -75,6 +75,9 @@ func (in input) dataOfSilent(n cluster.Node, ns cluster.NodeState) string {
 		text += " since " + in.clock(t)
 	}
 	h, heard := in.st.Heard[n.Hostname]
+	if heard && h.Lost {
+		return fmt.Sprintf("%s; when it last did the data of member %s was gone from it%s", text, h.Member, in.lastLog(h))
+	}
 	if heard {
 		return fmt.Sprintf("%s; when it last did it held member %s, %s%s", text, h.Member, roughly(h.Bytes), in.lastLog(h))
 	}

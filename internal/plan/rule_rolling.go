@@ -159,6 +159,13 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 			return o, Reason{}
 		}
 	}
+	// Whoever ended cke between the stop and the start would leave one stopped that nobody
+	// starts, for its node is drained.
+	if d, drained := in.drainedVoter(); drained {
+		wait.Text = fmt.Sprintf("%sonce the member on %s is in service again, which is drained", what, d.Node)
+		wait.Hint = howToUndrain(d)
+		return outdated{}, wait
+	}
 	for _, m := range e.Voters() {
 		if !m.Healthy || !InSync(e, m) {
 			wait.Text = fmt.Sprintf("%sonce every voter serves and is in sync; that on %s does not: %s", what, in.name(m), whyNotInSync(m))
@@ -184,7 +191,7 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 func (in input) nothingToLose(o outdated) bool {
 	m := o.member
 	return o.from.Version == o.to.Version && !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready &&
-		!in.takesPart(m) && !in.node(o.node.Hostname).PartUnknown && restartUnsafe(in.st.Etcd, m, true) == ""
+		!in.drained(o.node.Hostname) && !in.takesPart(m) && !in.node(o.node.Hostname).PartUnknown && restartUnsafe(in.st.Etcd, m, true) == ""
 }
 
 // restart takes one member's endpoint and leadership away, and then restarts it.

@@ -37,7 +37,7 @@ import (
 //	snapshot V AGO [HOST] [from=V] | downgrade V     taken for version V, lies on HOST; what etcd prepares for
 //	nounit NAME | data NAME ID
 //	member NAME ID|= [leader] [learner] [unstarted] [down SINCE] [index N]
-//	heard NAME BYTES INDEX TERM AGO         the last that is known of its data
+//	heard NAME BYTES INDEX TERM AGO [lost]  the last that is known of its data
 //	gone NAME                               not in the membership
 //	setback NAME LEARNERS D                 its last members came to nothing, the last so long ago
 //	drain NAME [over D] [interrupt] [reboot]  it is under maintenance, or was until so long ago
@@ -228,6 +228,7 @@ func (w *world) heard(name cluster.NodeName, args []string) error {
 	}
 	d, err := time.ParseDuration(ago)
 	h.At, h.AskedAt = w.now.Add(-d), w.now.Add(-d)
+	h.Lost = slices.Contains(args, "lost")
 	if w.st.Heard == nil {
 		w.st.Heard = map[cluster.NodeName]cluster.Heard{}
 	}
