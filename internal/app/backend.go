@@ -50,7 +50,7 @@ func (b backend) view(ctx context.Context, name string) (reconcile.View, error) 
 	return firstView(ctx, c.loop)
 }
 
-func firstView(ctx context.Context, l *reconcile.Loop) (reconcile.View, error) {
+func firstView(ctx context.Context, l looks) (reconcile.View, error) {
 	err := awaitView(ctx, l, func(reconcile.View) bool { return true })
 	if err != nil {
 		return reconcile.View{}, api.Refused("the cluster has not been looked at yet: "+err.Error(), "try again in a moment")
@@ -202,7 +202,7 @@ func (b backend) Resume(ctx context.Context, name string) error {
 }
 
 // awaitView waits for a view that shows it.
-func awaitView(ctx context.Context, l *reconcile.Loop, shows func(reconcile.View) bool) error {
+func awaitView(ctx context.Context, l looks, shows func(reconcile.View) bool) error {
 	for {
 		v, changed := l.View()
 		if v.Seq > 0 && shows(v) {

@@ -84,15 +84,6 @@ func keys(bundles []cluster.Bundle) []string {
 	return names
 }
 
-// quorate returns the newest view, if etcd can take a change.
-func quorate(ctx context.Context, l *reconcile.Loop) (reconcile.View, error) {
-	v, err := firstView(ctx, l)
-	if err == nil && !v.State.Etcd.Quorum {
-		err = api.Refused("etcd has no quorum now: "+v.State.Etcd.Err, "nothing was changed; ckecli status tells what is wrong")
-	}
-	return v, err
-}
-
 // awaitRemoval waits until the loop has seen that etcd knows the user no more.
 func awaitRemoval(ctx context.Context, l *reconcile.Loop, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, userPatience)

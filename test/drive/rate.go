@@ -35,7 +35,8 @@ type Rate struct {
 	gets   *clientv3.Client
 	root   *clientv3.Client
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the watch and the look-out
+	wg     sync.WaitGroup // the watch and who looks at the leader
+	look   *Lookout
 	ops    sync.WaitGroup
 	// stopTicking returns when every request has ended.
 	stopTicking func()
@@ -50,7 +51,6 @@ type Rate struct {
 	last   int64            // its newest revision
 	broken []error          // what was wrong with the watch
 	moves  []Move
-	still  []span // when the machine stood still
 }
 
 // asked is one request.
@@ -77,15 +77,19 @@ func (in *Installation) StartRate(perSecond int, addresses ...string) *Rate {
 		in: in, per: perSecond, gets: in.Connect(app, addresses...), root: in.Connect(in.RootCert(), addresses...),
 		puts: in.connectOnce(app, addresses...), events: map[int64]string{},
 	}
-	first, err := r.puts.Put(in.T.Context(), ratePrefix+"first", "first")
-	if err != nil {
-		in.T.Fatal(err)
-	}
+	var first *clientv3.PutResponse
+	// Sent once, it may meet a member that does not know of the user yet.
+	in.Eventually("the first put", func() (err error) {
+		ctx, cancel := context.WithTimeout(in.T.Context(), ratePatience)
+		defer cancel()
+		first, err = r.puts.Put(ctx, ratePrefix+"first", "first")
+		return err
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.began, r.last = cancel, time.Now(), first.Header.Revision
 	r.wg.Go(func() { r.watch(ctx, first.Header.Revision+1) })
-	r.wg.Go(func() { r.lookOut(ctx) })
-	r.wg.Go(func() { r.noteStandstills(ctx) })
+	r.wg.Go(func() { r.followLeader(ctx) })
+	r.look = in.LookOut()
 	ticking, stop := context.WithCancel(ctx)
 	ticked := make(chan struct{})
 	go func() { defer close(ticked); r.tick(ticking) }()
@@ -175,8 +179,8 @@ func (r *Rate) watch(ctx context.Context, from int64) {
 	}
 }
 
-// lookOut notes each change of the leader.
-func (r *Rate) lookOut(ctx context.Context) {
+// followLeader notes each change of the leader.
+func (r *Rate) followLeader(ctx context.Context) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	var leader, term uint64
@@ -227,16 +231,16 @@ func (r *Rate) Finish(moves int) {
 	r.sawEverything()
 	r.cancel()
 	r.wg.Wait()
-	ran := r.ended.Sub(r.began)
+	still, ran := r.look.end(), r.ended.Sub(r.began)
 	good := func(all []asked) int {
-		return len(slices.DeleteFunc(slices.Clone(all), func(a asked) bool { return a.err != nil && !a.waitedOut(r.still) }))
+		return len(slices.DeleteFunc(slices.Clone(all), func(a asked) bool { return a.err != nil && !a.waitedOut(still) }))
 	}
 	puts, gets := good(r.put), good(r.got)
 	if least := int(0.95 * ran.Seconds() * float64(r.per)); puts < least || gets < least {
 		t.Errorf("%d puts and %d gets in %s, want at least %d each: the load was below what was asked", puts, gets, ran.Round(time.Millisecond), least)
 	}
 	for _, a := range r.got {
-		if a.err != nil && !a.waitedOut(r.still) {
+		if a.err != nil && !a.waitedOut(still) {
 			t.Errorf("a get failed: %s", a)
 		}
 	}
@@ -245,7 +249,7 @@ func (r *Rate) Finish(moves int) {
 		if a.err == nil && a.end.Sub(a.began) <= rateSlow {
 			continue
 		}
-		if a.waitedOut(r.still) {
+		if a.waitedOut(still) {
 			waited++
 			continue
 		}
@@ -255,15 +259,15 @@ func (r *Rate) Finish(moves int) {
 			t.Errorf("a put failed or stalled, and leadership did not move then: %s", a)
 		}
 	}
-	if mostlyStill(r.still, r.began, r.ended) {
-		t.Errorf("the machine stood still for so much of %s that the run says nothing: %d times", ran.Round(time.Millisecond), len(r.still))
+	if mostlyStill(still, r.began, r.ended) {
+		t.Errorf("the machine stood still for so much of %s that the run says nothing: %d times", ran.Round(time.Millisecond), len(still))
 	}
-	planned := slices.DeleteFunc(slices.Clone(r.moves), func(m Move) bool { return near(r.still, m.From, m.To) })
+	planned := slices.DeleteFunc(slices.Clone(r.moves), func(m Move) bool { return near(still, m.From, m.To) })
 	if len(planned) > moves {
 		t.Errorf("leadership moved %d times, want at most %d: %v", len(r.moves), moves, r.moves)
 	}
 	t.Logf("%d puts and %d gets in %s; %d puts failed or stalled; leadership moved %d times; longest put %s, longest get %s; the machine stood still %d times, for which %d puts waited",
-		puts, gets, ran.Round(time.Millisecond), bad, len(r.moves), longest(r.put), longest(r.got), len(r.still), waited)
+		puts, gets, ran.Round(time.Millisecond), bad, len(r.moves), longest(r.put), longest(r.got), len(still), waited)
 }
 
 // sawEverything checks that the watch tells each put that was acknowledged, and

@@ -3,10 +3,9 @@ package drive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,15 +21,36 @@ const (
 	afterStandstill = 2 * time.Second
 )
 
-// noteStandstills notes when the machine had no time, for its own processes or its
-// disk: whoever asked for something then waited, and it was nobody's doing. It does what
-// is needed least, a small write that has reached the disk, over and over.
-func (r *Rate) noteStandstills(ctx context.Context) {
-	f, err := os.Create(filepath.Join(r.in.Dir, fmt.Sprintf("standstill-%d", r.began.UnixNano())))
+// Lookout notes when the machine had no time, for its own processes or its disk: whoever
+// asked for something then waited, and it was nobody's doing.
+type Lookout struct {
+	in     *Installation
+	cancel context.CancelFunc
+	done   chan struct{}
+	mu     sync.Mutex
+	still  []span // in their order
+	err    error
+}
+
+// LookOut begins to look out, until it is ended or the test is. It does what is needed
+// least, a small write that has reached the disk, over and over.
+func (in *Installation) LookOut() *Lookout {
+	in.T.Helper()
+	f, err := os.CreateTemp(in.Dir, "standstill-")
 	if err != nil {
-		r.noStandstills(err)
-		return
+		in.T.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Lookout{in: in, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		l.err = errors.Join(l.look(ctx, f), f.Close())
+	}()
+	in.T.Cleanup(func() { cancel(); <-l.done })
+	return l
+}
+
+func (l *Lookout) look(ctx context.Context, f *os.File) error {
 	block, t := make([]byte, 4<<10), time.NewTicker(standstillLook)
 	defer t.Stop()
 	for last := time.Now(); ctx.Err() == nil; {
@@ -38,28 +58,48 @@ func (r *Rate) noteStandstills(ctx context.Context) {
 		case <-ctx.Done():
 		case <-t.C:
 		}
-		_, err := f.WriteAt(block, 0)
-		if err = errors.Join(err, unix.Fdatasync(int(f.Fd()))); err != nil {
-			r.noStandstills(err)
-			break
+		if _, err := f.WriteAt(block, 0); err != nil {
+			return err
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			return err
 		}
 		now := time.Now()
 		if now.Sub(last) > standstillFrom {
-			r.mu.Lock()
-			r.still = append(r.still, span{last, now})
-			r.mu.Unlock()
+			l.mu.Lock()
+			l.still = append(l.still, span{last, now})
+			l.mu.Unlock()
 		}
 		last = now
 	}
-	if err := f.Close(); err != nil {
-		r.noStandstills(err)
-	}
+	return nil
 }
 
-func (r *Rate) noStandstills(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.broken = append(r.broken, fmt.Errorf("the look-out for standstills: %w", err))
+// end looks out no more, and says when the machine stood still.
+func (l *Lookout) end() []span {
+	l.in.T.Helper()
+	l.cancel()
+	<-l.done
+	if l.err != nil {
+		l.in.T.Errorf("the look-out for standstills: %v", l.err)
+	}
+	return l.still
+}
+
+// StoodStill ends the look-out and says whether the machine ever stood still for so long:
+// members may have elected a leader then, and steps of CKE's have failed and been taken
+// again, although nobody did anything wrong.
+func (l *Lookout) StoodStill(long time.Duration) bool {
+	l.in.T.Helper()
+	longest := time.Duration(0)
+	for _, s := range l.end() {
+		longest = max(longest, s.to.Sub(s.from))
+	}
+	if longest < long {
+		return false
+	}
+	l.in.T.Logf("the machine stood still for %s", longest.Round(time.Millisecond))
+	return true
 }
 
 // span is a time of the machine's own.

@@ -56,3 +56,20 @@ func TestARunThatIsMostlyExcusedSaysNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestALookoutSeesNoMoreThanWasThere: no machine stands still for an hour in a test, and
+// who has asked once is told the same again.
+func TestALookoutSeesNoMoreThanWasThere(t *testing.T) {
+	t.Parallel()
+	in := &Installation{T: t, Dir: t.TempDir()}
+	l := in.LookOut()
+	for range 2 {
+		if l.StoodStill(time.Hour) {
+			t.Error("the machine stood still for an hour")
+		}
+	}
+	l.still = append(l.still, span{time.Unix(0, 0), time.Unix(2*3600, 0)})
+	if !l.StoodStill(2*time.Hour) || l.StoodStill(3*time.Hour) {
+		t.Error("two hours are taken for more or less")
+	}
+}

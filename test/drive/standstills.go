@@ -1,38 +1,24 @@
 package drive
 
 import (
-	"context"
-	"errors"
 	"slices"
-	"sync"
 	"time"
 )
 
-// Standstills are the times in which this machine had no time, for its own processes or
-// its disk, for whoever measures something else than a Rate.
-type Standstills struct {
-	rate   Rate // that asks for nothing
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-}
-
-// NoteStandstills looks out for them until the test ends.
-func (in *Installation) NoteStandstills() *Standstills {
-	in.T.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Standstills{rate: Rate{in: in, began: time.Now()}, cancel: cancel}
-	s.wg.Go(func() { s.rate.noteStandstills(ctx) })
-	in.T.Cleanup(s.End)
-	return s
+// noted are the standstills so far, while it looks out.
+func (l *Lookout) noted() []span {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.still)
 }
 
 // Near says whether something went on when the machine stood still, or right after it.
-func (s *Standstills) Near(began, end time.Time) bool { return near(s.noted(), began, end) }
+func (l *Lookout) Near(began, end time.Time) bool { return near(l.noted(), began, end) }
 
 // During is for how much of a time it stood still.
-func (s *Standstills) During(from, to time.Time) time.Duration {
+func (l *Lookout) During(from, to time.Time) time.Duration {
 	still := time.Duration(0)
-	for _, one := range s.noted() {
+	for _, one := range l.noted() {
 		begin, end := one.from, one.to
 		if begin.Before(from) {
 			begin = from
@@ -45,32 +31,14 @@ func (s *Standstills) During(from, to time.Time) time.Duration {
 	return still
 }
 
-func (s *Standstills) noted() []span {
-	s.rate.mu.Lock()
-	defer s.rate.mu.Unlock()
-	return slices.Clone(s.rate.still)
-}
-
-// Check fails the test if they were not looked out for, or were most of the time: what
-// was measured then says nothing.
-func (s *Standstills) Check() {
-	t := s.rate.in.T
+// Check ends the look-out and fails the test if what it excuses is most of the time since
+// then: what was measured says nothing.
+func (l *Lookout) Check(since time.Time) {
+	t := l.in.T
 	t.Helper()
-	still := s.noted()
-	s.rate.mu.Lock()
-	defer s.rate.mu.Unlock()
-	if err := errors.Join(s.rate.broken...); err != nil {
-		t.Error(err)
+	still, now := l.end(), time.Now()
+	if mostlyStill(still, since, now) {
+		t.Errorf("the machine stood still for so much of %s that the run says nothing: %d times", now.Sub(since).Round(time.Millisecond), len(still))
 	}
-	ran := time.Since(s.rate.began)
-	if mostlyStill(still, s.rate.began, s.rate.began.Add(ran)) {
-		t.Errorf("the machine stood still for so much of %s that the run says nothing: %d times", ran.Round(time.Millisecond), len(still))
-	}
-	t.Logf("the machine stood still %d times in %s", len(still), ran.Round(time.Millisecond))
-}
-
-// End ends the look-out.
-func (s *Standstills) End() {
-	s.cancel()
-	s.wg.Wait()
+	t.Logf("the machine stood still %d times in %s", len(still), now.Sub(since).Round(time.Millisecond))
 }

@@ -10,7 +10,7 @@ func TestForHowMuchOfATimeTheMachineStoodStill(t *testing.T) {
 	t.Parallel()
 	zero := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
-	s := &Standstills{rate: Rate{still: []span{{at(1000), at(1500)}, {at(3000), at(6000)}}}}
+	s := &Lookout{still: []span{{at(1000), at(1500)}, {at(3000), at(6000)}}}
 	for _, c := range []struct{ from, to, want int }{
 		{0, 900, 0}, {0, 10000, 3500}, {1200, 4000, 1300}, {4000, 5000, 1000}, {1500, 3000, 0},
 	} {

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -90,16 +91,20 @@ func (in *Installation) OnlyMembersAre(nodes ...cluster.NodeName) {
 	}
 }
 
-// MemberID is the member a node carries.
+// MemberID is the member a node carries. One look may come to nothing.
 func (in *Installation) MemberID(node cluster.NodeName) cluster.MemberID {
 	in.T.Helper()
-	for _, n := range in.Status().Nodes {
-		if n.Hostname == node && n.Member != nil {
-			return n.Member.ID
+	var id cluster.MemberID
+	in.Until(string(node)+" carries a member", func(s api.Status) error {
+		for _, n := range s.Nodes {
+			if n.Hostname == node && n.Member != nil {
+				id = n.Member.ID
+				return nil
+			}
 		}
-	}
-	in.T.Fatalf("%s carries no member", node)
-	return 0
+		return errors.New("it carries none")
+	})
+	return id
 }
 
 // History is everything that was done, oldest first.

@@ -6,10 +6,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"cke/internal/api"
 	"cke/internal/cluster"
 )
 
@@ -41,10 +41,12 @@ func (m *mortal) checkCluster(root *clientv3.Client, nodes ...int) map[string]cl
 	if !slices.Equal(running, slices.Sorted(maps.Values(want))) {
 		m.t.Errorf("processes on %v, want them on %v", running, want)
 	}
-	s := m.Status()
-	if !s.AuthOn || len(s.Nodes) != len(nodes) || uint64(s.ClusterID) != list.Header.ClusterId {
-		m.t.Errorf("status: auth %v, %d nodes, cluster %s; want on, %d, %x", s.AuthOn, len(s.Nodes), s.ClusterID, len(nodes), list.Header.ClusterId)
-	}
+	m.Until("the status is of that", func(s api.Status) error { // one look may come to nothing
+		if !s.AuthOn || len(s.Nodes) != len(nodes) || uint64(s.ClusterID) != list.Header.ClusterId {
+			return fmt.Errorf("status: auth %v, %d nodes, cluster %s; want on, %d, %x", s.AuthOn, len(s.Nodes), s.ClusterID, len(nodes), list.Header.ClusterId)
+		}
+		return nil
+	})
 	return ids
 }
 
@@ -99,14 +101,4 @@ func readUsers(ctx context.Context, root *clientv3.Client) (users map[string]str
 		return nil, nil, err
 	}
 	return users, all.Roles, nil
-}
-
-// ask repeats a question to the members until it is answered.
-func (m *mortal) ask(what string, fn func(context.Context) error) {
-	m.t.Helper()
-	m.Eventually(what, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		return fn(ctx)
-	})
 }

@@ -33,7 +33,8 @@ func (l *living) roll() *change {
 		name: "roll", nodes: []int{1, 2, 3}, edit: true, walk: newWalk(l.reached),
 		prepare: func() {
 			want++
-			l.settings = fmt.Sprintf(`extra_args: {max-request-bytes: "%d"}`, want)
+			// Who is made leader is to stay it, on a busy machine too.
+			l.settings = fmt.Sprintf(`extra_args: {election-timeout: "2500", max-request-bytes: "%d"}`, want)
 		},
 		dead: l.authStaysOn,
 		check: func(before map[string]cluster.MemberID) {

@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
-
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"cke/internal/cluster"
 	"cke/test/drive"
@@ -42,25 +37,11 @@ func walkSpace(t *testing.T, r *reached, rnd *rand.Rand) {
 func (l *living) noSpace() *change {
 	return &change{
 		name: "no space", nodes: []int{1, 2, 3}, walk: newWalk(l.reached),
-		prepare: func() {
-			value := strings.Repeat("x", 256<<10)
-			for n := 0; ; n++ {
-				err := l.try(func(ctx context.Context) error {
-					_, err := l.root.Put(ctx, fmt.Sprintf("/filler/%d", n%4), value)
-					return err
-				})
-				if errors.Is(err, rpctypes.ErrNoSpace) {
-					return
-				}
-				if err != nil || n > 1000 {
-					l.t.Fatalf("put %d: %v", n, err)
-				}
-			}
-		},
-		dead: l.authStaysOn,
+		prepare: func() { l.FillUp(l.root, func(n int) string { return fmt.Sprintf("/filler/%d", n%4) }) },
+		dead:    l.authStaysOn,
 		check: func(before map[string]cluster.MemberID) {
 			l.others(before, "")
-			l.hasRoom(l.Status())
+			l.hasRoom(l.Settled())
 		},
 	}
 }

@@ -135,9 +135,15 @@ func (e *env) killMember(node string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		e.t.Fatal(err)
 	}
-	e.Eventually("the member is gone", func() error {
-		if e.members()[node] == pid {
-			return fmt.Errorf("pid %d runs", pid)
+	e.gone(pid)
+}
+
+// gone waits until a process has ended and holds nothing any more.
+func (e *env) gone(pid int) {
+	e.t.Helper()
+	e.Eventually("the process is gone", func() error {
+		if !drive.Gone(pid) {
+			return fmt.Errorf("pid %d is there", pid)
 		}
 		return nil
 	})
@@ -221,13 +227,22 @@ func (e *env) wantMode(path string, want os.FileMode) {
 	}
 }
 
+// ask repeats a question to the members until it is answered, and what may be asked for
+// twice until it is done: on a busy machine they may be between two leaders.
+func (e *env) ask(what string, fn func(context.Context) error) {
+	e.t.Helper()
+	e.Eventually(what, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return fn(ctx)
+	})
+}
+
 // put and get use one key as a tenant.
 func put(t *testing.T, e *env, c api.Certificate, key, value string) {
 	t.Helper()
 	cl := e.connect(c, 1, 2, 3)
-	e.Eventually("put "+key, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
+	e.ask("put "+key, func(ctx context.Context) error {
 		_, err := cl.Put(ctx, key, value)
 		return err
 	})
@@ -237,9 +252,7 @@ func get(t *testing.T, e *env, c api.Certificate, key string) string {
 	t.Helper()
 	cl := e.connect(c, 1, 2, 3)
 	value := ""
-	e.Eventually("get "+key, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
+	e.ask("get "+key, func(ctx context.Context) error {
 		resp, err := cl.Get(ctx, key)
 		if err == nil && len(resp.Kvs) == 1 {
 			value = string(resp.Kvs[0].Value)

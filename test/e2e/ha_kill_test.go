@@ -37,15 +37,19 @@ func TestLeaderKilledInAChange(t *testing.T) {
 func killedAmidMembers(k *killings) {
 	// Units and certificates are installed side by side: one of them here, the other
 	// with the fourth member.
-	k.chain(func() { k.begin(k.leader, 1, 2, 3) }, k.settledOn(3),
+	on := func(nodes ...int) func() {
+		// The leader is to be the one that goes, and nobody else's by chance.
+		return func() { k.beginWith(k.leader, k.withSettings(steady, nodes...)) }
+	}
+	k.chain(on(1, 2, 3), k.settledOn(3),
 		plan.RecordBootstrap, plan.InstallCertificates, plan.StartMembers, plan.ConfigureAuth, plan.FinishBootstrap)
 	root := k.acting().RootCert()
 	id := k.acting().Settled().ClusterID
-	k.chain(func() { k.begin(k.leader, 1, 2, 3, 4) }, k.settledOn(4), plan.AddLearner, plan.InstallUnits, plan.PromoteLearner)
+	k.chain(on(1, 2, 3, 4), k.settledOn(4), plan.AddLearner, plan.InstallUnits, plan.PromoteLearner)
 	l := &living{mortal: &mortal{env: k.env}, cert: root, root: k.connect(root, 1, 2, 3, 4)}
 	l.ids = map[string]cluster.MemberID{"cp4": k.acting().MemberID("cp4")}
 	l.lead(4)
-	k.chain(func() { k.begin(k.leader, 1, 2, 3) }, k.settledOn(3), plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode)
+	k.chain(on(1, 2, 3), k.settledOn(3), plan.MoveLeader, plan.RemoveMember, plan.RetireMember, plan.ForgetNode)
 	k.acting().CLI("etcd", "user-add", "app", "/app/")
 	k.chain(func() { k.asks(k.server(k.leader), "etcd", "user-remove", "app") }, k.settledOn(3), plan.ForgetUser)
 	k.acting().OnlyMembersAre("cp1", "cp2", "cp3")

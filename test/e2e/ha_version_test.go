@@ -18,7 +18,7 @@ import (
 func TestANewLeaderTakesItsOwnSnapshot(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, 1)
-	a, b := p.two[0], p.two[1]
+	a, b, look := p.two[0], p.two[1], p.LookOut()
 	a.StartWith([]string{"CKE_EFFECT_KILL=" + string(plan.FinishRestart)})
 	p.leads(0)
 	b.Start()
@@ -44,7 +44,7 @@ func TestANewLeaderTakesItsOwnSnapshot(t *testing.T) {
 	if s != nil {
 		b.Says("status", b.CLI("status"), s.Path)
 	}
-	b.isSafe(1, 2) // leadership moves once, and may once more when a daemon dies
+	b.isSafe(look, 1, 2) // leadership moves once, and may once more when a daemon dies
 	if n := b.CountSteps(plan.TakeSnapshot); n != 2 {
 		t.Errorf("%d snapshots were taken, want one by each", n)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ func TestIPv6(t *testing.T) {
 	}
 	e := newEnv(t)
 	e.Start()
-	e.CLI("cluster", "set", e.Write("cluster.yml", "name: main\nnodes: [{address: '::1', hostname: cp1, control_plane: true}]\n"), "--wait")
+	e.Set(strings.Replace(e.clusterYAML(1), "address: "+e.addr(1), "address: '::1'", 1))
 	e.CLI("etcd", "user-add", "app", "/app/")
 	e.CLI("etcd", "issue", "--output", "file", "app")
 	file := func(name string) string { return filepath.Join(e.Dir, name) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cke/internal/api"
 	"cke/internal/cluster"
 	"cke/internal/plan"
 )
@@ -29,9 +30,12 @@ func TestOlderState(t *testing.T) {
 	}
 	e.Start("--restore-state", backup)
 	e.blocked("memberIsUnknown")
-	if s := e.Status(); len(s.Strangers) != 1 || !s.Strangers[0].Healthy || s.Tolerance != 1 {
-		t.Errorf("strangers %+v, tolerance %d", s.Strangers, s.Tolerance)
-	}
+	e.Until("the stranger is seen to serve", func(s api.Status) error {
+		if len(s.Strangers) != 1 || !s.Strangers[0].Healthy || s.Tolerance != 1 {
+			return fmt.Errorf("strangers %+v, tolerance %d", s.Strangers, s.Tolerance)
+		}
+		return nil
+	})
 	for _, args := range [][]string{{"evil", "/shop/"}, {"evil", "/shop/sub/"}, {"evil", "/sho"}, {"shop", "/other/"}} {
 		if r := e.Run("ckecli", "etcd", "user-add", args[0], args[1]); r.Code != 3 {
 			t.Errorf("user-add %v: exit %d, want 3 (refused)\n%s", args, r.Code, r.Stderr)

@@ -148,9 +148,7 @@ func (e *env) oldMember(s api.Status, node cluster.NodeName) cluster.MemberID {
 func (e *env) keys(c api.Certificate, nodes ...int) (count int64) {
 	e.t.Helper()
 	cl := e.connect(c, nodes...)
-	e.Eventually("count keys", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
+	e.ask("count keys", func(ctx context.Context) error {
 		resp, err := cl.Get(ctx, "/app/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err == nil {
 			count = resp.Count

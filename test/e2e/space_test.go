@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"cke/internal/api"
@@ -57,6 +58,7 @@ func (e *env) hasRoom(s api.Status) {
 func TestNoSpaceHeals(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB, "+steady, 1, 2, 3)
+	look := e.LookOut()
 	e.FillUp(app, func(n int) string { return fmt.Sprintf("/app/%d", n%4) })
 	e.Eventually("writes are let in again", func() error {
 		return e.try(func(ctx context.Context) error {
@@ -78,7 +80,7 @@ func TestNoSpaceHeals(t *testing.T) {
 	if n := e.CountSteps(plan.DisarmAlarm); n != 1 {
 		t.Errorf("disarmed %d times", n)
 	}
-	if n := e.CountSteps(plan.MoveLeader); n != 1 {
+	if n := e.CountSteps(plan.MoveLeader); n != 1 && !look.StoodStill(stoodStill) {
 		t.Errorf("leadership was moved %d times, want once", n)
 	}
 }
@@ -88,13 +90,12 @@ func TestNoSpaceInAClusterOfOne(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 16MiB", 1)
 	e.FillUp(app, func(int) string { return "/app/x" })
-	e.Until("it heals", func(s api.Status) error {
+	e.hasRoom(e.Until("it heals", func(s api.Status) error {
 		if !s.Settled || e.CountSteps(plan.DisarmAlarm) == 0 {
 			return errors.New("not yet")
 		}
 		return nil
-	})
-	e.hasRoom(e.Status())
+	}))
 	e.Says("history", e.CLI("history", "-n", "20"), "the cluster stands still")
 }
 
@@ -104,26 +105,24 @@ func TestLiveDataExceedsTheQuota(t *testing.T) {
 	t.Parallel()
 	e, app := newEtcdCluster(t, "quota: 32MiB", 1, 2, 3)
 	for n := range 50 { // they are not what the data is in
-		if err := e.try(func(ctx context.Context) error {
+		e.ask("write a small value", func(ctx context.Context) error {
 			_, err := app.Put(ctx, fmt.Sprintf("/app/%d", n), "small")
 			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+		})
 	}
 	r := e.Overfill(app, "/app/big/")
 	e.Says("the reason", r.Text, "the most is under /app/big/ about", "MiB in", ", /app/ about", "in 50 keys", "32MiB", "writes are refused")
 	e.Says("the hint", r.Hint, "set etcd.quota in cluster.yml to 64MiB")
-	e.Says("status", e.CLI("status"), "NOT healthy: alarm NOSPACE")
-	if s := e.Status(); len(s.Alarms) == 0 {
-		t.Error("disarmed with no room")
-	}
-	if err := e.try(func(ctx context.Context) error {
+	e.Until("the alarm is up and told of", func(s api.Status) error { // one look may come to nothing
+		if text := e.CLI("status"); len(s.Alarms) == 0 || !strings.Contains(text, "NOT healthy: alarm NOSPACE") {
+			return fmt.Errorf("alarms %v, status:\n%s", s.Alarms, text)
+		}
+		return nil
+	})
+	e.ask("delete some", func(ctx context.Context) error {
 		_, err := app.Delete(ctx, "/app/big/1", clientv3.WithPrefix()) // 1, 10 to 19, 100…
 		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	e.hasRoom(e.Settled())
 
 	e.Overfill(app, "/app/more/")
@@ -141,23 +140,22 @@ func (e *env) churn(app *clientv3.Client, nodes ...int) {
 	value := strings.Repeat("y", 256<<10)
 	var rev int64
 	for n := range 192 {
-		if err := e.try(func(ctx context.Context) error {
+		e.ask("write 256 KiB", func(ctx context.Context) error {
 			r, err := app.Put(ctx, fmt.Sprintf("/app/churn/%d", n%4), value)
 			if err == nil {
 				rev = r.Header.Revision
 			}
 			return err
-		}); err != nil {
-			e.t.Fatal(err)
-		}
+		})
 	}
 	root := e.connect(e.RootCert(), nodes...)
-	if err := e.try(func(ctx context.Context) error {
+	e.ask("drop the history", func(ctx context.Context) error {
 		_, err := root.Compact(ctx, rev, clientv3.WithCompactPhysical())
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			return nil // by the attempt before
+		}
 		return err
-	}); err != nil {
-		e.t.Fatal(err)
-	}
+	})
 }
 
 // TestRoutineDefragmentation: what is free is given back, in the window, and no
@@ -167,6 +165,7 @@ func TestRoutineDefragmentation(t *testing.T) {
 	const routine = "quota: 512MiB, " + steady + ", defrag: {min_free: 16MiB"
 	closed := time.Now().UTC().AddDate(0, 0, 3).Format("Mon")
 	e, app := newEtcdCluster(t, routine+fmt.Sprintf(", window: %s 02:00-04:00}", closed), 1, 2, 3)
+	look := e.LookOut()
 	w := e.startLoad(1, 2, 3)
 	e.churn(app, 1, 2, 3)
 	r := e.Reason("defragmentationAwaitsWindow", "")
@@ -191,7 +190,7 @@ func TestRoutineDefragmentation(t *testing.T) {
 	if n := e.CountSteps(plan.Defragment); n != 3 {
 		t.Errorf("%d defragmentations of three members", n)
 	}
-	if n := e.CountSteps(plan.MoveLeader); n != 1 {
+	if n := e.CountSteps(plan.MoveLeader); n != 1 && !look.StoodStill(stoodStill) {
 		t.Errorf("leadership was moved %d times, want once", n)
 	}
 }

@@ -18,14 +18,16 @@ import (
 // notices, its keys stay, and one of the same name made by hand later is left alone.
 func TestUserRemoved(t *testing.T) {
 	t.Parallel()
-	e := newCluster(t, 1, 2, 3)
+	e := newEnv(t)
+	e.Start()
+	e.Set(e.withSettings(steady, 1, 2, 3)) // each call is made once, and another leader ends it
 	e.CLI("etcd", "user-add", "app", "/app/")
 	e.CLI("etcd", "user-add", "other", "/other/")
 	e.CLI("kubernetes", "bundle", "add", "app", "--namespace", "shop")
 	e.CLI("kubernetes", "bundle", "add", "other", "--namespace", "shop")
 	cert := e.UserCert("app")
 	app, other, root := e.connect(cert, 1, 2, 3), e.connect(e.UserCert("other"), 1, 2, 3), e.connect(e.RootCert(), 1, 2, 3)
-	ctx, cancel := context.WithTimeout(context.Background(), drive.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*drive.Patience) // for all that follows
 	t.Cleanup(cancel)
 	write(ctx, t, app, "/app/x")
 	write(ctx, t, other, "/other/x")

@@ -183,7 +183,7 @@ const withdrawnWithin = 5 * time.Second
 
 // leaveTheDeadOut ends a member that cannot start again, and lets it live.
 func (e *env) leaveTheDeadOut() {
-	w, writes, still := e.watchSlice(), e.watchWrites(1, 2), e.NoteStandstills()
+	w, writes, still := e.watchSlice(), e.watchWrites(1, 2), e.LookOut()
 	died, live := e.killForGood(3)
 	e.unready("h3")
 	known := time.Since(died)
@@ -213,7 +213,7 @@ func (e *env) unready(node cluster.NodeName) {
 // withdrawnInTime checks when a watch saw an address not ready any more, and returns
 // for how long etcd took no write beyond what an election takes, and the machine stood
 // still.
-func (e *env) withdrawnInTime(w *sliceWatch, writes *writing, still *drive.Standstills, addr string, died time.Time) (late time.Duration) {
+func (e *env) withdrawnInTime(w *sliceWatch, writes *writing, still *drive.Lookout, addr string, died time.Time) (late time.Duration) {
 	e.t.Helper()
 	var took time.Duration
 	e.Eventually("the watch sees it", func() error {

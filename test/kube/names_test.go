@@ -94,7 +94,7 @@ type caller struct {
 	failed []string
 }
 
-func (e *env) callByNames(still *drive.Standstills) *caller {
+func (e *env) callByNames(still *drive.Lookout) *caller {
 	e.t.Helper()
 	flags := e.asRoot()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -137,7 +137,7 @@ func (c *caller) finish(e *env) {
 
 // surviveReplacement replaces h1, h2 and h3 by h4, h5 and h6, one at a time.
 func (e *env) surviveReplacement(r *net.Resolver) {
-	w, still := e.watchSlice(), e.NoteStandstills()
+	began, w, still := time.Now(), e.watchSlice(), e.LookOut()
 	c := e.callByNames(still)
 	for _, nodes := range [][]int{{2, 3, 4}, {3, 4, 5}, {4, 5, 6}} {
 		e.Set(e.yaml(nodes...))
@@ -153,7 +153,7 @@ func (e *env) surviveReplacement(r *net.Resolver) {
 	for _, i := range []int{1, 2, 3} {
 		e.wasWithdrawnFirst(i, versions)
 	}
-	still.Check()
+	still.Check(began)
 	for _, v := range versions {
 		if len(v.ready()) < 2 && !still.Near(v.at, v.at) { // who did not answer meanwhile counts as ill
 			e.t.Errorf("from %s on only %v were ready", v.at.Format(time.StampMilli), v.ready())
@@ -220,7 +220,7 @@ func (s slice) has(addr string) bool {
 func (e *env) disappears(r *net.Resolver, i int, die func() (died time.Time, live func())) {
 	t, addr := e.t, e.addr(i).String()
 	others := slices.DeleteFunc([]int{4, 5, 6}, func(o int) bool { return o == i })
-	w, writes, still := e.watchSlice(), e.watchWrites(others...), e.NoteStandstills()
+	w, writes, still := e.watchSlice(), e.watchWrites(others...), e.LookOut()
 	died, live := die()
 	var gone time.Duration
 	e.Eventually("its name is gone", func() error {

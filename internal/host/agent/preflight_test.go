@@ -226,6 +226,7 @@ func (d disk) Sync() error {
 	}
 	return nil
 }
+func (d disk) Close() error { return nil }
 
 func TestFsyncIsBounded(t *testing.T) {
 	t.Parallel()
@@ -252,6 +253,26 @@ func TestFsyncIsBounded(t *testing.T) {
 	if f, err := measureFsync(ctx, disk{each: time.Second}); err != nil || f.Count != 0 {
 		t.Errorf("given up: %+v, %v", f, err)
 	}
+}
+
+// TestADiskThatStandsStill is measured as far as who asks would wait; one that hangs is
+// given up.
+func TestADiskThatStandsStill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, err := inTime(t.Context(), disk{each: 5 * time.Second})
+		if err != nil || f.Count != 1 || f.P99 != 5*time.Second {
+			t.Errorf("still for 5 s: %+v, %v", f, err)
+		}
+		begin := time.Now()
+		if _, err := inTime(t.Context(), disk{each: time.Hour}); err == nil || !strings.Contains(err.Error(), "has not reached the disk after 8s") {
+			t.Errorf("one that hangs: %v", err)
+		}
+		if took := time.Since(begin); took != fsyncHangs {
+			t.Errorf("given up after %s", took)
+		}
+		time.Sleep(2 * time.Hour) // until nobody writes any more
+	})
 }
 
 // TestFullDisk measures on a file system without a byte left, where it may

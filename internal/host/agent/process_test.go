@@ -56,22 +56,27 @@ func TestMemberInheritsNothing(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	t.Parallel()
 	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20"
+	zombie := strings.Replace(rest, "S", "Z", 1)
 	for name, c := range map[string]struct {
 		in    string
-		state byte
+		ended bool
 		start uint64
 		ok    bool
 	}{
-		"plain":            {"17 (etcd)" + rest, 'S', 4242, true},
-		"spaces":           {"17 (a b) c)" + rest, 'S', 4242, true},
-		"a lying name":     {"17 () Z 9 9 9)" + rest, 'S', 4242, true},
-		"too short":        {"17 (etcd) S 1 2", 0, 0, false},
-		"no name":          {"17 etcd S", 0, 0, false},
-		"start not a time": {"17 (etcd)" + strings.Replace(rest, "4242", "x", 1), 'S', 0, false},
+		"plain":                  {"17 (etcd)" + rest, false, 4242, true},
+		"spaces":                 {"17 (a b) c)" + rest, false, 4242, true},
+		"a lying name":           {"17 () Z 9 9 9)" + rest, false, 4242, true},
+		"killed":                 {"17 (etcd)" + strings.Replace(zombie, " 17 ", " 1 ", 1), true, 4242, true},
+		"killed, and let go":     {"17 (etcd)" + strings.Replace(zombie, " 17 ", " 0 ", 1), true, 4242, true},
+		"killed, its threads go": {"17 (etcd)" + zombie, false, 4242, true},
+		"too short":              {"17 (etcd) S 1 2", false, 0, false},
+		"no name":                {"17 etcd S", false, 0, false},
+		"threads not a number":   {"17 (etcd)" + strings.Replace(rest, " 17 ", " x ", 1), false, 0, false},
+		"start not a time":       {"17 (etcd)" + strings.Replace(rest, "4242", "x", 1), false, 0, false},
 	} {
-		state, start, err := parseStat(c.in)
-		if (err == nil) != c.ok || c.ok && (state != c.state || start != c.start) {
-			t.Errorf("%s: %c %d %v", name, state, start, err)
+		ended, start, err := parseStat(c.in)
+		if (err == nil) != c.ok || c.ok && (ended != c.ended || start != c.start) {
+			t.Errorf("%s: %v %d %v", name, ended, start, err)
 		}
 	}
 }

@@ -31,38 +31,44 @@ func bootID() (string, error) {
 
 // identify reads a living process; false when there is none or it is a zombie.
 func identify(pid int, boot string) (process, bool, error) {
-	p, state, err := stat(pid, boot)
+	p, ended, err := stat(pid, boot)
 	if gone(err) {
 		return process{}, false, nil
 	}
-	return p, err == nil && state != 'Z' && state != 'X', err
+	return p, err == nil && !ended, err
 }
 
-func stat(pid int, boot string) (process, byte, error) {
+func stat(pid int, boot string) (p process, ended bool, err error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return process{}, 0, err
+		return process{}, false, err
 	}
-	state, start, err := parseStat(string(b))
+	ended, start, err := parseStat(string(b))
 	if err != nil {
-		return process{}, 0, fmt.Errorf("read stat of pid %d: %w", pid, err)
+		return process{}, false, fmt.Errorf("read stat of pid %d: %w", pid, err)
 	}
-	return process{PID: pid, Start: start, Boot: boot}, state, nil
+	return process{PID: pid, Start: start, Boot: boot}, ended, nil
 }
 
-// parseStat reads fields 3 (state) and 22 (start time) of proc_pid_stat(5). The
-// second field may hold spaces and parentheses, so it counts from the last one.
-func parseStat(s string) (state byte, start uint64, err error) {
+// parseStat reads fields 3 (state), 20 (threads) and 22 (start time) of proc_pid_stat(5).
+// The second field may hold spaces and parentheses, so it counts from the last one. A
+// process that is killed shows the end of its first thread, and has its ports and locks
+// until that of the last, which may be in a write to a slow disk.
+func parseStat(s string) (ended bool, start uint64, err error) {
 	i := strings.LastIndexByte(s, ')')
 	if i < 0 {
-		return 0, 0, errors.New("no command name")
+		return false, 0, errors.New("no command name")
 	}
 	f := strings.Fields(s[i+1:])
-	if len(f) < 20 || len(f[0]) != 1 {
-		return 0, 0, errors.New("too few fields")
+	if len(f) < 20 {
+		return false, 0, errors.New("too few fields")
+	}
+	threads, err := strconv.Atoi(f[17])
+	if err != nil {
+		return false, 0, err
 	}
 	start, err = strconv.ParseUint(f[19], 10, 64)
-	return f[0][0], start, err
+	return (f[0] == "Z" || f[0] == "X") && threads <= 1, start, err
 }
 
 // anyone may run an etcd of the process runtime's: whoever its agent is.
