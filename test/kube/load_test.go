@@ -45,7 +45,7 @@ type load struct {
 	still  *drive.Lookout
 	stop   func() // ends the clock, and waits until no object lives any more
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the watch and the look-out
+	wg     sync.WaitGroup // the watch and who looks at the leader
 
 	mu     sync.Mutex
 	reads  []attempt
@@ -73,7 +73,7 @@ func (e *env) startLoad(root *clientv3.Client) *load {
 	clock.Go(func() { l.tick(ticking) })
 	l.stop = func() { stop(); clock.Wait() }
 	l.wg.Go(func() { l.watch(ctx) })
-	l.wg.Go(func() { l.lookOut(ctx, root) })
+	l.wg.Go(func() { l.followLeader(ctx, root) })
 	e.t.Cleanup(func() { cancel(); l.stop(); l.wg.Wait() })
 	return l
 }
@@ -177,8 +177,8 @@ func (l *load) watch(ctx context.Context) {
 	}
 }
 
-// lookOut asks every member who leads, and remembers when that changed.
-func (l *load) lookOut(ctx context.Context, root *clientv3.Client) {
+// followLeader asks every member whether it leads, and remembers when another does.
+func (l *load) followLeader(ctx context.Context, root *clientv3.Client) {
 	var leader, term uint64
 	last := time.Now()
 	for ctx.Err() == nil {
