@@ -31,6 +31,17 @@ func (l *Lookout) During(from, to time.Time) time.Duration {
 	return still
 }
 
+// Longest is the longest standstill since then.
+func (l *Lookout) Longest(since time.Time) time.Duration {
+	longest := time.Duration(0)
+	for _, one := range l.noted() {
+		if one.to.After(since) {
+			longest = max(longest, one.to.Sub(one.from))
+		}
+	}
+	return longest
+}
+
 // Check ends the look-out and fails the test if what it excuses is most of the time since
 // then: what was measured says nothing.
 func (l *Lookout) Check(since time.Time) {
