@@ -31,6 +31,15 @@ func (l *Lookout) During(from, to time.Time) time.Duration {
 	return still
 }
 
+// Each tells of each standstill that took so long.
+func (l *Lookout) Each(long time.Duration, tell func(from, to time.Time)) {
+	for _, one := range l.noted() {
+		if one.to.Sub(one.from) >= long {
+			tell(one.from, one.to)
+		}
+	}
+}
+
 // Longest is the longest standstill since then.
 func (l *Lookout) Longest(since time.Time) time.Duration {
 	longest := time.Duration(0)
