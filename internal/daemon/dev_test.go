@@ -178,7 +178,7 @@ func TestDownStopsTheMembersOfAllClusters(t *testing.T) {
 	b.must(err)
 	_, err = b.client().PutSpec(t.Context(), "second.yml", yaml)
 	b.must(err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	healthy := errors.New("healthy")
 	if err := b.client().WatchStatus(ctx, "second", func(s api.Status) error {

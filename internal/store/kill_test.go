@@ -80,7 +80,7 @@ func TestAcknowledgedWritesSurviveKill9(t *testing.T) {
 		if round == 20 {
 			t.Fatalf("only %d writes were made", acked)
 		}
-		seq, _ := runAndKill(t, dir, keyFile, 2*time.Second)
+		seq, _ := runAndKill(t, dir, keyFile, time.Duration(2+round)*time.Second) // nor for a start
 		acked = max(acked, seq)
 	}
 	s := open(t, Options{Dir: dir, Sealer: key})

@@ -27,11 +27,9 @@ type Lookout struct {
 	in     *Installation
 	cancel context.CancelFunc
 	done   chan struct{}
-	began  time.Time
+	mu     sync.Mutex
+	still  []span // in their order
 	err    error
-
-	mu    sync.Mutex
-	still []span // in their order
 }
 
 // LookOut begins to look out, until it is ended or the test is. It does what is needed
@@ -43,7 +41,7 @@ func (in *Installation) LookOut() *Lookout {
 		in.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Lookout{in: in, cancel: cancel, done: make(chan struct{}), began: time.Now()}
+	l := &Lookout{in: in, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		l.err = errors.Join(l.look(ctx, f), f.Close())
@@ -85,7 +83,7 @@ func (l *Lookout) end() []span {
 	if l.err != nil {
 		l.in.T.Errorf("the look-out for standstills: %v", l.err)
 	}
-	return l.noted()
+	return l.still
 }
 
 // StoodStill ends the look-out and says whether the machine ever stood still for so long:

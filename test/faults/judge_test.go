@@ -20,6 +20,7 @@ func (r *run) judge() {
 	t := r.t
 	t.Helper()
 	r.window("in the end", 3)
+	r.boxStalls()
 	h := r.clients.finish()
 	r.collect()
 	var records []record.Record
@@ -57,6 +58,16 @@ func (r *run) judge() {
 	}
 	t.Logf("%s\nrounds:\n%s\nfaults: %v\noperations: %v\ndaemons: %v\nsteps of CKE's: %v\nviolations: %d of the clients' history, %d of quorum in %d of %d steps that change who votes or serves\n%s in all",
 		history.Summary(h), strings.Join(r.lines, "\n"), r.faults, r.ops, r.suffered, steps, len(found), len(bad), judged, of, time.Since(r.began).Round(time.Second))
+}
+
+// boxStalls adds what nobody broke: with the box its members stood still, or one of them
+// for longer than the others, long enough for these to elect another leader.
+func (r *run) boxStalls() {
+	began := time.Now().Add(-r.rec.Now())
+	r.look.Each(time.Second, func(from, to time.Time) {
+		r.t.Logf("the box stood still for %s", to.Sub(from).Round(time.Millisecond))
+		r.rec.Stall(history.Window{Name: "the box stands still", From: from.Sub(began), To: to.Sub(began)})
+	})
 }
 
 // limits are what a run must have reached to mean something. Whoever watches is away

@@ -38,6 +38,7 @@ type run struct {
 	in      *drive.Installation // both of them
 	lab     *lab.Lab
 	rec     *history.Recorder
+	look    *drive.Lookout
 	clients *clients
 	keys    map[int]string // host keys, by machine
 	seed    uint64
@@ -147,7 +148,7 @@ func (r *run) start() {
 	for _, m := range r.lab.Machines() {
 		addresses = append(addresses, m.Addr().String())
 	}
-	r.rec = history.NewRecorder(r.seed)
+	r.rec, r.look = history.NewRecorder(r.seed), r.in.LookOut()
 	r.t.Cleanup(r.save)
 	r.clients = startClients(r.t, r.in, r.rec, addresses...)
 	r.clients.rest.Go(r.lookOn)

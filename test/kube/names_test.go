@@ -137,7 +137,7 @@ func (c *caller) finish(e *env) {
 
 // surviveReplacement replaces h1, h2 and h3 by h4, h5 and h6, one at a time.
 func (e *env) surviveReplacement(r *net.Resolver) {
-	w, still := e.watchSlice(), e.LookOut()
+	began, w, still := time.Now(), e.watchSlice(), e.LookOut()
 	c := e.callByNames(still)
 	for _, nodes := range [][]int{{2, 3, 4}, {3, 4, 5}, {4, 5, 6}} {
 		e.Set(e.yaml(nodes...))
@@ -153,7 +153,7 @@ func (e *env) surviveReplacement(r *net.Resolver) {
 	for _, i := range []int{1, 2, 3} {
 		e.wasWithdrawnFirst(i, versions)
 	}
-	still.Check()
+	still.Check(began)
 	for _, v := range versions {
 		if len(v.ready()) < 2 && !still.Near(v.at, v.at) { // who did not answer meanwhile counts as ill
 			e.t.Errorf("from %s on only %v were ready", v.at.Format(time.StampMilli), v.ready())

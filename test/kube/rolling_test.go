@@ -25,7 +25,8 @@ func (e *env) goesOnWhileAllAreRestarted(whole *env) {
 		e.t.Logf("the change took %s", time.Since(began).Round(10*time.Millisecond))
 		before := l.made()
 		e.Eventually("the load goes on", l.hasMade(before+100))
-		if n := l.moved() - moves; n > 1 {
+		// One of the members' own, when the machine stood still, may cost CKE another.
+		if n := l.moved() - moves; n > 1 && l.still.Longest(began) < time.Second {
 			e.t.Errorf("leadership moved %d times in one change", n)
 		}
 		if n := len(e.restarts()) - restarts; n != 3 {

@@ -52,8 +52,11 @@ func (e *env) killed(i int) {
 func (e *env) cared(user string) {
 	e.t.Helper()
 	e.CLI("etcd", "user-add", user, "/"+user+"/")
-	_, err := e.Connect(e.UserCert(user), e.addrs(1, 2, 3)...).Put(e.ctx(), "/"+user+"/x", "y")
-	e.must(err)
+	c := e.Connect(e.UserCert(user), e.addrs(1, 2, 3)...)
+	e.Eventually("the user writes", func() error { // who leads may have been killed just now
+		_, err := c.Put(e.ctx(), "/"+user+"/x", "y")
+		return err
+	})
 }
 
 func (e *env) isSlow(s *k8s.Process) {

@@ -121,7 +121,7 @@ func SSHRefused(m *Machine) Fault {
 // iptables changes the rules of the switch. The name says which of the two
 // implementations: the one over nftables wants kernel parts that may be missing.
 func iptables(change string) error {
-	return all(onSwitch("iptables-legacy --wait 5 " + change))
+	return all(onSwitch("iptables-legacy --wait 60 " + change))
 }
 
 // Delay has every packet to a machine wait this long, and up to jitter longer:

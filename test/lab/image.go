@@ -37,12 +37,27 @@ func ensureImage(h home) (string, error) {
 	if _, err := os.Stat(image); err == nil {
 		return image, nil
 	}
-	if err := removeImages(h); err != nil {
-		return "", err
-	}
 	mirror, err := debianMirror("/etc/apt")
 	if err != nil {
 		return "", err
+	}
+	var errs []error
+	for range imageTries { // a mirror may not answer for a moment
+		err := makeImage(h, image, mirror)
+		if err == nil {
+			return image, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
+}
+
+// imageTries is how often an image is tried to be made.
+const imageTries = 3
+
+func makeImage(h home, image, mirror string) error {
+	if err := removeImages(h); err != nil {
+		return err
 	}
 	// A half-made image never has the name of a whole one.
 	part := image + ".part"
@@ -51,9 +66,9 @@ func ensureImage(h home) (string, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-s", part, mirror, h.key()+".pub")
 	cmd.Stdin = strings.NewReader(imageRecipe)
 	if _, err := output(cmd); err != nil {
-		return "", fmt.Errorf("make the machines' image: %w", err)
+		return fmt.Errorf("make the machines' image: %w", err)
 	}
-	return image, os.Rename(part, image)
+	return os.Rename(part, image)
 }
 
 // removeImages forgets those of older recipes, and what a killed run began.

@@ -48,14 +48,23 @@ func bareMachine(t testing.TB) {
 		systemctl(t, "daemon-reload")
 		systemctl(t, "reset-failed")
 	}
-	all, err := filepath.Glob("/proc/[0-9]*/comm")
-	must(t, err)
-	for _, path := range all {
-		if comm, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(comm)) == "etcd" {
-			pid := atoi(t, filepath.Base(filepath.Dir(path)))
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+	eventually(t, "no etcd runs", func() bool {
+		all, err := filepath.Glob("/proc/[0-9]*/comm")
+		must(t, err)
+		none := true
+		for _, path := range all {
+			dir := filepath.Dir(path)
+			if line, err := os.ReadFile(dir + "/cmdline"); err != nil || len(line) == 0 {
+				continue // it has ended
+			}
+			if comm, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(comm)) == "etcd" {
+				none = false
+				pid := atoi(t, filepath.Base(dir))
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+			}
 		}
-	}
+		return none
+	})
 	for _, dir := range append(ownDirs(), "/var/lib/etcd", "/etc/kubernetes") {
 		must(t, os.RemoveAll(dir))
 	}

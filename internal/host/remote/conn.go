@@ -91,9 +91,10 @@ func (c *conn) use() (done func()) {
 // keep watches over the connection until it has ended.
 func (c *conn) keep(clk clock) {
 	c.lastUse.Store(int64(time.Since(c.began)))
-	tick := time.NewTicker(min(time.Second, clk.ping))
+	tick := time.NewTicker(clk.look())
 	defer tick.Stop()
 	var asked time.Time
+	looked := time.Now()
 	answered := make(chan struct{}, 1)
 	answered <- struct{}{}
 	var pings sync.WaitGroup
@@ -103,7 +104,8 @@ func (c *conn) keep(clk clock) {
 		case <-c.ended:
 			return
 		case now := <-tick.C:
-			if silent := now.Sub(c.heard.last()); silent > clk.silence {
+			silent, before := now.Sub(c.heard.last()), looked
+			if looked = now; clk.tooSilent(silent, now.Sub(before)) {
 				c.end(fmt.Errorf("nothing came for %s, not even an answer to a keepalive", silent.Round(time.Second)))
 				return
 			}

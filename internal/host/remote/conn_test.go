@@ -248,6 +248,27 @@ func TestMachineThatIsGoneWithoutAWord(t *testing.T) {
 	}
 }
 
+// Whoever stood still himself has not read yet what came meanwhile.
+func TestALookThatComesLateGivesNobodyUp(t *testing.T) {
+	t.Parallel()
+	clk := clock{}.orDefault()
+	for _, c := range []struct {
+		silent, since time.Duration
+		want          bool
+	}{
+		{clk.silence, time.Second, false},
+		{clk.silence + time.Second, time.Second, true},
+		{clk.silence + time.Second, 2 * time.Second, true},
+		{clk.silence + time.Second, clk.silence, false},
+		{time.Hour, time.Hour, false},
+		{time.Hour, time.Second, true},
+	} {
+		if got := clk.tooSilent(c.silent, c.since); got != c.want {
+			t.Errorf("silent for %s, %s after the look before: %v", c.silent, c.since, got)
+		}
+	}
+}
+
 // wire is a cable to a machine that can be cut.
 type wire struct {
 	at   netip.AddrPort

@@ -76,6 +76,15 @@ func (c clock) orDefault() clock {
 	}
 }
 
+// look is between two looks at whether a machine is silent.
+func (c clock) look() time.Duration { return min(time.Second, c.ping) }
+
+// tooSilent says whether a machine is, so long after the look before. A look that comes
+// late says nothing: cke itself stood still, and what came meanwhile is not read yet.
+func (c clock) tooSilent(silent, since time.Duration) bool {
+	return silent > c.silence && since < c.look()+c.silence/4
+}
+
 // libexecDir is where cke puts helpers as root, each under its own checksum.
 const libexecDir = "/opt/cke/libexec"
 

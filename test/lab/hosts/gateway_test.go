@@ -59,7 +59,7 @@ func clientFiles(t *testing.T) host.PutClientFiles {
 // gateway runs from boot on, with nobody of CKE's about.
 func TestGatewayOutlivesAPowerCut(t *testing.T) {
 	m := lab.Start(t, 1).Machine(1)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()

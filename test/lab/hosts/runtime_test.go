@@ -65,7 +65,7 @@ func (c *conformance) install() {
 	if err != nil {
 		c.t.Fatalf("pack the agent's tests: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute)
 	defer cancel()
 	if _, err := c.m.ExecInput(ctx, string(packed), "sh", "-c", "mkdir -p "+suiteDir+" && tar -x --no-same-owner -C "+suiteDir); err != nil {
 		c.t.Fatal(err)
@@ -75,11 +75,11 @@ func (c *conformance) install() {
 // run returns what the tests wrote.
 func (c *conformance) run() []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 16*time.Minute)
 	defer cancel()
 	began := time.Now()
 	out, err := c.m.Exec(ctx, "sh", "-c", "cd "+suiteDir+` && exec env CKE_TEST_MACHINE=systemd CKE_TEST_HELPER=$PWD/cke-host CKE_ETCD_BIN=$PWD/etcd \
-./agent.test -test.v=test2json -test.parallel=1 -test.timeout=7m 2>&1`)
+./agent.test -test.v=test2json -test.parallel=1 -test.timeout=15m 2>&1`)
 	c.took = time.Since(began)
 	if err != nil { // which tests failed is in the output
 		c.t.Logf("agent.test: %v", err)
