@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,7 +267,10 @@ func TestAPluginThatHangsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	plugin := filepath.Join(t.TempDir(), "plugin")
 	// Its child keeps its output open.
-	if err := os.WriteFile(plugin, []byte("#!/bin/sh\nsleep 100 &\nwait\n"), 0o700); err != nil {
+	syscall.ForkLock.RLock() // open in another test's child it could not be run
+	err := os.WriteFile(plugin, []byte("#!/bin/sh\nsleep 100 &\nwait\n"), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := falseServer(t, func(http.ResponseWriter, *http.Request) {})

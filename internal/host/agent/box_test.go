@@ -317,6 +317,15 @@ func everyWay(t *testing.T, run func(t *testing.T, b *box, open opener)) {
 	}
 }
 
+// writeProgram writes one that is run at once. What is still open in a child of another
+// test's, which is about to become another program, cannot be (ETXTBSY).
+func writeProgram(t testing.TB, path, script string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755))
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -62,7 +62,7 @@ func TestFlagsOfUnknownReleases(t *testing.T) {
 	} {
 		path := filepath.Join(b.releases, "v"+version, "etcd")
 		must(t, os.Mkdir(filepath.Dir(path), 0o755))
-		must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+		writeProgram(t, path, script+"\n")
 		u.Version = version
 		must(t, h.InstallUnit(t.Context(), u))
 		if f := facts(t, h, b); !slices.Contains(f.Versions, version) {
@@ -78,7 +78,7 @@ func TestFlagsAreAskedOnce(t *testing.T) {
 	b := newBox(t)
 	count, path := filepath.Join(b.root, "runs"), filepath.Join(b.releases, "v3.7.4", "etcd")
 	must(t, os.Mkdir(filepath.Dir(path), 0o755))
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\necho $1 >> "+count+"\necho etcd Version: 3.7.4\necho \"  --data-dir ''\"\n"), 0o755))
+	writeProgram(t, path, "echo $1 >> "+count+"\necho etcd Version: 3.7.4\necho \"  --data-dir ''\"\n")
 	known := NewReleases(b.releases)
 	must(t, known.Look(t.Context()))
 	for range 3 {

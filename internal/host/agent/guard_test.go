@@ -184,7 +184,7 @@ func TestVersionMustBeInstalledAndRight(t *testing.T) {
 	// A binary that is replaced is looked at again.
 	path := filepath.Join(b.releases, "v3.7.4", "etcd")
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\necho etcd Version: 3.7.4\n"), 0o755))
+	writeProgram(t, path, "echo etcd Version: 3.7.4\n")
 	if f := facts(t, h, b); len(f.Versions) != 2 {
 		t.Fatalf("%+v", f.Versions)
 	}

@@ -221,7 +221,7 @@ func TestNewerLeaderEndsAWaitingStart(t *testing.T) {
 	// An etcd that never writes a WAL.
 	path := filepath.Join(b.releases, "v"+testVersion, "etcd")
 	must(t, os.Remove(path))
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo etcd Version: 3.7.3 && exit\nexec /bin/sleep 60\n"), 0o755))
+	writeProgram(t, path, "[ \"$1\" = --version ] && echo etcd Version: 3.7.3 && exit\nexec /bin/sleep 60\n")
 	ended := make(chan error, 1)
 	go func() { ended <- h.StartUnit(t.Context(), u.Cluster, u.Member) }()
 	eventually(t, "it runs", func() bool { return facts(t, h, b).Unit.Running })

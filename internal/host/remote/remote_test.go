@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,6 +102,10 @@ func newMachine(t testing.TB, o sshtest.Options) *machineAt {
 // program puts a program of the machine's own in front.
 func (m *machineAt) program(t testing.TB, name, script string) {
 	t.Helper()
+	// A program that is still open in a child of another test's, which is about to become
+	// another program, cannot be run (ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	must(t, os.WriteFile(filepath.Join(m.bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 }
 
