@@ -1,23 +1,25 @@
 package drive
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
 )
 
 // TestWhatOneTestHasNoOtherIsGiven, before anybody listens there and until the test ends.
-func TestWhatOneTestHasNoOtherIsGiven(t *testing.T) {
-	t.Parallel()
+// A process that somebody else begins has it, too, until it is another program.
+func TestWhatOneTestHasNoOtherIsGiven(t *testing.T) { //nolint:paralleltest // see above
+	name := fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) // another run of this test has its own
 	t.Run("one", func(t *testing.T) {
-		if !claim(t, "a port of this test's") {
+		if !claim(t, name) {
 			t.Fatal("what nobody has is not given")
 		}
-		if claim(t, "a port of this test's") {
+		if claim(t, name) {
 			t.Error("it is given twice")
 		}
 	})
-	if !claim(t, "a port of this test's") {
+	if !claim(t, name) {
 		t.Error("it is not given when the one before has ended")
 	}
 }

@@ -110,7 +110,7 @@ func (m *mortal) checkFounding(ids map[string]cluster.MemberID, data map[string]
 	m.t.Helper()
 	var founded []string
 	for _, r := range m.History() {
-		if r.Step == nil {
+		if r.Step == nil || r.Error != "" { // what failed on a busy machine is taken again
 			continue
 		}
 		if r.Step.Kind == plan.RecordBootstrap {

@@ -161,7 +161,7 @@ func (l *living) checkSame() {
 	}
 	founded := 0
 	for _, r := range l.History() {
-		if r.Step != nil && (r.Step.Kind == plan.RecordBootstrap || r.Step.Kind == plan.FinishBootstrap) {
+		if r.Step != nil && r.Error == "" && (r.Step.Kind == plan.RecordBootstrap || r.Step.Kind == plan.FinishBootstrap) {
 			founded++
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"cke/internal/api"
 	"cke/test/drive"
@@ -25,19 +24,21 @@ func walkDrains(t *testing.T, r *reached, rnd *rand.Rand) {
 	before := m.members()
 	drain, undrain := newWalk(r), newWalk(r)
 	ask := func(call func(context.Context, *api.Client) error) func() bool {
-		return func() bool {
+		return func() (asked bool) {
 			ctx, cancel := context.WithTimeout(t.Context(), drive.Patience)
 			defer cancel()
-			err := call(ctx, m.Client())
-			if err == nil {
-				return true
-			}
-			select {
-			case <-m.Ended():
-			case <-time.After(drive.Patience):
-				t.Fatalf("a daemon that lives says %v", err)
-			}
-			return false
+			// One that lives may have come upon the members between two leaders.
+			m.Eventually("the daemon takes it or ends", func() error {
+				err := call(ctx, m.Client())
+				asked = err == nil
+				select {
+				case <-m.Ended():
+					return nil
+				default:
+					return err
+				}
+			})
+			return asked
 		}
 	}
 	round := func(a, b []int) {
