@@ -25,7 +25,7 @@ func member(ctx context.Context, pieces <-chan string) io.ReadCloser {
 					w.Close()
 					return
 				}
-				io.WriteString(w, piece) //nolint:errcheck // the reader is gone, and says so
+				_, _ = io.WriteString(w, piece) // whoever reads no more says so
 			}
 		}
 	}()
@@ -36,14 +36,14 @@ func member(ctx context.Context, pieces <-chan string) io.ReadCloser {
 func TestASnapshotThatStopsComingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, l := listen(t.Context(), "https://cp2:2379")
-		time.Sleep(snapshotSilence / 2)
+		<-time.After(snapshotSilence / 2)
 		pieces := make(chan string)
 		s := l.to(member(ctx, pieces))
 		buf := make([]byte, 8)
 		for range 3 {
-			time.Sleep(2 * snapshotSilence) // whoever it is passed on to is slow
+			<-time.After(2 * snapshotSilence) // whoever it is passed on to is slow
 			go func() {
-				time.Sleep(snapshotSilence - time.Second)
+				<-time.After(snapshotSilence - time.Second)
 				pieces <- "piece"
 			}()
 			if n, err := s.Read(buf); string(buf[:n]) != "piece" || err != nil {

@@ -86,7 +86,7 @@ func (m *Machine) Signal(pattern string, s syscall.Signal) error {
 	defer cancel()
 	_, err := m.Exec(ctx, "pkill", "-"+strconv.Itoa(int(s)), "-f", "--", pattern)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
-		return fmt.Errorf("%w: %v", ErrNoProcess, err)
+		return fmt.Errorf("%w: %w", ErrNoProcess, err)
 	}
 	return err
 }
