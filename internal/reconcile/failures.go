@@ -96,8 +96,11 @@ func (f *failures) succeed(s plan.Step, rec record.Record, now time.Time) {
 		f.steps[s.Key()] = v
 		return
 	}
-	if s.Kind == plan.StartMembers {
+	switch s.Kind {
+	case plan.StartMembers:
 		f.starts[s.Key()] = start{at: now, times: f.steps[s.Key()].times, rec: rec}
+	case plan.StopMember: // who was stopped did not end by itself
+		delete(f.starts, plan.Step{Kind: plan.StartMembers, Nodes: s.Nodes}.Key())
 	}
 	delete(f.steps, s.Key())
 }

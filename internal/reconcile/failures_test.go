@@ -123,6 +123,25 @@ func TestStartThatDoesNotHold(t *testing.T) {
 	}
 }
 
+// TestWhoWasStoppedDidNotEnd: a node that is drained right after its member was started,
+// and undrained, has its member started at once, with a record of its own.
+func TestWhoWasStoppedDidNotEnd(t *testing.T) {
+	f, now := newFailures(), time.Unix(1000, 0)
+	s := plan.Step{Kind: plan.StartMembers, Nodes: []cluster.NodeName{"cp2"}, Reason: "the member is stopped"}
+	for range 4 {
+		f.noticeEnded(plan.Plan{Steps: []plan.Step{s}}, now)
+		if runnable, shown := f.holdBack(plan.Plan{Steps: []plan.Step{s}}, now); len(runnable) != 1 || len(shown.Reasons) > 0 {
+			t.Fatalf("the start waits, or is shown as failed: %v", shown)
+		}
+		if _, failed := f.record(s); failed {
+			t.Fatal("the start has no record of its own")
+		}
+		f.succeed(s, record.Record{Seq: 3, Outcome: record.Done}, now)
+		now = now.Add(10 * time.Millisecond)
+		f.succeed(plan.Step{Kind: plan.StopMember, Nodes: []cluster.NodeName{"cp2"}, Member: 7}, record.Record{}, now)
+	}
+}
+
 func TestBatchLeavesMembershipAlone(t *testing.T) {
 	steps := []plan.Step{{Kind: plan.AddLearner}, {Kind: plan.StartMembers}, {Kind: plan.ConfigureAuth}}
 	if got := plan.NextBatch(steps); len(got) != 2 || got[0].Kind != plan.StartMembers {
