@@ -67,7 +67,7 @@ func NewStore(t testing.TB, n int, address string) *Store {
 func storeDir(n int) (string, error) {
 	const memory = "/dev/shm"
 	var free unix.Statfs_t
-	if err := unix.Statfs(memory, &free); err == nil && free.Bavail*uint64(free.Bsize) > uint64(n)<<30 { //nolint:gosec // sizes are positive
+	if err := unix.Statfs(memory, &free); err == nil && free.Bavail*uint64(free.Bsize) > uint64(n)<<30 {
 		if dir, err := os.MkdirTemp(memory, "cke-store-"); err == nil {
 			return dir, nil
 		}
