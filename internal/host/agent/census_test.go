@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -57,6 +59,17 @@ func TestProcessesBelow(t *testing.T) {
 	check("running", 1)
 	pid := b.etcds(t)[0]
 	must(t, syscall.Kill(pid, syscall.SIGSTOP)) // it ends when it finds out
+	eventually(t, "each of its threads stands still", func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		must(t, err)
+		for _, task := range tasks {
+			b, err := os.ReadFile(task)
+			if err == nil && !bytes.Contains(b[bytes.LastIndexByte(b, ')')+1:], []byte(" T ")) {
+				return false
+			}
+		}
+		return len(tasks) > 0
+	})
 	must(t, os.RemoveAll(filepath.Join(b.root, "var/lib/cke/etcd")))
 	check("its data removed", 1)
 	must(t, syscall.Kill(pid, syscall.SIGCONT))
