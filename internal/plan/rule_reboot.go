@@ -327,7 +327,7 @@ func UndrainRefused(r *cluster.Reboot, d cluster.Drain, now time.Time) (why, hin
 	switch {
 	case d.Reboot:
 		return "it is being rebooted, and put into service again by that", "ckecli node reboot --cancel"
-	case next == d.Node && r.Boot != "" && now.Sub(r.Told) < rebootAgain:
+	case next == d.Node && r.Boot != "" && now.Sub(r.Told).Abs() < rebootAgain: // by whoever's clock
 		// Its member would be started on a machine that may go at any moment.
 		return fmt.Sprintf("its machine was told to reboot at %s, and is not known to be back", r.Told.UTC().Format(time.TimeOnly)),
 			fmt.Sprintf("undrain it when it is back, or %s after it was told", rebootAgain)

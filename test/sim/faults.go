@@ -333,9 +333,7 @@ func (w *World) repair() {
 	for _, c := range w.ckes {
 		c.resume()
 	}
-	for _, m := range w.all() {
-		m.askUndrain()
-	}
+	w.undrainAll()
 	w.newest().lives, w.newest().stallsIn, w.newest().diesAfter = -1, 0, ""
 	w.shelf.paused = nil
 	if w.shelf.spec.Etcd.ExtraArgs[badFlag] == badValue {

@@ -193,6 +193,7 @@ func (o *outcome) rest(w *World) {
 		pass(3 * time.Second)
 		w.turn("rest")
 		w.do(w.mendSettings)
+		w.do(w.undrainAll)
 		v := w.View()
 		if slices.ContainsFunc(v.Plan.Reasons, func(r plan.Reason) bool {
 			// Beside one that runs on bad data nobody who was stopped starts.

@@ -57,6 +57,14 @@ func (m *machine) askUndrain() {
 	}
 }
 
+// undrainAll is a person who puts into service whatever may be, and tries again later
+// what may not yet.
+func (w *World) undrainAll() {
+	for _, m := range w.all() {
+		m.askUndrain()
+	}
+}
+
 func (w *World) endDrain(d cluster.Drain) {
 	d.Ended = w.clock()
 	w.shelf.drains = append(without(w.shelf.drains, d.Node), d)
