@@ -102,7 +102,7 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 		if !over {
 			last = *st.Reboot
 		}
-		for _, n := range rebooted(last, st.Nodes) {
+		for _, n := range rebooted(last, st) {
 			gone[n] = true
 		}
 		if over {
@@ -132,14 +132,19 @@ func runNodeReboot(ctx context.Context, s *session, o rebootOptions, nodes []str
 }
 
 // rebooted are the machines of a request that were rebooted, as far as it is. The last
-// one's end may never be seen on record: it counts once it runs another boot.
-func rebooted(r cluster.Reboot, nodes []api.NodeStatus) []cluster.NodeName {
+// one's end may never be seen on record: it counts once it runs another boot or, where an
+// older cke tells no boots, once it is put into service again.
+func rebooted(r cluster.Reboot, st api.Status) []cluster.NodeName {
 	names := slices.DeleteFunc(slices.Clone(r.Done), func(n cluster.NodeName) bool { return slices.Contains(r.Skipped, n) })
-	next, _ := r.Next()
-	for _, n := range nodes {
-		if n.Hostname == next && r.Boot != "" && n.Boot != "" && !r.Ends(n.Boot) {
-			names = append(names, next)
-		}
+	next, ok := r.Next()
+	if !ok || r.Boot == "" {
+		return names
+	}
+	told := slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Boot != "" })
+	back := slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Hostname == next && n.Boot != "" && !r.Ends(n.Boot) })
+	gone := slices.ContainsFunc(st.Drains, func(d cluster.Drain) bool { return d.Node == next && d.Reboot && !d.Over() })
+	if back || !told && !gone {
+		names = append(names, next)
 	}
 	return names
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
@@ -24,7 +25,8 @@ func (k knocking) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			_ = r.Body.Close() // a RoundTripper must close it; nothing was sent
 		}
-		return nil, context.Cause(r.Context())
+		// As whoever is before it, it got no connection.
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: context.Cause(r.Context())}
 	}
 	in := sync.OnceFunc(func() { <-k.doors })
 	defer in()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // ask asks until there is an answer, as a keeper does: a busy machine may be late.
@@ -85,6 +86,11 @@ func TestWhoKnocksInVainHoldsNobodyElseUp(t *testing.T) {
 	cancel()
 	if err := <-waits; !errors.Is(err, context.Canceled) {
 		t.Errorf("a Secret was asked about: %v", err)
+	}
+	late, over := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer over()
+	if _, _, err := s.list(late, secret); !errors.Is(err, context.DeadlineExceeded) || slow(err) {
+		t.Errorf("who got no connection in time tells of a slow answer: %v", err)
 	}
 	for range knocks {
 		<-s.doors

@@ -102,7 +102,7 @@ func (in input) learnerProgress(m cluster.Member, n cluster.Node) string {
 	ns := in.node(n.Hostname)
 	d, _ := ns.Dir(m.ID)
 	switch {
-	case !m.Healthy && !ns.GrewAt.IsZero() && d.Bytes > 0 && in.isSent(m, ns):
+	case !m.Healthy && !ns.GrewAt.IsZero() && 0 < d.Bytes && d.Bytes < in.largestDB():
 		return fmt.Sprintf("learner %s does not serve yet: it is sent the others' data, and has %s of %s", m.ID, roundSize(d.Bytes), roundSize(in.largestDB()))
 	case !m.Healthy:
 		return fmt.Sprintf("learner %s does not serve yet: %s", m.ID, orElse(m.Err, "not started"))

@@ -163,7 +163,9 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 	// starts, for its node is drained.
 	if d, drained := in.drainedVoter(); drained {
 		wait.Text = fmt.Sprintf("%sonce the member on %s is in service again, which is drained", what, d.Node)
-		wait.Hint = howToUndrain(d)
+		if !d.Reboot { // that ends by itself
+			wait.Hint = howToUndrain(d)
+		}
 		return outdated{}, wait
 	}
 	for _, m := range e.Voters() {
@@ -187,11 +189,14 @@ func (in input) nextToRestart(todo []outdated) (outdated, Reason) {
 }
 
 // nothingToLose: the member has not served for a while, nor its peers as far as its host
-// knows. One that only cke does not reach may even lead, and does not go before the others.
+// knows. One that only cke does not reach may even lead, and does not go before the others,
+// unless it is the restart that mends it: it takes no certificate of today's clients.
 func (in input) nothingToLose(o outdated) bool {
 	m := o.member
+	ns := in.node(o.node.Hostname)
+	serves := in.takesPart(m) || ns.PartUnknown
 	return o.from.Version == o.to.Version && !m.Healthy && !m.UnhealthySince.IsZero() && in.now.Sub(m.UnhealthySince) >= downAlready &&
-		!in.drained(o.node.Hostname) && !in.takesPart(m) && !in.node(o.node.Hostname).PartUnknown && restartUnsafe(in.st.Etcd, m, true) == ""
+		!in.drained(o.node.Hostname) && (!serves || ns.Unit != nil && ns.Unit.StaleCA) && restartUnsafe(in.st.Etcd, m, true) == ""
 }
 
 // restart takes one member's endpoint and leadership away, and then restarts it.

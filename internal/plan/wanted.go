@@ -113,11 +113,16 @@ func (in input) silence(m cluster.Member) time.Duration {
 	return in.now.Sub(since)
 }
 
-// isSent: a learner's data is smaller than a voter's database, as far as is known. What
-// makes it grow until then is what the others send, however slowly.
+// besideDB is what a learner may hold besides the database it is sent: its log, of which
+// etcd takes 128 MiB from the start, and what has come to it since.
+const besideDB = 256 << 20
+
+// isSent: what makes a learner's data grow is what the others send, however slowly. It
+// applies that once it has it, and is given time for that too; what is more than twice as
+// large as a voter's database came from nobody.
 func (in input) isSent(m cluster.Member, ns cluster.NodeState) bool {
 	d, known := ns.Dir(m.ID)
-	return m.Learner && (!known || d.Bytes < in.largestDB())
+	return m.Learner && (!known || d.Bytes < 2*in.largestDB()+besideDB)
 }
 
 // largestDB is how large a serving voter's database is at most.

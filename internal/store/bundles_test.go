@@ -139,9 +139,9 @@ func bundles(t *testing.T, s *Store) []cluster.Bundle {
 func TestNoBundleOutlivesItsUser(t *testing.T) {
 	s := withUsers(t, testOptions(t), "app", "web")
 	var wg sync.WaitGroup
-	var unknown *UnknownUserError
 	for i := range 20 {
 		wg.Go(func() {
+			var unknown *UnknownUserError
 			for _, user := range []string{"app", "web"} {
 				_, err := s.AddBundle(t.Context(), "main", bundle(user, "shop", fmt.Sprintf("%s-%d", user, i)))
 				if err != nil && (user == "web" || !errors.As(err, &unknown)) {

@@ -25,7 +25,7 @@ const (
 	fsyncLong   = 500 * time.Millisecond
 	// A shared disk may stand still for seconds and be fit for whoever allows that much:
 	// the limit is the spec's. Who asks waits 10 s for all that is measured.
-	fsyncHangs = 8 * time.Second
+	fsyncHangs = 6 * time.Second
 )
 
 // probeName is fixed, so that what a crash leaves is taken away the next time.

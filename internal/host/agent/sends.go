@@ -92,6 +92,9 @@ type line struct {
 	word  time.Time // when there was a word, at the earliest; zero while none is known
 }
 
+// Heartbeats and proposals go by streams of their own, and etcd counts both as one: a
+// stream of proposals that is stuck beside one whose heartbeats go is not seen.
+//
 // moves takes in an answer, with when it was asked for and when it came, and says whether
 // no stream is stuck, or what was stuck was given up.
 func (l *line) moves(asked, came time.Time, now sent) bool {
