@@ -157,11 +157,22 @@ func (s Step) Looks() bool { return s.Kind == CheckHosts }
 
 // NextBatch takes, of steps that may run now, those that leave the membership
 // alone all together, for none depends on another; else the one that changes it,
-// alone.
+// alone. A member whose unit is installed is started after that, for else it may run with
+// another than it has; where the installation keeps failing, it is not runnable for a while.
 func NextBatch(runnable []Step) []Step {
 	var batch []Step
+	installing := map[cluster.NodeName]bool{}
 	for _, s := range runnable {
-		if !s.ChangesMembership() {
+		for _, n := range s.Nodes {
+			installing[n] = installing[n] || s.Kind == InstallUnits
+		}
+	}
+	for _, s := range runnable {
+		may := s.Kind != StartMembers
+		if !may {
+			s, may = s.without(installing)
+		}
+		if may && !s.ChangesMembership() {
 			batch = append(batch, s)
 		}
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,16 @@ func TestBatchLeavesMembershipAlone(t *testing.T) {
 	steps := []plan.Step{{Kind: plan.AddLearner}, {Kind: plan.StartMembers}, {Kind: plan.ConfigureAuth}}
 	if got := plan.NextBatch(steps); len(got) != 2 || got[0].Kind != plan.StartMembers {
 		t.Errorf("batch %v", got)
+	}
+	both := []cluster.NodeName{"cp1", "cp2"}
+	steps = append(steps, plan.Step{Kind: plan.InstallUnits, Nodes: both[:1]})
+	steps[1].Nodes = both
+	if got := plan.NextBatch(steps); len(got) != 3 || !slices.Equal(got[0].Nodes, both[1:]) || len(steps[1].Nodes) != 2 {
+		t.Errorf("beside a unit that is installed: batch %v", got)
+	}
+	steps[1].Nodes = both[:1]
+	if got := plan.NextBatch(steps); len(got) != 2 || got[1].Kind != plan.InstallUnits {
+		t.Errorf("with its unit about to be installed: batch %v", got)
 	}
 	if got := plan.NextBatch(steps[:1]); len(got) != 1 || got[0].Kind != plan.AddLearner {
 		t.Errorf("batch %v", got)
