@@ -155,8 +155,11 @@ func resumeBootstrap(in input) verdict {
 		if len(ns.Certificates) > 0 {
 			certs = append(certs, n.Hostname)
 		}
+		// What has begun to run keeps its settings until its turn comes: its data may be of
+		// a newer etcd than the spec wants by now.
+		runs := ns.Unit != nil && ns.Unit.Running
 		switch {
-		case ns.Unit == nil || (!sealed || keepsEnding(ns.Unit)) && !ns.Unit.Unit.Equal(want):
+		case ns.Unit == nil || (!sealed && !runs || keepsEnding(ns.Unit)) && !ns.Unit.Unit.Equal(want):
 			units = append(units, want)
 		case ns.Full():
 			v.reasons = append(v.reasons, fileSystemIsFull(n, ns))

@@ -111,6 +111,14 @@ func add(in input, missing []cluster.Node) verdict {
 			return v
 		}
 	}
+	if e.Downgrade != "" {
+		// A member without data refuses the cluster's version, or fails on it, until the
+		// last one went down (etcdserver/cluster_util.go, allowedVersionRange).
+		return verdict{reasons: []Reason{{
+			Level: Waiting, Rule: "etcdTakesInNobody", Node: missing[0].Hostname,
+			Text: fmt.Sprintf("a member is added once etcd does not prepare to go down to %s any more: it takes in nobody meanwhile", e.Downgrade),
+		}}}
+	}
 	fit, v := in.ready(missing)
 	rivals := in.unmeasuredRivals(missing)
 	if v.steps = joinChecks(v.steps, rivals); len(rivals) > 0 {

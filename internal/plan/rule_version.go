@@ -28,6 +28,12 @@ func ruleVersion(in input) verdict {
 			Kind: CancelDowngrade, Reason: fmt.Sprintf("etcd prepares to go down to %s, and the spec says %s", e.Downgrade, target),
 		}}}
 	}
+	missingOne, waits := in.mustJoinFirst()
+	if waits && e.Downgrade != "" {
+		return verdict{hold: true, steps: []Step{{
+			Kind: CancelDowngrade, Reason: fmt.Sprintf("etcd takes in nobody while it prepares to go down to %s, and %s carries no voter", e.Downgrade, missingOne.Hostname),
+		}}}
+	}
 	var v verdict
 	var change *outdated
 	for _, o := range in.outdatedVoters() {
@@ -106,6 +112,7 @@ func (in input) snapshotLies(target string) string {
 func (in input) wayDown() verdict {
 	e := in.st.Etcd
 	target := cluster.MinorOf(in.spec.Etcd.Version)
+	missing, waits := in.mustJoinFirst()
 	high, above := false, true // some data, or every member, is of a newer line
 	for _, m := range e.Voters() {
 		high = high || target.Before(cluster.MinorOf(m.Storage))
@@ -114,6 +121,11 @@ func (in input) wayDown() verdict {
 	switch {
 	case !high && (!above || e.Downgrade != ""):
 		return verdict{}
+	case high && e.Downgrade == "" && waits:
+		return verdict{hold: true, reasons: []Reason{{
+			Level: Waiting, Rule: "etcdTakesInNobody", Node: missing.Hostname,
+			Text: fmt.Sprintf("etcd prepares to go down to %s once the node carries a voter: it takes in nobody meanwhile", target),
+		}}}
 	case high && e.Downgrade == "":
 		t := cluster.Tolerance(len(e.Voters()), len(e.HealthyVoters()))
 		return verdict{hold: true, steps: []Step{{
@@ -125,6 +137,25 @@ func (in input) wayDown() verdict {
 		Level: Waiting, Rule: "storageVersionIsChanging",
 		Text: fmt.Sprintf("etcd brings the cluster's version to where it can go to %s", target),
 	}}}
+}
+
+// mustJoinFirst is a wanted node whose member is to vote before etcd is asked to go down:
+// it is on its way, or without it the others could not go down and serve all the while. Or
+// those that are to go have gone: etcd ends it by itself then, unless one that is not wanted
+// runs the newer line still.
+func (in input) mustJoinFirst() (cluster.Node, bool) {
+	e := in.st.Etcd
+	gone := !slices.ContainsFunc(e.Voters(), func(m cluster.Member) bool {
+		n, known := in.nodeOf(m)
+		return known && in.isWanted(n) && (m.Version == "" || cluster.MinorOf(in.spec.Etcd.Version).Before(cluster.MinorOf(m.Version)))
+	})
+	for _, n := range in.wanted {
+		m, ok := e.MemberAt(n)
+		if ok && m.Learner || !ok && (gone || tooFew(e)) {
+			return n, true
+		}
+	}
+	return cluster.Node{}, false
 }
 
 // joinVersion is what a new member starts with: the spec's version, but what the
